@@ -1,0 +1,154 @@
+"""A detector as a folder: ``card.json`` and what was learned (``head.safetensors``). The base tower is named by id and sha256, never included."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from realgrain.detector.calibration import Calibration, OperatingPoint
+from realgrain.picture.views import ViewSpec
+
+CARD, HEAD = "card.json", "head.safetensors"
+DEFAULT = Path(__file__).parent / "bundles" / "default"
+
+
+class BundleError(ValueError):
+    """A folder is not a usable bundle. The message names the file and the reason."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class BaseRef(_Part):
+    """The tower that a bundle was trained on: it runs on no other."""
+
+    id: str
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+
+
+class Graph(_Part):
+    """How a runtime's logits differ from ONNX Runtime f32, as measured by the export gate; ``file`` where the bundle carries that graph."""
+
+    tolerance: float = Field(gt=0)
+    measured: float = Field(ge=0)
+    auc_loss: float
+    pictures: int = Field(ge=1)
+    file: str | None = None
+    sha256: str | None = None
+
+
+class TrainingData(_Part):
+    """What it learned from. Pictures are never included.
+
+    Attributes:
+        manifest_sha256: of the manifest file.
+        counts: pictures per label and source, ``{"real": {"ffhq": 150}, ...}``.
+        licences: as the manifest states them, each with its number of pictures.
+    """
+
+    manifest_sha256: str
+    counts: dict[str, dict[str, int]]
+    licences: dict[str, int] = {}
+
+
+class Card(_Part):
+    """Everything about a detector that a machine can read.
+
+    Attributes:
+        method: name in ``realgrain.learning.methods``.
+        recipe: the settings it was trained with, complete.
+        base: its tower.
+        views: its preprocessing.
+        block: the feature that the head reads: the class token after this transformer block, or None for the joint-space embedding.
+        head_sha256: of ``head.safetensors``: binds the card to the weights.
+        calibration: logit to probability; None: uncalibrated.
+        operating_point: thresholds and their measured rates; None: uncalibrated.
+        smallest_side: pixels; below it the verdict is ``unsure: too_small``.
+        training: its data.
+        runtimes: parity of each runtime with ONNX Runtime f32.
+        made: day of training.
+        licence: of the learned weights.
+        intended_use: and what it is not for.
+        limits: what is known to go wrong, in plain words.
+    """
+
+    version: int = 1
+    name: str
+    method: str
+    recipe: dict[str, Any]
+    base: BaseRef
+    views: ViewSpec
+    block: int | None = Field(default=None, ge=1)
+    head_sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    calibration: Calibration | None = None
+    operating_point: OperatingPoint | None = None
+    smallest_side: int = Field(ge=1)
+    training: TrainingData
+    runtimes: dict[str, Graph] = {}
+    made: date
+    licence: str
+    intended_use: str
+    limits: list[str]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A card, the learned arrays, and where they came from.
+
+    Attributes:
+        head: ``weight`` (dimensions,) and ``bias`` (1,), float32.
+        hash: sha256 of the bytes of ``card.json``, which binds the weights in turn: the detector's identity.
+    """
+
+    folder: Path
+    card: Card
+    head: dict[str, np.ndarray]
+    hash: str
+
+
+def read_bundle(folder: Path | str | None = None) -> Bundle:
+    """Read and check a bundle; None means the one that realgrain ships.
+
+    Raises:
+        BundleError: a file is missing or not as its schema says, or the weights are not the card's.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    folder = DEFAULT if folder is None else Path(folder)
+    try:
+        raw = (folder / CARD).read_bytes()
+        weights = (folder / HEAD).read_bytes()
+        card = Card.model_validate_json(raw)
+        if hashlib.sha256(weights).hexdigest() != card.head_sha256:
+            raise BundleError(f"{folder / HEAD}: its sha256 is not the card's; the two do not belong together")
+        head = load(weights)
+    except OSError as error:
+        raise BundleError(f"{folder}: not a bundle: {error.strerror}: {error.filename}") from error
+    except ValidationError as error:
+        raise BundleError(f"{folder / CARD}: {error}") from error
+    except SafetensorError as error:
+        raise BundleError(f"{folder / HEAD}: {error}") from error
+    return Bundle(folder, card, head, hashlib.sha256(raw).hexdigest())
+
+
+def head_bytes(head: dict[str, np.ndarray]) -> bytes:
+    """The learned arrays as safetensors; the same arrays give the same bytes."""
+    from safetensors.numpy import save
+
+    return save({name: np.ascontiguousarray(head[name], np.float32) for name in sorted(head)})
+
+
+def write_bundle(folder: Path, card: Card, head: dict[str, np.ndarray]) -> Bundle:
+    """Write a bundle and read it back; ``card.head_sha256`` must be that of ``head_bytes(head)``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / HEAD).write_bytes(head_bytes(head))
+    (folder / CARD).write_text(card.model_dump_json(indent=2) + "\n")
+    return read_bundle(folder)

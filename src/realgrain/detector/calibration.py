@@ -1,0 +1,154 @@
+"""From a logit to a probability and to a decision. ``fit`` functions need scikit-learn; applying needs numpy only.
+
+Thresholds live on the logit, so that a later change of the probability scale never moves a decision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+CONFIDENCE = 0.95  # of every interval in a card
+
+
+class Rate(BaseModel):
+    """A measured share with its exact (Clopper-Pearson) 95 % interval.
+
+    Attributes:
+        k: cases that count.
+        n: cases looked at.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    k: int = Field(ge=0)
+    n: int = Field(ge=1)
+    value: float = Field(ge=0, le=1)
+    low: float = Field(ge=0, le=1)
+    high: float = Field(ge=0, le=1)
+
+
+class Calibration(BaseModel):
+    """Platt scaling (Platt 1999): probability = sigmoid(slope * logit + intercept). Temperature scaling is the case of intercept 0."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    method: Literal["platt", "temperature"]
+    slope: float = Field(gt=0)
+    intercept: float = 0.0
+
+
+class OperatingPoint(BaseModel):
+    """Two thresholds on the logit and what they cost, measured on sources that the scoring head had not seen.
+
+    Every rate is that of the delivery (clean, web, hard) in which it is highest, so that it holds in each.
+
+    Attributes:
+        ai: at or above it a picture is called ``ai``.
+        camera: at or below it a picture is called ``camera``; between the two the verdict is ``unsure``.
+        target_fpr: false-positive rate that ``ai`` was chosen for.
+        target_miss: share of generated pictures let through that ``camera`` was chosen for.
+        false_positive: real pictures at or above ``ai``.
+        missed: generated pictures at or below ``camera``.
+        false_positive_per_source: the same as ``false_positive`` for each real source.
+        deliveries: in which it was measured.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    ai: float
+    camera: float
+    target_fpr: float = Field(gt=0, lt=1)
+    target_miss: float = Field(gt=0, lt=1)
+    false_positive: Rate
+    missed: Rate
+    false_positive_per_source: dict[str, Rate]
+    deliveries: tuple[str, ...]
+
+
+def probability(calibration: Calibration, logits: np.ndarray | float) -> np.ndarray:
+    """Calibrated probability of being AI-generated, in [0, 1], of the same shape as ``logits``."""
+    return 1 / (1 + np.exp(-np.clip(calibration.slope * np.asarray(logits, np.float64) + calibration.intercept, -700, 700)))
+
+
+def rate(hits: Iterable[bool] | np.ndarray) -> Rate:
+    """Share of true values, with its interval; needs scipy.
+
+    Raises:
+        ValueError: no cases.
+    """
+    from scipy.stats import binomtest
+
+    cases = [bool(hit) for hit in hits]
+    if not cases:
+        raise ValueError("a rate needs at least one case")
+    k, n = sum(cases), len(cases)
+    interval = binomtest(k, n).proportion_ci(CONFIDENCE, method="exact")
+    return Rate(k=k, n=n, value=k / n, low=float(interval.low), high=float(interval.high))
+
+
+def fit(logits: np.ndarray, fake: np.ndarray, weight: np.ndarray, method: Literal["platt", "temperature"] = "platt") -> Calibration:
+    """Fit the probability scale on held-out logits.
+
+    Args:
+        logits: (N,).
+        fake: (N,) bool, true for AI-generated.
+        weight: (N,) importance of each picture; use it to make the two classes count alike, so that 0.5 means even odds.
+        method: Platt (slope and intercept) or temperature (slope only).
+
+    Raises:
+        ValueError: one class only, or logits that do not rise with the label at all.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    if len(np.unique(fake)) < 2:
+        raise ValueError("calibration needs both real and generated pictures")
+    model = LogisticRegression(C=np.inf, fit_intercept=method == "platt").fit(np.reshape(logits, (-1, 1)), fake, sample_weight=weight)
+    slope = float(model.coef_[0, 0])
+    if slope <= 0:
+        raise ValueError(f"held-out logits do not rise with the label (slope {slope:.3g}): this detector is no better than chance")
+    return Calibration(method=method, slope=slope, intercept=float(np.ravel(model.intercept_)[0]))
+
+
+def choose(logits: Mapping[str, np.ndarray], fake: np.ndarray, source: np.ndarray, *, target_fpr: float, target_miss: float) -> OperatingPoint:
+    """Choose the two thresholds on held-out logits and measure them there.
+
+    ``ai`` is the lowest threshold whose false-positive rate is at most ``target_fpr`` in every delivery, ``camera`` the highest whose miss rate is
+    at most ``target_miss`` in every delivery; where they cross, ``camera`` gives way. The rates are those of the data that chose the thresholds:
+    honest about sources that the head had not seen, slightly hopeful about the threshold itself (our choice).
+
+    Args:
+        logits: (N,) finite, of the same N pictures in each delivery.
+        fake: (N,) bool.
+        source: (N,) names.
+        target_fpr: in (0, 1).
+        target_miss: in (0, 1).
+    """
+    real = ~fake
+    ai = max(_just_above(values[real], target_fpr) for values in logits.values())
+    camera = min(ai, *(-_just_above(-values[fake], target_miss) for values in logits.values()))
+
+    def worst(hits: Callable[[np.ndarray], np.ndarray]) -> Rate:
+        return max((rate(hits(values)) for values in logits.values()), key=lambda found: found.value)
+
+    return OperatingPoint(
+        ai=ai,
+        camera=camera,
+        target_fpr=target_fpr,
+        target_miss=target_miss,
+        false_positive=worst(lambda values: values[real] >= ai),
+        missed=worst(lambda values: values[fake] <= camera),
+        false_positive_per_source={
+            name: worst(lambda values, name=name: values[real & (source == name)] >= ai) for name in sorted(set(source[real]))
+        },
+        deliveries=tuple(logits),
+    )
+
+
+def _just_above(values: np.ndarray, share: float) -> float:
+    """Lowest threshold t, just above an observed value, with mean(values >= t) <= share."""
+    allowed = int(np.floor(share * len(values)))
+    return float(np.nextafter(np.sort(values)[len(values) - allowed - 1], np.inf))

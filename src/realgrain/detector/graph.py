@@ -1,0 +1,172 @@
+"""CLIP image tower + linear head as one ONNX graph, built from named arrays without torch.
+
+The graph is written by hand from the architecture (Radford et al. 2021, Dosovitskiy et al. 2021) in plain standard operators, so that ONNX
+Runtime and OpenVINO read the same file. It holds no preprocessing and no calibration: pixels in, logit out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    import onnx
+
+OPSET = 17  # the first with LayerNormalization; read by every runtime that we support
+VERSION = 1  # part of the cache key: raise it when the graph changes
+
+
+class TowerConfig(BaseModel):
+    """Architecture of a CLIP image tower, named as in transformers' ``CLIPVisionConfig``.
+
+    Only what the graph needs is kept; other keys of a ``config.json`` are ignored.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    hidden_size: int = Field(768, gt=0)
+    intermediate_size: int = Field(3072, gt=0)
+    num_hidden_layers: int = Field(12, gt=0)
+    num_attention_heads: int = Field(12, gt=0)
+    patch_size: int = Field(16, gt=0)
+    image_size: int = Field(224, gt=0)
+    projection_dim: int = Field(512, gt=0)
+    hidden_act: str = "quick_gelu"
+    layer_norm_eps: float = 1e-5
+
+    @property
+    def tokens(self) -> int:
+        """Patches of one view plus the class token."""
+        return (self.image_size // self.patch_size) ** 2 + 1
+
+
+class _Graph:
+    """Collects nodes and initialisers; each method adds one operator and returns the name of its output."""
+
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.arrays: dict[str, np.ndarray] = {}
+
+    def array(self, name: str, value: np.ndarray) -> str:
+        self.arrays[name] = np.ascontiguousarray(value)
+        return name
+
+    def ints(self, *values: int) -> str:
+        return self.array("shape_" + "_".join(map(str, values)), np.array(values, np.int64))
+
+    def op(self, kind: str, *inputs: str, **attributes: object) -> str:
+        from onnx import helper
+
+        name = f"{kind}_{len(self.nodes)}"
+        self.nodes.append(helper.make_node(kind, list(inputs), [name], name=name, **attributes))
+        return name
+
+
+def build_graph(
+    tower: Mapping[str, np.ndarray], config: TowerConfig, head: Mapping[str, np.ndarray], block: int | None = None
+) -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
+    """Compose tower and head.
+
+    Args:
+        tower: float32 arrays under their transformers names (``vision_model...``, ``visual_projection.weight``); linear weights (out, in).
+        config: the tower's architecture.
+        head: ``weight`` (D,) and ``bias`` (1,): logit = weight . feature + bias.
+        block: which feature: the class token after this many transformer blocks (D = hidden_size; later blocks are left out of the graph), or
+            None for the joint-space embedding (D = projection_dim), which is not L2-normalised.
+
+    Returns:
+        The model, whose initialisers are named but empty, and their arrays. Input ``pixels`` float32 (N, 3, H, W), output ``logit`` float32 (N,).
+
+    Raises:
+        KeyError: an array is missing.
+        ValueError: an activation that the graph does not know, or a block that the tower does not have.
+    """
+    from onnx import TensorProto, helper
+
+    blocks = config.num_hidden_layers if block is None else block
+    if not 1 <= blocks <= config.num_hidden_layers:
+        raise ValueError(f"block {block}: this tower has blocks 1 to {config.num_hidden_layers}")
+    g = _Graph()
+    hidden = _embed(g, tower, config)
+    for layer in range(blocks):
+        hidden = _block(g, tower, f"vision_model.encoder.layers.{layer}.", hidden, config)
+    token = g.op("Reshape", g.op("Slice", hidden, g.ints(0), g.ints(1), g.ints(1)), g.ints(-1, config.hidden_size))
+    feature = token if block is not None else _project(g, tower, token, config)
+    weight = g.array("head.weight", np.asarray(head["weight"], np.float32).reshape(-1, 1))
+    score = g.op("Add", g.op("MatMul", feature, weight), g.array("head.bias", np.asarray(head["bias"], np.float32).reshape(1)))
+    g.nodes.append(helper.make_node("Reshape", [score, g.ints(-1)], ["logit"], name="logit"))
+    size = config.image_size
+    graph = helper.make_graph(
+        g.nodes,
+        "realgrain",
+        [helper.make_tensor_value_info("pixels", TensorProto.FLOAT, ["views", 3, size, size])],
+        [helper.make_tensor_value_info("logit", TensorProto.FLOAT, ["views"])],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=9), g.arrays
+
+
+def _embed(g: _Graph, tower: Mapping[str, np.ndarray], config: TowerConfig) -> str:
+    """Patches to tokens: (N, 3, H, W) -> (N, tokens, hidden)."""
+    width, patch = config.hidden_size, config.patch_size
+    position = tower["vision_model.embeddings.position_embedding.weight"]
+    kernel = g.array("patch.weight", tower["vision_model.embeddings.patch_embedding.weight"])
+    grid = g.op("Conv", "pixels", kernel, kernel_shape=[patch, patch], strides=[patch, patch])
+    patches = g.op("Transpose", g.op("Reshape", grid, g.ints(0, width, -1)), perm=[0, 2, 1])
+    # The class token already carries its position; adding it to an all-zero row repeats it over the batch without knowing N.
+    patches = g.op("Add", patches, g.array("patch.position", position[None, 1:]))
+    zero = g.op("Mul", g.op("ReduceMean", patches, axes=[1], keepdims=1), g.array("zero", np.zeros(1, np.float32)))
+    first = g.op("Add", zero, g.array("class", (tower["vision_model.embeddings.class_embedding"] + position[0])[None, None]))
+    return _norm(g, tower, "vision_model.pre_layrnorm", g.op("Concat", first, patches, axis=1), config)
+
+
+def _block(g: _Graph, tower: Mapping[str, np.ndarray], name: str, hidden: str, config: TowerConfig) -> str:
+    """One pre-norm transformer block, (N, tokens, hidden) -> the same."""
+    hidden = g.op("Add", hidden, _attention(g, tower, name + "self_attn.", _norm(g, tower, name + "layer_norm1", hidden, config), config))
+    inner = _linear(g, tower, name + "mlp.fc1", _norm(g, tower, name + "layer_norm2", hidden, config))
+    return g.op("Add", hidden, _linear(g, tower, name + "mlp.fc2", _activation(g, inner, config.hidden_act)))
+
+
+def _attention(g: _Graph, tower: Mapping[str, np.ndarray], name: str, hidden: str, config: TowerConfig) -> str:
+    heads = config.num_attention_heads
+    depth = config.hidden_size // heads
+
+    def split(part: str, perm: list[int]) -> str:
+        return g.op("Transpose", g.op("Reshape", _linear(g, tower, name + part, hidden), g.ints(0, 0, heads, depth)), perm=perm)
+
+    query = g.op("Mul", split("q_proj", [0, 2, 1, 3]), g.array("attention.scale", np.array(depth**-0.5, np.float32)))
+    weights = g.op("Softmax", g.op("MatMul", query, split("k_proj", [0, 2, 3, 1])), axis=-1)
+    mixed = g.op("Transpose", g.op("MatMul", weights, split("v_proj", [0, 2, 1, 3])), perm=[0, 2, 1, 3])
+    return _linear(g, tower, name + "out_proj", g.op("Reshape", mixed, g.ints(0, 0, config.hidden_size)))
+
+
+def _project(g: _Graph, tower: Mapping[str, np.ndarray], token: str, config: TowerConfig) -> str:
+    """Class token, normed and projected to the joint space: (N, hidden) -> (N, projection_dim)."""
+    token = _norm(g, tower, "vision_model.post_layernorm", token, config)
+    return g.op("MatMul", token, g.array("projection.weight", tower["visual_projection.weight"].T))
+
+
+def _linear(g: _Graph, tower: Mapping[str, np.ndarray], name: str, hidden: str) -> str:
+    product = g.op("MatMul", hidden, g.array(name + ".weight", tower[name + ".weight"].T))
+    return g.op("Add", product, g.array(name + ".bias", tower[name + ".bias"]))
+
+
+def _norm(g: _Graph, tower: Mapping[str, np.ndarray], name: str, hidden: str, config: TowerConfig) -> str:
+    scale, bias = (g.array(f"{name}.{part}", tower[f"{name}.{part}"]) for part in ("weight", "bias"))
+    return g.op("LayerNormalization", hidden, scale, bias, axis=-1, epsilon=config.layer_norm_eps)
+
+
+def _activation(g: _Graph, hidden: str, kind: str) -> str:
+    """QuickGELU, x * sigmoid(1.702 x), is what OpenAI's CLIP was trained with; the exact GELU gives other scores."""
+    if kind == "quick_gelu":
+        return g.op("Mul", hidden, g.op("Sigmoid", g.op("Mul", hidden, g.array("quick_gelu", np.array(1.702, np.float32)))))
+    if kind == "gelu":
+        inner = g.op("Erf", g.op("Mul", hidden, g.array("gelu.scale", np.array(2**-0.5, np.float32))))
+        return g.op(
+            "Mul",
+            g.op("Mul", hidden, g.array("gelu.half", np.array(0.5, np.float32))),
+            g.op("Add", inner, g.array("one", np.ones((), np.float32))),
+        )
+    raise ValueError(f"activation {kind!r} is not one that the graph knows (quick_gelu, gelu)")

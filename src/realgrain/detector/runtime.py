@@ -1,0 +1,153 @@
+"""Pixels -> logits: ONNX Runtime, OpenVINO or torch, each imported only when asked for. Which one ran, and how exactly, goes into the report."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import threading
+from pathlib import Path
+from types import ModuleType
+from typing import Protocol
+
+import numpy as np
+
+from realgrain.detector.bundle import Bundle, BundleError
+from realgrain.detector.compose import MODEL, base_of, compose
+from realgrain.detector.weights import file_sha256
+
+
+class Runtime(Protocol):
+    """Scores views.
+
+    Attributes:
+        name: as on the command line.
+        precision: of the arithmetic, such as ``f32`` or ``int8``.
+        version: of the library that runs it.
+    """
+
+    name: str
+    precision: str
+    version: str
+
+    def logits(self, views: np.ndarray) -> np.ndarray:
+        """Logits (N,) float32 of views (N, 3, H, W) float32; safe to call from several threads."""
+        ...
+
+
+def cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class OnnxRuntime:
+    """ONNX Runtime, f32: the reference that tolerances in the card are measured against."""
+
+    name, precision = "onnxruntime", "f32"
+
+    def __init__(self, bundle: Bundle, *, threads: int, offline: bool) -> None:
+        import onnxruntime
+
+        self.version = onnxruntime.__version__
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        self._session = onnxruntime.InferenceSession(str(compose(bundle, offline=offline) / MODEL), options, providers=["CPUExecutionProvider"])
+
+    def logits(self, views: np.ndarray) -> np.ndarray:
+        """See ``Runtime``."""
+        return np.asarray(self._session.run(["logit"], {"pixels": views})[0])
+
+
+def import_openvino() -> ModuleType:
+    """OpenVINO without its usage reports: left alone, importing it sends one to its makers unless the user has opted out."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # Python's own way to say "not installed"; OpenVINO copes
+    return importlib.import_module("openvino")
+
+
+class OpenVino:
+    """OpenVINO; its precision is set, because left alone it computes in bf16 where the processor can."""
+
+    name, precision = "openvino", "f32"
+
+    def __init__(self, bundle: Bundle, *, threads: int, offline: bool) -> None:
+        openvino = import_openvino()
+        self.version = openvino.__version__.split("-")[0]
+        folder = compose(bundle, offline=offline)
+        settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads, "CACHE_DIR": str(folder / "openvino")}
+        self._model = openvino.Core().compile_model(self._path(bundle, folder), "CPU", settings)
+        self._local = threading.local()
+
+    def _path(self, bundle: Bundle, folder: Path) -> Path:  # noqa: ARG002
+        return folder / MODEL
+
+    def logits(self, views: np.ndarray) -> np.ndarray:
+        """See ``Runtime``."""
+        if not hasattr(self._local, "request"):
+            self._local.request = self._model.create_infer_request()
+        return np.array(self._local.request.infer({"pixels": views})["logit"])
+
+
+class OpenVinoInt8(OpenVino):
+    """OpenVINO with the bundle's own INT8 graph, as ``realgrain export`` makes it."""
+
+    name, precision = "openvino-int8", "int8"
+
+    def _path(self, bundle: Bundle, folder: Path) -> Path:  # noqa: ARG002
+        graph = bundle.card.runtimes.get(self.name)
+        if graph is None or graph.file is None:
+            raise BundleError(f"{bundle.folder}: carries no INT8 graph; make a bundle that does with `realgrain export`")
+        path = bundle.folder / graph.file
+        if not path.is_file() or file_sha256(path.with_suffix(".bin")) != graph.sha256:
+            raise BundleError(f"{path}: missing, or its weights are not the card's")
+        return path
+
+
+class Torch:
+    """transformers' own tower in torch, f32: what training sees, to compare the graphs with."""
+
+    name, precision = "torch", "f32"
+
+    def __init__(self, bundle: Bundle, *, threads: int, offline: bool) -> None:
+        import torch
+        from transformers import CLIPVisionModelWithProjection
+
+        self.version = torch.__version__
+        torch.set_num_threads(threads)
+        self._tower = CLIPVisionModelWithProjection.from_pretrained(base_of(bundle, offline=offline).folder, local_files_only=True).eval()
+        self._block = bundle.card.block
+        self._weight, self._bias = (torch.from_numpy(bundle.head[name]) for name in ("weight", "bias"))
+
+    def logits(self, views: np.ndarray) -> np.ndarray:
+        """See ``Runtime``."""
+        import torch
+
+        with torch.inference_mode():
+            found = self._tower(torch.from_numpy(views), output_hidden_states=self._block is not None)
+            feature = found.image_embeds if self._block is None else found.hidden_states[self._block][:, 0]
+            return (feature @ self._weight + self._bias).numpy()
+
+
+RUNTIMES = {kind.name: kind for kind in (OnnxRuntime, OpenVino, OpenVinoInt8, Torch)}
+EXTRAS = {"openvino": "openvino", "openvino-int8": "openvino", "torch": "train"}
+
+
+def open_runtime(name: str, bundle: Bundle, *, threads: int | None = None, offline: bool = False) -> Runtime:
+    """Load a bundle into a runtime.
+
+    Args:
+        name: a key of ``RUNTIMES``.
+        bundle: what to run.
+        threads: processors to use; None: all that this process may use.
+        offline: never touch the network.
+
+    Raises:
+        ValueError: no such runtime.
+        BundleError: the bundle does not fit the base, or lacks what the runtime needs.
+        WeightsError: the base cannot be had.
+    """
+    if name not in RUNTIMES:
+        raise ValueError(f"no runtime {name!r}; there are {', '.join(RUNTIMES)}")
+    try:
+        return RUNTIMES[name](bundle, threads=threads or cores(), offline=offline)
+    except ImportError as error:
+        raise BundleError(f"the runtime {name} needs `pip install realgrain[{EXTRAS.get(name, name)}]` ({error})") from error

@@ -1,0 +1,108 @@
+"""The JSON contract: what every face of realgrain says of a picture."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from realgrain.detector.bundle import Card
+from realgrain.detector.calibration import Rate, probability
+from realgrain.picture.image import Picture
+
+Label = Literal["ai", "camera", "unsure"]
+Reason = Literal["near_threshold", "unstable", "too_small", "out_of_domain", "uncalibrated"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class FileFacts(_Part):
+    """The file and how it was read; ``notes`` names every treatment of its pixels (alpha, orientation, frames, ...)."""
+
+    name: str
+    sha256: str
+    bytes: int
+    format: str
+    width: int
+    height: int
+    mode: str
+    jpeg_quality: int | None
+    notes: list[str]
+
+
+class Verdict(_Part):
+    """A decision with its error rates.
+
+    Attributes:
+        label: ``ai`` (AI-generated), ``camera`` (a photograph), or ``unsure``.
+        reasons: why it is unsure; empty otherwise.
+        threshold: logit at or above which ``ai`` is said; None where the detector is uncalibrated.
+        false_positive: share of real validation photographs, of sources unseen in training, that this threshold flags; None likewise.
+        missed: share of generated validation pictures, of sources unseen in training, that are called ``camera``; None likewise.
+    """
+
+    label: Label
+    reasons: list[Reason] = []
+    threshold: float | None = None
+    false_positive: Rate | None = None
+    missed: Rate | None = None
+
+
+class DetectorFacts(_Part):
+    """Which detector spoke, exactly."""
+
+    name: str
+    bundle: str
+    base: str
+    runtime: str
+    precision: str
+    runtime_version: str
+    realgrain: str
+
+
+class Report(_Part):
+    """Everything that realgrain says of one picture. The same picture, bundle and runtime give the same report, byte for byte.
+
+    Attributes:
+        version: of this schema.
+        logit: mean of the views' logits; higher: more likely AI-generated.
+        view_logits: one for each view of the card's ViewSpec.
+        probability: calibrated, at even odds of the two classes; None where the detector is uncalibrated.
+    """
+
+    version: Literal[1] = 1
+    picture: FileFacts
+    logit: float
+    view_logits: list[float]
+    probability: float | None = Field(ge=0, le=1)
+    verdict: Verdict
+    detector: DetectorFacts
+
+
+def facts(picture: Picture) -> FileFacts:
+    """What the report says of the file."""
+    kept = {name: getattr(picture, name) for name in FileFacts.model_fields if name != "notes"}
+    return FileFacts(**kept, notes=list(picture.notes))
+
+
+def decide(logit: float, smallest_side: int, card: Card) -> tuple[Verdict, float | None]:
+    """Verdict and probability of a logit.
+
+    Args:
+        logit: of the picture.
+        smallest_side: of the picture, in pixels.
+        card: with thresholds; without them the verdict is ``unsure: uncalibrated``.
+    """
+    point = card.operating_point
+    if card.calibration is None or point is None:
+        return Verdict(label="unsure", reasons=["uncalibrated"]), None
+    reasons: list[Reason] = []
+    if smallest_side < card.smallest_side:
+        reasons.append("too_small")
+    if point.camera < logit < point.ai:
+        reasons.append("near_threshold")
+    label: Label = "unsure" if reasons else "ai" if logit >= point.ai else "camera"
+    verdict = Verdict(label=label, reasons=reasons, threshold=point.ai, false_positive=point.false_positive, missed=point.missed)
+    return verdict, float(probability(card.calibration, logit))

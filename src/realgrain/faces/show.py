@@ -1,0 +1,86 @@
+"""Reports for people and for scripts, on a terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from realgrain.detector.bundle import Card
+from realgrain.detector.verdict import Report
+
+Item = TypeVar("Item")
+WORDS = {"ai": "AI-generated", "camera": "camera", "unsure": "unsure"}
+WHY = {
+    "near_threshold": "score between the thresholds",
+    "too_small": "picture too small",
+    "uncalibrated": "no calibration",
+    "unstable": "changes with a re-save",
+    "out_of_domain": "not like the pictures it was validated on",
+}
+
+
+def progress(items: Iterable[Item], total: int, doing: str) -> Iterator[Item]:
+    """Pass items through, with a progress bar on stderr if that is a terminal and there is more than one."""
+    if total < 2 or not sys.stderr.isatty():
+        yield from items
+        return
+    from rich.console import Console
+    from rich.progress import track
+
+    yield from track(items, description=doing, total=total, console=Console(stderr=True), transient=True)
+
+
+class JsonLines:
+    """One report a line on stdout, as soon as it is there."""
+
+    def add(self, report: Report) -> None:
+        """Print a report."""
+        print(report.model_dump_json(), flush=True)
+
+    def close(self) -> None:
+        """Nothing is left to print."""
+
+
+class Table:
+    """A line for each picture, and below them what the verdicts mean."""
+
+    def __init__(self, card: Card) -> None:
+        self._card = card
+        self._reports: list[Report] = []
+
+    def add(self, report: Report) -> None:
+        """Keep a report for the table."""
+        self._reports.append(report)
+
+    def close(self) -> None:
+        """Print the table."""
+        if not self._reports:
+            return
+        from rich.console import Console
+        from rich.table import Table as Grid
+        from rich.text import Text
+
+        grid = Grid("picture", "verdict", "probability of AI", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+        for report in self._reports:
+            why = ", ".join(WHY[reason] for reason in report.verdict.reasons)
+            words = WORDS[report.verdict.label] + (f" ({why})" if why else "")
+            chance = "-" if report.probability is None else f"{report.probability:.2f}"
+            grid.add_row(Text(report.picture.name, overflow="fold"), words, chance)
+        console = Console()
+        console.print(grid)
+        console.print(Text("\n" + explain(self._card)))
+
+
+def explain(card: Card) -> str:
+    """What the verdicts of a detector mean, with its measured error rates, in plain words."""
+    point = card.operating_point
+    if point is None:
+        return f"{card.name} is not calibrated: it gives no verdicts."
+    flagged, missed = point.false_positive, point.missed
+    return (
+        f"'AI-generated' is said from a threshold that flagged {flagged.value:.1%} [{flagged.low:.1%} to {flagged.high:.1%}] of {flagged.n} real validation "
+        f"photographs; at the threshold for 'camera', {missed.value:.1%} [{missed.low:.1%} to {missed.high:.1%}] of {missed.n} generated validation "
+        f"pictures passed as photographs (95 % intervals; sources unseen in training; the worst of {', '.join(point.deliveries)}). Between the two the "
+        f"verdict is 'unsure'. The probability supposes that both kinds are equally likely beforehand."
+    )

@@ -1,0 +1,38 @@
+"""What people name on a command line -> paths of pictures, in a fixed order and each once."""
+
+from __future__ import annotations
+
+import glob
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from realgrain.learning.data import SUFFIXES
+from realgrain.picture.image import PictureError
+
+
+def expand(names: Iterable[str]) -> tuple[list[Path], list[PictureError]]:
+    """Pictures behind files, folders (searched through, by suffix), globs, and ``-`` (a list of files, one a line, on standard input).
+
+    A file that is named is taken whatever its suffix. What leads nowhere comes back as errors, so that it stops nothing.
+    """
+    found: dict[Path, None] = {}
+    missing: list[PictureError] = []
+    for name in names:
+        for one in sys.stdin.read().splitlines() if name == "-" else [name]:
+            if paths := _paths(one):
+                found.update(dict.fromkeys(paths))
+            elif one:
+                missing.append(PictureError(one, "missing", "no such file, and no picture behind it"))
+    return list(found), missing
+
+
+def _paths(name: str) -> list[Path]:
+    path = Path(name)
+    if path.is_dir():
+        return sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and not file.is_dir())
+    if path.exists() or path.is_symlink():
+        return [path]
+    if glob.has_magic(name):
+        return sorted(file for file in map(Path, glob.glob(name, recursive=True)) if not file.is_dir())
+    return []

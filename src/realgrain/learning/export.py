@@ -1,0 +1,133 @@
+"""Bundle -> the same bundle with ONNX, OpenVINO and INT8 graphs beside it, behind a parity gate."""
+
+from __future__ import annotations
+
+import logging
+import math
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from realgrain.detector.bundle import Bundle, Graph, read_bundle, write_bundle
+from realgrain.detector.compose import DATA, MODEL, compose
+from realgrain.detector.runtime import OpenVino, OpenVinoInt8, Runtime, import_openvino, open_runtime
+from realgrain.detector.weights import building, file_sha256
+from realgrain.learning.data import ManifestError, Sample
+from realgrain.picture.image import PictureError, open_picture
+from realgrain.picture.views import make_views
+
+log = logging.getLogger(__name__)
+
+F32, INT8 = "openvino.xml", "openvino-int8.xml"
+F32_TOLERANCE = 1e-4  # logit; between f32 runtimes only the order of sums differs
+AUC_LOSS = 0.005  # of INT8 against f32, at most
+MARGIN = 1.25  # stated INT8 tolerance over the largest difference seen: other pictures will differ a little more (our choice)
+
+
+class ParityError(RuntimeError):
+    """A graph's scores are too far from the reference; nothing was written."""
+
+
+def export(bundle: Bundle, samples: Sequence[Sample], output: Path, *, calibration: int = 300) -> Bundle:
+    """Build the graphs, compare them with ONNX Runtime f32 on pictures that did not calibrate the INT8 one, and write a bundle that carries them.
+
+    Args:
+        bundle: what to export.
+        samples: labelled pictures; those of the split that the bundle was trained on calibrate, the others are compared. With one split only,
+            ``calibration`` of them calibrate and the rest are compared.
+        output: folder to make; must not exist.
+        calibration: pictures to calibrate INT8 activations on, spread evenly over the samples.
+
+    Raises:
+        ParityError: OpenVINO f32 is off by more than 1e-4 of logit, or INT8 loses more than 0.005 of AUC.
+        ManifestError: no pictures to calibrate or to compare on.
+        FileExistsError: the output is there already.
+    """
+    ranges, compared = _divide(samples, bundle.card.recipe.get("split", ""), calibration)
+    with building(output) as scratch:
+        if scratch is None:
+            raise FileExistsError(f"{output}: exists already")
+        graph = compose(bundle)
+        for name in (MODEL, DATA):
+            shutil.copyfile(graph / name, scratch / name)
+        _convert(scratch, [views for _, views in _views(ranges, bundle, "calibrating")])
+        trial = _with_graphs(bundle, scratch, {OpenVino.name: _unmeasured(scratch / F32), OpenVinoInt8.name: _unmeasured(scratch / INT8)})
+        _with_graphs(bundle, scratch, _measure(trial, compared))
+    return read_bundle(output)
+
+
+def _divide(samples: Sequence[Sample], trained: str, calibration: int) -> tuple[list[Sample], list[Sample]]:
+    mine = [sample for sample in samples if sample.split == trained] or list(samples)
+    spread = set(np.linspace(0, len(mine) - 1, min(calibration, len(mine))).astype(int)) if mine else set()
+    ranges = [sample for index, sample in enumerate(mine) if index in spread]
+    others = [sample for sample in samples if sample.split != trained] or [sample for index, sample in enumerate(mine) if index not in spread]
+    if not ranges or len({sample.label for sample in others}) < 2:
+        raise ManifestError("export needs pictures to calibrate on and others, of both labels, to compare on")
+    return ranges, others
+
+
+def _views(samples: Sequence[Sample], bundle: Bundle, doing: str) -> list[tuple[Sample, np.ndarray]]:
+    found = []
+    for sample in tqdm(samples, doing, disable=None):
+        try:
+            found.append((sample, make_views(open_picture(sample.file).pixels, bundle.card.views)))
+        except PictureError as error:
+            log.warning("left out: %s", error)
+    return found
+
+
+def _convert(folder: Path, views: list[np.ndarray]) -> None:
+    """Write the OpenVINO graphs: f32, and INT8 by post-training quantisation (per channel, SmoothQuant: Xiao et al. 2023)."""
+    openvino = import_openvino()
+    import nncf
+
+    model = openvino.convert_model(folder / MODEL)
+    openvino.save_model(model, folder / F32, compress_to_fp16=False)
+    data = nncf.Dataset([{"pixels": picture} for picture in views])
+    openvino.save_model(
+        nncf.quantize(model, data, subset_size=len(views), model_type=nncf.ModelType.TRANSFORMER), folder / INT8, compress_to_fp16=False
+    )
+
+
+def _unmeasured(path: Path) -> Graph:
+    return Graph(tolerance=math.inf, measured=0, auc_loss=0, pictures=1, file=path.name, sha256=file_sha256(path.with_suffix(".bin")))
+
+
+def _with_graphs(bundle: Bundle, folder: Path, graphs: dict[str, Graph]) -> Bundle:
+    return write_bundle(folder, bundle.card.model_copy(update={"runtimes": {**bundle.card.runtimes, **graphs}}), bundle.head)
+
+
+def _measure(bundle: Bundle, samples: Sequence[Sample]) -> dict[str, Graph]:
+    """The same graphs with their differences from ONNX Runtime f32."""
+    from sklearn.metrics import roc_auc_score
+
+    seen = _views(samples, bundle, "comparing")
+    fake = [sample.fake for sample, _ in seen]
+
+    def logits(runtime: Runtime) -> np.ndarray:
+        return np.array([runtime.logits(views).mean(dtype=np.float64) for _, views in tqdm(seen, runtime.name, disable=None)])
+
+    reference = logits(open_runtime("onnxruntime", bundle))
+    measured = {}
+    for name in (OpenVino.name, OpenVinoInt8.name):
+        found = logits(open_runtime(name, bundle))
+        difference = float(np.abs(found - reference).max())
+        loss = float(roc_auc_score(fake, reference) - roc_auc_score(fake, found))
+        if name == OpenVino.name and difference > F32_TOLERANCE:
+            raise ParityError(f"OpenVINO f32 is {difference:.2e} of logit off ONNX Runtime f32, more than {F32_TOLERANCE:.0e}")
+        if loss > AUC_LOSS:
+            raise ParityError(f"{name} loses {loss:.4f} of AUC on {len(seen)} pictures, more than {AUC_LOSS}")
+        tolerance = F32_TOLERANCE if name == OpenVino.name else _round_up(difference * MARGIN)
+        measured[name] = bundle.card.runtimes[name].model_copy(
+            update={"tolerance": tolerance, "measured": difference, "auc_loss": loss, "pictures": len(seen)}
+        )
+    return measured
+
+
+def _round_up(value: float) -> float:
+    """To two significant digits, upwards."""
+    unit = 10.0 ** (math.floor(math.log10(value)) - 1)
+    return math.ceil(value / unit) * unit

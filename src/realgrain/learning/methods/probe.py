@@ -1,0 +1,44 @@
+"""Linear probe of a frozen tower (UnivFD: Ojha, Li and Lee 2023): nothing hidden, nothing perturbed, nothing moves but the head.
+
+Deviations from the paper: the head is fitted to its optimum by L-BFGS instead of some steps of AdamW; features are standardised first, and the
+scaling is folded into the head; the penalty is far stronger, because a weakly penalised head learns what the pictures show (our choice, see the
+recipe); the feature may be an earlier block's class token instead of the joint-space embedding.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def fit(features: np.ndarray, fake: np.ndarray, weight: np.ndarray, penalty: float) -> dict[str, np.ndarray]:
+    """Fit the head: logistic regression with an L2 penalty on standardised features.
+
+    Args:
+        features: (N, D) float32.
+        fake: (N,) bool, true for AI-generated.
+        weight: (N,) importance of each row; only ratios matter.
+        penalty: minimises mean weighted log-loss + penalty / 2 * |w|^2, so that it does not depend on N. As it grows, the head turns to the
+            difference of the two class means.
+
+    Returns:
+        ``weight`` (D,) and ``bias`` (1,), float32, for features as they come; scaled so that training logits have unit standard deviation,
+        because a strong penalty shrinks them to nothing and their scale is calibration's business.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    share = weight / weight.sum()
+    mean = share @ features
+    spread = np.sqrt(share @ (features - mean) ** 2) + 1e-6
+    standard = (features - mean) / spread
+    # scikit-learn minimises C * sum(weight * loss) + |w|^2 / 2; the shares sum to 1.
+    model = LogisticRegression(C=1 / penalty, max_iter=2000, tol=1e-6).fit(standard, fake, sample_weight=share)
+    direction, offset = model.coef_[0], model.intercept_[0]
+    found = standard @ direction
+    unit = np.sqrt(share @ (found - share @ found) ** 2)
+    scaled = direction / unit / spread
+    return {"weight": scaled.astype(np.float32), "bias": np.array([offset / unit - scaled @ mean], np.float32)}
+
+
+def logits(features: np.ndarray, head: dict[str, np.ndarray]) -> np.ndarray:
+    """Logit (N,) of features (N, V, D): the mean over the V views, as the detector takes it."""
+    return (features @ head["weight"] + head["bias"]).mean(axis=1)

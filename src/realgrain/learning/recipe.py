@@ -1,0 +1,99 @@
+"""What a training run is told: one model with every setting and its default. A recipe file is a YAML diff from these defaults."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from realgrain.detector.weights import DEFAULT_BASE
+from realgrain.learning.data import Fold
+from realgrain.picture.degrade import Augmentation, condition
+from realgrain.picture.views import View, ViewSpec
+
+
+class RecipeError(ValueError):
+    """A recipe cannot be used. The message names the file, the key and the reason."""
+
+
+class Recipe(BaseModel):
+    """Settings of a training run.
+
+    Attributes:
+        name: of the detector that comes out.
+        method: of ``realgrain.learning.methods``.
+        base: name of ``realgrain weights list``, local folder, or Hugging Face id.
+        views: preprocessing; the default is CLIP's own, as in UnivFD.
+        block: feature to read: class token after this block; null: the joint-space embedding, as in UnivFD.
+        penalty: of the head's weights, on standardised features; chosen on left-out sources.
+        augmentation: the law of degradations, the same for both classes.
+        draws: of that law for each picture.
+        precision: of the tower in training.
+        split: rows of the manifest to use; empty: all.
+        folds: sources to leave out together; empty: dealt automatically.
+        deliveries: in which the held-out pictures are scored for calibration and thresholds.
+        calibration: of the probability.
+        target_fpr: share of real pictures that the threshold for ``ai`` may flag.
+        target_miss: share of generated pictures that the threshold for ``camera`` may let through.
+        duplicate_distance: bits of 64 in which the perceptual hashes of near-duplicates may differ.
+        smallest_side: pixels, below which a verdict is never given.
+        licence: of the learned weights.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = "probe"
+    method: Literal["probe"] = "probe"
+    base: str = DEFAULT_BASE
+    views: ViewSpec = ViewSpec((View("resize"),))
+    block: int | None = Field(default=None, ge=1)
+    penalty: float = Field(default=1.0, gt=0)
+    augmentation: Augmentation = Augmentation()
+    draws: int = Field(default=3, ge=1)
+    precision: Literal["f32", "bf16"] = "f32"
+    split: str = "train"
+    folds: tuple[Fold, ...] = ()
+    deliveries: tuple[str, ...] = ("clean", "web", "hard")
+    calibration: Literal["platt", "temperature"] = "platt"
+    target_fpr: float = Field(default=0.05, gt=0, lt=1)
+    target_miss: float = Field(default=0.05, gt=0, lt=1)
+    duplicate_distance: int = Field(default=4, ge=0, lt=64)
+    smallest_side: int = Field(default=128, ge=1)
+    licence: str = "not stated"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Recipe:
+        for name in self.deliveries:
+            condition(name)
+        sources = [source for fold in self.folds for source in (*fold.fake, *fold.real)]
+        twice = sorted({source for source in sources if sources.count(source) > 1})
+        if twice:
+            raise ValueError(f"folds leave out {', '.join(twice)} more than once")
+        return self
+
+
+def read_recipe(path: Path, changes: dict[str, Any] | None = None) -> Recipe:
+    """Read a recipe file and apply changes on top.
+
+    Args:
+        path: YAML.
+        changes: values by dotted key, such as ``{"augmentation.p_blur": 0.0}``.
+
+    Raises:
+        RecipeError: not readable, not YAML, an unknown key, or a value that does not fit.
+    """
+    try:
+        settings = yaml.safe_load(path.read_text()) or {}
+        if not isinstance(settings, dict):
+            raise RecipeError(f"{path}: a recipe is a YAML mapping of settings")
+        for key, value in (changes or {}).items():
+            *parents, last = key.split(".")
+            place = settings
+            for parent in parents:
+                place = place.setdefault(parent, {})
+            place[last] = value
+        return Recipe.model_validate(settings)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValidationError) as error:
+        raise RecipeError(f"{path}: {error}") from error

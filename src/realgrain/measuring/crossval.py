@@ -1,0 +1,112 @@
+"""Leave-source-out cross-validation: every figure on sources that the detector, its probability scale and its thresholds have not seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import BaseModel, ConfigDict
+
+from realgrain.detector.calibration import probability
+from realgrain.learning.data import Fold, left_in
+from realgrain.learning.methods import probe
+from realgrain.learning.recipe import Recipe
+from realgrain.learning.train import Learned, Problem, folds_of, learn, prepare
+from realgrain.measuring.metrics import evaluate
+from realgrain.measuring.results import Evaluation
+from realgrain.measuring.score import as_table
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+
+class LeftOut(BaseModel):
+    """Figures of a cross-validation.
+
+    Attributes:
+        folds: the evaluation of each left-out pair, at that fold's own threshold.
+        mean: condition -> metric -> plain mean over the folds; None where a fold has none.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    folds: dict[str, Evaluation]
+    mean: dict[str, dict[str, float | None]]
+
+    def render(self) -> RenderableType:
+        """A table for a rich console: AUC of each fold, and the mean of every metric, by condition."""
+        from rich.table import Table
+
+        table = Table("", *self.mean, title="Left-out sources")
+        for fold, found in self.folds.items():
+            table.add_row(f"auc, {fold}", *(_figure(result.metrics["auc"].value) for result in found.conditions.values()))
+        for metric in next(iter(self.mean.values())):
+            table.add_row(f"mean {metric}", *(_figure(means[metric]) for means in self.mean.values()), style="bold" if metric == "auc" else None)
+        return table
+
+
+def cross_validate(recipe: Recipe, manifest: Path) -> pa.Table:
+    """Scores table of every left-out picture in every delivery, with the columns ``fold`` and ``threshold``.
+
+    For each fold a whole detector (head, probability scale, thresholds) is learned from what is left in, where the other folds are its validation.
+
+    Raises:
+        ManifestError: fewer than three folds.
+    """
+    problem = prepare(recipe, manifest)
+    folds = folds_of(recipe, problem)
+    return as_table((row for fold in folds for row in _rows(problem, folds, fold, recipe)), None)
+
+
+def _rows(problem: Problem, folds: Sequence[Fold], fold: Fold, recipe: Recipe) -> Iterator[dict[str, Any]]:
+    learned = learn(problem.keep(left_in(problem.samples, fold, problem.twins)), [other for other in folds if other != fold], recipe)
+    part = problem.keep(np.array([fold.leaves_out(sample) for sample in problem.samples]))
+    for name, features in part.delivered.items():
+        for sample, logit in zip(part.samples, probe.logits(features, learned.head), strict=True):
+            row = sample.model_dump(include={"path", "label", "generator", "source", "split"})
+            yield {
+                **row,
+                **_score(float(logit), learned),
+                "condition": name,
+                "fold": fold.name,
+                "bundle": "",
+                "runtime": "torch",
+                "error": "",
+                "sha256": "",
+            }
+
+
+def _score(logit: float, learned: Learned) -> dict[str, Any]:
+    return {"logit": logit, "probability": float(probability(learned.calibration, logit)), "threshold": learned.operating_point.ai}
+
+
+def by_fold(table: pa.Table, *, resamples: int = 1000) -> LeftOut:
+    """Evaluate each fold of a table, and their mean.
+
+    Args:
+        table: scores table with the columns ``fold`` and ``threshold``, the same threshold throughout a fold.
+        resamples: of the bootstrap.
+    """
+    found = {}
+    for name in pc.unique(table["fold"]).to_pylist():
+        part = table.filter(pc.equal(table["fold"], name))
+        found[name] = evaluate(part, threshold=float(part["threshold"][0].as_py()), resamples=resamples)
+    first = next(iter(found.values()))
+    mean = {
+        condition: {metric: _mean([of.conditions[condition].metrics[metric].value for of in found.values()]) for metric in result.metrics}
+        for condition, result in first.conditions.items()
+    }
+    return LeftOut(folds=found, mean=mean)
+
+
+def _mean(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known and len(known) == len(values) else None
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

@@ -1,0 +1,202 @@
+"""What happens to pictures on their way to a reader: one home for every degradation that realgrain trains on or measures.
+
+Every function is pure: (H, W, 3) uint8 RGB in, the same kind out, the input untouched; all randomness comes from the generator given.
+"""
+
+import functools
+import io
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+
+Pixels = NDArray[np.uint8]
+Resample = Image.Resampling
+
+KERNELS = (Resample.BILINEAR, Resample.BICUBIC, Resample.LANCZOS)
+
+
+def jpeg(pixels: Pixels, quality: int, subsampling: int = 2) -> Pixels:
+    """Save as JPEG and open again.
+
+    Args:
+        pixels: (H, W, 3) uint8.
+        quality: 1..100 on the IJG scale; ValueError outside.
+        subsampling: Of colour: 0 is 4:4:4, 1 is 4:2:2, 2 is 4:2:0.
+    """
+    return _through(pixels, "JPEG", quality, subsampling=subsampling)
+
+
+def webp(pixels: Pixels, quality: int) -> Pixels:
+    """Save as lossy WebP and open again; `quality` is 1..100, ValueError outside."""
+    return _through(pixels, "WEBP", quality)
+
+
+def _through(pixels: Pixels, codec: str, quality: int, **options: int) -> Pixels:
+    if not 1 <= quality <= 100:
+        raise ValueError(f"quality must be 1 to 100, got {quality}")
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, codec, quality=quality, **options)
+    with Image.open(file, formats=(codec,)) as image:  # our own bytes, not a stranger's: `open_picture` is for those
+        return np.asarray(image.convert("RGB"))
+
+
+def resize(pixels: Pixels, longest: int) -> Pixels:
+    """Shrink with Lanczos so that the longest side is `longest` pixels; a picture no larger is returned as it is, never enlarged."""
+    if longest < 1:
+        raise ValueError(f"longest must be at least 1, got {longest}")
+    factor = longest / max(pixels.shape[:2])
+    return scale(pixels, factor, Resample.LANCZOS) if factor < 1 else pixels
+
+
+def scale(pixels: Pixels, factor: float, resample: Resample = Resample.LANCZOS) -> Pixels:
+    """Multiply both sides by `factor` (above 0), each rounded to whole pixels and at least 1."""
+    if not (factor > 0 and math.isfinite(factor)):
+        raise ValueError(f"factor must be a number above 0, got {factor}")
+    height, width = (max(1, round(side * factor)) for side in pixels.shape[:2])
+    return np.asarray(Image.fromarray(pixels).resize((width, height), resample))
+
+
+def blur(pixels: Pixels, sigma: float) -> Pixels:
+    """Blur with Pillow's approximation of a Gaussian of standard deviation `sigma` pixels (0 or more)."""
+    return np.asarray(Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(sigma)))
+
+
+def noise(pixels: Pixels, sigma: float, rng: np.random.Generator) -> Pixels:
+    """Add Gaussian noise of standard deviation `sigma` (8-bit levels), each channel its own, rounded and clipped to 0..255."""
+    values = rng.standard_normal(pixels.shape, dtype=np.float32)
+    values *= np.float32(sigma)
+    values += pixels
+    return np.clip(np.rint(values, out=values), 0, 255, out=values).astype(np.uint8)
+
+
+def crop(pixels: Pixels, fraction: float, rng: np.random.Generator | None = None) -> Pixels:
+    """Keep `fraction` (above 0, to 1) of each side, from the centre, or from anywhere if `rng` is given."""
+    if not 0 < fraction <= 1:
+        raise ValueError(f"fraction must be above 0 and at most 1, got {fraction}")
+    height, width = (max(1, round(side * fraction)) for side in pixels.shape[:2])
+    room = (pixels.shape[0] - height, pixels.shape[1] - width)
+    top, left = (spare // 2 if rng is None else int(rng.integers(spare + 1)) for spare in room)
+    return np.ascontiguousarray(pixels[top : top + height, left : left + width])
+
+
+def flip(pixels: Pixels) -> Pixels:
+    """Mirror left to right."""
+    return np.ascontiguousarray(pixels[:, ::-1])
+
+
+def _clean(pixels: Pixels) -> Pixels:
+    return pixels
+
+
+def _delivered(pixels: Pixels, longest: int, quality: int) -> Pixels:
+    return jpeg(resize(pixels, longest), quality)
+
+
+# The conditions results are reported under, all our choice; "web" and "hard" stand for what messengers and social networks do.
+CONDITIONS: Mapping[str, Callable[[Pixels], Pixels]] = MappingProxyType(
+    {
+        "clean": _clean,
+        "web": functools.partial(_delivered, longest=768, quality=60),
+        "hard": functools.partial(_delivered, longest=512, quality=40),
+        **{f"jpeg-{quality}": functools.partial(jpeg, quality=quality) for quality in (95, 90, 80, 70, 60, 50)},
+        **{f"blur-{sigma:g}": functools.partial(blur, sigma=sigma) for sigma in (0.5, 1.0, 1.5, 2.0)},
+        "webp-80": functools.partial(webp, quality=80),
+        "half": functools.partial(scale, factor=0.5),
+    }
+)
+
+
+def condition(name: str) -> Callable[[Pixels], Pixels]:
+    """Return the delivery condition called `name`, a function from pixels to pixels.
+
+    Raises:
+        ValueError: There is none of that name; the message lists those there are.
+    """
+    if name not in CONDITIONS:
+        raise ValueError(f"unknown condition {name!r}; known are {', '.join(CONDITIONS)}")
+    return CONDITIONS[name]
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """The law of training degradations: one for photographs and generated pictures alike.
+
+    Being the same for both, neither file format, size nor quality can tell the label. Every number is our choice; each range is
+    uniform unless said otherwise, and both ends are included.
+
+    Args:
+        p_resize: Probability of shrinking.
+        scale_range: Of the factor, uniform in its logarithm.
+        min_side: Shrinking that would leave a side of fewer pixels is skipped.
+        p_blur: Probability of a Gaussian blur.
+        blur_range: Of its sigma, pixels.
+        p_noise: Probability of Gaussian noise.
+        noise_range: Of its sigma, 8-bit levels.
+        p_codec: Probability of one lossy codec, always the last but for the mirror.
+        p_webp: Probability that the codec is WebP rather than JPEG.
+        jpeg_range: Of the JPEG quality; subsampling is 4:4:4 or 4:2:0, as likely.
+        webp_range: Of the WebP quality.
+        p_flip: Probability of mirroring left to right.
+
+    Raises:
+        ValueError: A probability outside 0..1 or a range that is reversed or outside what its step takes.
+    """
+
+    p_resize: float = 0.7
+    scale_range: tuple[float, float] = (0.4, 1.0)
+    min_side: int = 160
+    p_blur: float = 0.15
+    blur_range: tuple[float, float] = (0.3, 1.5)
+    p_noise: float = 0.1
+    noise_range: tuple[float, float] = (1.0, 6.0)
+    p_codec: float = 0.9
+    p_webp: float = 0.25
+    jpeg_range: tuple[int, int] = (35, 96)
+    webp_range: tuple[int, int] = (40, 95)
+    p_flip: float = 0.5
+
+    def __post_init__(self) -> None:
+        for name in ("p_resize", "p_blur", "p_noise", "p_codec", "p_webp", "p_flip"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be a probability, got {getattr(self, name)}")
+        bounds = {"scale_range": (1e-3, 1), "blur_range": (0, 100), "noise_range": (0, 255), "jpeg_range": (1, 100), "webp_range": (1, 100)}
+        for name, (least, most) in bounds.items():
+            low, high = getattr(self, name)
+            if not least <= low <= high <= most:
+                raise ValueError(f"{name} must rise within {least} to {most}, got {low} to {high}")
+
+
+def augment(pixels: Pixels, law: Augmentation, rng: np.random.Generator) -> Pixels:
+    """Degrade one training picture: shrink, blur, noise, codec, mirror, each with its probability.
+
+    Args:
+        pixels: (H, W, 3) uint8.
+        law: The probabilities and ranges.
+        rng: Source of all chance; the same state and law give the same result.
+
+    Returns:
+        (H', W', 3) uint8; no side is below `law.min_side` unless it was before.
+    """
+    if rng.random() < law.p_resize:
+        factor = math.exp(rng.uniform(*map(math.log, law.scale_range)))
+        kernel = KERNELS[rng.integers(len(KERNELS))]
+        if round(min(pixels.shape[:2]) * factor) >= law.min_side:
+            pixels = scale(pixels, factor, kernel)
+    if rng.random() < law.p_blur:
+        pixels = blur(pixels, rng.uniform(*law.blur_range))
+    if rng.random() < law.p_noise:
+        pixels = noise(pixels, rng.uniform(*law.noise_range), rng)
+    if rng.random() < law.p_codec:
+        pixels = _any_codec(pixels, law, rng)
+    return flip(pixels) if rng.random() < law.p_flip else pixels
+
+
+def _any_codec(pixels: Pixels, law: Augmentation, rng: np.random.Generator) -> Pixels:
+    if rng.random() < law.p_webp:
+        return webp(pixels, int(rng.integers(*law.webp_range, endpoint=True)))
+    return jpeg(pixels, int(rng.integers(*law.jpeg_range, endpoint=True)), subsampling=int(rng.choice((0, 2))))

@@ -1,0 +1,61 @@
+"""From a path or bytes to bytes: a size check before any reading, and nothing that can block."""
+
+import os
+import stat
+
+from realgrain.picture.errors import Limits, Refused
+
+
+def read_source(source: str | os.PathLike[str] | bytes, limits: Limits) -> bytes:
+    """Return the bytes of one picture.
+
+    Args:
+        source: The content itself if `bytes`, else the path of a regular file (links are followed).
+        limits: `max_bytes` is checked before a byte is read.
+
+    Returns:
+        The content, between 1 and `limits.max_bytes` bytes.
+
+    Raises:
+        Refused: missing, not_a_file, too_many_bytes or empty.
+        TypeError: `source` is neither bytes nor a path.
+    """
+    if isinstance(source, bytes):
+        data = source
+        _check_bytes(len(data), limits)
+    else:
+        data = _read_file(os.fspath(source), limits)
+    if not data:
+        raise Refused("empty", "has no bytes at all")
+    return data
+
+
+def _check_bytes(count: int, limits: Limits) -> None:
+    if count > limits.max_bytes:
+        raise Refused("too_many_bytes", f"{count:,} bytes is more than the limit of {limits.max_bytes:,} bytes")
+
+
+def _read_file(path: str, limits: Limits) -> bytes:
+    try:
+        # Looked at before it is opened because opening a device or a pipe can itself have effects or wait for ever.
+        _check_regular(os.stat(path).st_mode)  # noqa: PTH116 - Path() would normalise the name given
+        # Then looked at again, since the name may by now mean something else: not blocking keeps a pipe from hanging us.
+        flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+        with os.fdopen(os.open(path, flags), "rb") as file:
+            status = os.fstat(file.fileno())
+            _check_regular(status.st_mode)
+            _check_bytes(status.st_size, limits)
+            data = file.read(limits.max_bytes + 1)  # bounded: a file may grow while it is read
+    except FileNotFoundError:
+        raise Refused("missing", "there is no such file") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL or an unencodable character in the path
+        raise Refused("missing", f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    _check_bytes(len(data), limits)
+    return data
+
+
+def _check_regular(mode: int) -> None:
+    if stat.S_ISDIR(mode):
+        raise Refused("not_a_file", "is a folder, not a file")
+    if not stat.S_ISREG(mode):
+        raise Refused("not_a_file", "is not a regular file (a pipe, socket or device)")

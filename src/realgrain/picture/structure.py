@@ -1,0 +1,167 @@
+"""A look at a file's skeleton before a decoder sees it.
+
+Decoders accept files that are valid and yet cost hours: a JPEG of a million scans, a PNG of millions of empty chunks, a GIF of
+millions of one-byte blocks. Every bound here is our choice, far above what real pictures have; each walk is itself bounded.
+"""
+
+import re
+import struct
+from typing import NamedTuple
+
+from realgrain.picture import ifd
+from realgrain.picture.errors import Limits, Refused, check_size
+
+MAX_SCANS = 100  # JPEG; libjpeg's own progressive script has 10
+MAX_HEADER_SEGMENTS = 1_000  # JPEG, before the first scan
+MAX_HEADER_BYTES = 16 * 2**20  # JPEG, before the first scan
+MAX_JUNK = 2**20  # JPEG, bytes before the first scan that belong to no segment
+MAX_SEGMENTS = 10_000  # JPEG, in all
+MAX_CHUNKS = 200_000  # PNG
+MAX_BLOCKS = 1_000_000  # GIF, data sub-blocks and the like
+MAX_PAGES = 10_000  # TIFF
+MAX_VALUES = 1_000_000  # TIFF, numbers in one tag
+
+# The next marker of a JPEG that is neither a stuffed byte, padding nor a restart marker.
+_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]", re.DOTALL)
+_SOI, _EOI, _SOS, _TEM = 0xD8, 0xD9, 0xDA, 0x01
+
+
+class Frames(NamedTuple):
+    """How many frames a file has, and whether counting got to the end."""
+
+    count: int
+    complete: bool
+
+
+def inspect(kind: str, data: bytes, limits: Limits) -> Frames | None:
+    """Refuse files that a decoder should not be asked to open.
+
+    Args:
+        kind: The format, as `magic.identify` names it.
+        data: The file.
+        limits: For WebP, whose decoder takes the memory of the whole canvas when it reads the header, and GIF.
+
+    Returns:
+        The number of frames for the formats where only a walk tells it (GIF, TIFF), else None.
+
+    Raises:
+        Refused: corrupt, truncated, unsupported_format or the size refusals.
+    """
+    match kind:
+        case "JPEG":
+            _walk_jpeg(data)
+        case "PNG":
+            _walk_png(data)
+        case "WEBP":
+            _look_at_webp(data, limits)
+        case "GIF":
+            return _walk_gif(data, limits)
+        case "TIFF":
+            return _look_at_tiff(data)
+    return None
+
+
+def _walk_jpeg(data: bytes) -> None:
+    at, junk, segments, scans = 2, 0, 0, 0
+    while found := _MARKER.search(data, at):
+        marker, segments = data[found.start() + 1], segments + 1
+        if marker == _EOI and scans:
+            return
+        if not scans:
+            junk += found.start() - at
+            if segments > MAX_HEADER_SEGMENTS or junk > MAX_JUNK or found.start() > MAX_HEADER_BYTES:
+                raise Refused("corrupt", "the JPEG header is implausibly long")
+        scans += marker == _SOS
+        if scans > MAX_SCANS or segments > MAX_SEGMENTS:
+            raise Refused("corrupt", f"more scans than the limit of {MAX_SCANS}, or more segments than {MAX_SEGMENTS:,}")
+        at = found.end()
+        if marker not in (_SOI, _EOI, _TEM):
+            at += max(2, int.from_bytes(data[at : at + 2], "big"))
+    if not scans:
+        raise Refused("truncated", "the file ends, or turns to noise, before the first scan")
+
+
+def _walk_png(data: bytes) -> None:
+    at = 8
+    for _ in range(MAX_CHUNKS):
+        if at + 8 > len(data) or data[at + 4 : at + 8] == b"IEND":
+            return
+        at += 12 + int.from_bytes(data[at : at + 4], "big")
+    raise Refused("corrupt", f"more chunks than the limit of {MAX_CHUNKS:,}")
+
+
+def _look_at_webp(data: bytes, limits: Limits) -> None:
+    if int.from_bytes(data[4:8], "little") + 8 > len(data):
+        raise Refused("truncated", "the file is shorter than its header says")
+    kind, size = data[12:16], b""
+    if kind == b"VP8X":
+        size = data[24:30]
+        check_size(*(int.from_bytes(part, "little") + 1 for part in (size[:3], size[3:])), limits)
+    elif kind == b"VP8L":
+        bits = int.from_bytes(data[21:25], "little")
+        check_size((bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1, limits)
+    elif kind == b"VP8 ":
+        check_size(*(int.from_bytes(part, "little") & 0x3FFF for part in (data[26:28], data[28:30])), limits)
+
+
+def _walk_gif(data: bytes, limits: Limits) -> Frames:
+    frames = 0
+    try:
+        at = 13 + _colour_table(data[10])
+        for _ in range(MAX_BLOCKS):
+            block, at = data[at], at + 1
+            if block == 0x3B:  # the trailer
+                break
+            if block == 0x2C:  # a picture: descriptor, perhaps colours, the code size, then sub-blocks
+                if not frames:
+                    _check_gif_canvas(data, at, limits)
+                frames, at = frames + 1, _after_sub_blocks(data, at + 10 + _colour_table(data[at + 8]))
+            elif block == 0x21:  # an extension: a label, then sub-blocks
+                at = _after_sub_blocks(data, at + 1)
+            # and anything else is a stray byte, which decoders skip too
+            if at < 0:
+                break
+        else:
+            at = -1
+    except (IndexError, struct.error):  # the end of the file, which the decoder judges
+        return Frames(max(frames, 1), True)
+    if not frames:
+        raise Refused("corrupt", f"no picture among the first {MAX_BLOCKS:,} blocks" if at < 0 else "no picture in the GIF")
+    return Frames(frames, at >= 0)
+
+
+def _after_sub_blocks(data: bytes, at: int) -> int:
+    """Return where a run of sub-blocks ends, or -1 if there are too many of them."""
+    for _ in range(MAX_BLOCKS):
+        size = data[at]
+        at += 1 + size
+        if not size:
+            return at
+    return -1
+
+
+def _check_gif_canvas(data: bytes, at: int, limits: Limits) -> None:
+    """Check the size that decoders give the picture: they widen the screen where the first frame is larger."""
+    left, top, width, height = struct.unpack_from("<4H", data, at)
+    screen = struct.unpack_from("<2H", data, 6)
+    check_size(max(screen[0], left + width), max(screen[1], top + height), limits)
+
+
+def _colour_table(flags: int) -> int:
+    return 3 << (flags & 7) + 1 if flags & 0x80 else 0
+
+
+def _look_at_tiff(data: bytes) -> Frames:
+    directory = ifd.entries(data)
+    tags = {entry.tag for entry in directory}
+    # The first page of a camera's raw file is a thumbnail; judging that in place of the photograph would mislead.
+    reduced = (ifd.number(data, 254) or 0) & 1
+    if data[8:10] == b"CR" or 50706 in tags or (reduced and 330 in tags):
+        raise Refused("unsupported_format", "camera raw files are not read")
+    for entry in directory:
+        if entry.count > MAX_VALUES and entry.kind not in (1, 2, 7):  # numbers become Python objects; bytes and text do not
+            raise Refused("corrupt", f"tag {entry.tag} claims {entry.count:,} values, the limit is {MAX_VALUES:,}")
+    try:
+        return Frames(*ifd.count_pages(data, MAX_PAGES))
+    except struct.error:
+        return Frames(1, True)

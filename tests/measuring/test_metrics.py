@@ -1,0 +1,292 @@
+import io
+import json
+import math
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.console import Console
+from sklearn import metrics as sk
+
+from realgrain.measuring.metrics import METRICS, evaluate, point_metrics, rate
+from realgrain.measuring.resampling import resample_counts, weighted_metrics
+from realgrain.measuring.results import ConditionResult, Evaluation
+from realgrain.measuring.tables import render
+
+COLUMNS = ["label", "generator", "source", "condition", "logit", "probability", "error"]
+SCHEMA = pa.schema([(name, pa.float64() if name in ("logit", "probability") else pa.string()) for name in COLUMNS])
+BOTH_CLASSES = {"auc", "ap", "balanced_accuracy_at_half", "balanced_accuracy_at_threshold", "tpr_at_1_fpr", "tpr_at_5_fpr"}
+
+
+def table(rows, threshold=0.0):
+    made = pa.Table.from_pylist([{"path": "p", "extra": 1, **dict(zip(COLUMNS, row, strict=True))} for row in rows])
+    made = made.select(COLUMNS).cast(SCHEMA) if rows else SCHEMA.empty_table()
+    return made.replace_schema_metadata({b"realgrain": json.dumps({"threshold": threshold}).encode()})
+
+
+def row(label, logit, *, generator="g", source="s", condition="clean", error="", probability=None):
+    if probability is None and logit is not None:
+        probability = 1 / (1 + math.exp(-logit)) if math.isfinite(logit) else 0.5
+    return (label, generator if label == "fake" else "", source, condition, logit, probability, error)
+
+
+def random_data(seed, n=300, ties=False):
+    rng = np.random.default_rng(seed)
+    fake = rng.random(n) < 0.4
+    logit = rng.normal(size=n) + fake
+    logit = np.round(logit, 1) if ties else logit
+    probability = np.round(1 / (1 + np.exp(-1.5 * logit)), 2 if ties else 12)
+    return fake, logit, probability
+
+
+def random_table(seed, n=300, threshold=0.3):
+    return table([row("fake" if f else "real", x, probability=p) for f, x, p in zip(*random_data(seed, n), strict=True)], threshold)
+
+
+def only(evaluation) -> ConditionResult:
+    (found,) = evaluation.conditions.values()
+    return found
+
+
+def values(evaluation):
+    return {name: estimate.value for name, estimate in only(evaluation).metrics.items()}
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_metrics_match_independent_oracles(ties):
+    import torch
+    from torchmetrics.classification import BinaryCalibrationError
+
+    fake, logit, probability = random_data(1, ties=ties)
+    rows = [row("fake" if f else "real", x, probability=p) for f, x, p in zip(fake, logit, probability, strict=True)]
+    found = values(evaluate(table(rows, threshold=0.3), resamples=0))
+    fpr, tpr, _ = sk.roc_curve(fake, logit, drop_intermediate=False)
+    expected = {
+        "auc": sk.roc_auc_score(fake, logit),
+        "ap": sk.average_precision_score(fake, logit),
+        "accuracy_at_half": sk.accuracy_score(fake, probability >= 0.5),
+        "balanced_accuracy_at_half": sk.balanced_accuracy_score(fake, probability >= 0.5),
+        "accuracy_at_threshold": sk.accuracy_score(fake, logit >= 0.3),
+        "balanced_accuracy_at_threshold": sk.balanced_accuracy_score(fake, logit >= 0.3),
+        "tpr_at_1_fpr": max(t for f, t in zip(fpr, tpr, strict=True) if f <= 0.01),
+        "tpr_at_5_fpr": max(t for f, t in zip(fpr, tpr, strict=True) if f <= 0.05),
+        "tpr_at_threshold": np.mean(logit[fake] >= 0.3),
+        "fpr_at_threshold": np.mean(logit[~fake] >= 0.3),
+        "ece": BinaryCalibrationError(n_bins=15, norm="l1")(torch.tensor(probability), torch.tensor(fake).long()).item(),
+    }
+    assert tuple(found) == METRICS
+    assert found == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_each_bootstrap_replicate_equals_the_library_metrics_of_the_repeated_rows(ties):
+    _, logit, probability = random_data(2, n=160, ties=ties)
+    fake = np.arange(160) < 60  # 100 reals: false-positive rates of exactly 1 % and 5 % do occur
+    logit[fake] += 1
+    probability[:6] = [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]  # on the edges of the calibration bins
+    (counts,) = resample_counts(fake, 40, seed=5)
+    replicates = weighted_metrics(counts, fake, logit, probability, 0.3)
+    for index, times in enumerate(counts.astype(int)):
+        drawn = [np.repeat(column, times) for column in (fake, logit, probability)]
+        expected = point_metrics(*drawn, 0.3)
+        assert {name: replicates[name][index] for name in METRICS} == pytest.approx(expected, abs=1e-12)
+
+
+def test_resamples_keep_the_class_sizes_and_differ():
+    fake = random_data(3, n=50)[0]
+    counts = np.concatenate(list(resample_counts(fake, 30, seed=0)))
+    assert counts.shape == (30, 50)
+    assert (counts[:, fake].sum(axis=1) == fake.sum()).all()
+    assert (counts[:, ~fake].sum(axis=1) == (~fake).sum()).all()
+    assert len(np.unique(counts, axis=0)) == 30
+
+
+def test_chunked_resampling_draws_the_same_counts(monkeypatch):
+    fake = random_data(3, n=50)[0]
+    whole = np.concatenate(list(resample_counts(fake, 30, seed=7)))
+    monkeypatch.setattr("realgrain.measuring.resampling._CELLS", 50 * 7)
+    chunks = list(resample_counts(fake, 30, seed=7))
+    assert [len(chunk) for chunk in chunks] == [7, 7, 7, 7, 2]
+    assert np.array_equal(np.concatenate(chunks), whole)
+
+
+def test_hand_made_table():
+    rows = [row("real", x) for x in (-3.0, -2.0, -1.0, 1.5)] + [row("fake", x) for x in (-1.5, 1.0, 2.0, 3.0)]
+    found = only(evaluate(table(rows, threshold=1.0)))
+    assert (found.n_real, found.n_fake, found.n_failed) == (4, 4, 0)
+    # 13 of the 16 pairs are in order: 1.5 beats two fakes, -1 beats one
+    assert found.metrics["auc"].value == pytest.approx(13 / 16)
+    assert found.metrics["tpr_at_1_fpr"].value == 0.5
+    assert found.metrics["tpr_at_threshold"].value == 0.75  # 1.0 itself is flagged
+    assert found.metrics["fpr_at_threshold"].value == 0.25
+    assert found.metrics["accuracy_at_half"].value == 0.75
+
+
+def test_operating_points_include_a_false_positive_rate_of_exactly_the_limit():
+    reals = [row("real", float(x)) for x in range(100)]
+    fakes = [row("fake", x) for x in (98.5, 97.5, 94.5, 93.5)]
+    found = values(evaluate(table(reals + fakes), resamples=0))
+    assert (found["tpr_at_1_fpr"], found["tpr_at_5_fpr"]) == (0.25, 0.75)
+
+
+def test_explicit_threshold_overrides_the_stored_one():
+    rows = [row("real", 0.0), row("fake", 1.0)]
+    assert values(evaluate(table(rows, threshold=2.0), resamples=0))["tpr_at_threshold"] == 0.0
+    overridden = evaluate(table(rows, threshold=2.0), threshold=0.5, resamples=0)
+    assert overridden.threshold == 0.5
+    assert values(overridden)["tpr_at_threshold"] == 1.0
+
+
+@pytest.mark.parametrize("metadata", [None, {}, {b"realgrain": b"{}"}, {b"realgrain": b'{"threshold": null}'}])
+def test_without_a_threshold_only_what_needs_it_is_left_out(metadata):
+    made = random_table(4).replace_schema_metadata(metadata)
+    found = evaluate(made, resamples=20)
+    assert found.threshold is None
+    assert {name for name, value in values(found).items() if value is None} == {name for name in METRICS if "threshold" in name}
+    assert only(found).recall_per_generator == only(found).fpr_per_source == only(found).recall_per_source == {}
+    assert only(found).worst_generator is None and only(found).worst_source is None
+
+
+def test_rates_by_generator_and_source_and_their_worst():
+    rows = [row("fake", x, generator=g, source="folder") for g, x in (("a", 1.0), ("a", -1.0), ("b", 1.0), ("c", -1.0))]
+    rows += [row("fake", -1.0, generator="d", source="other")] * 3
+    rows += [row("real", x, source=s) for s, x in (("t", 1.0), ("t", -1.0), ("u", -1.0), ("u", -2.0), ("u", 0.0))]
+    rows += [row("real", x, source="v") for x in (1.0, -1.0, 1.0, -1.0)]
+    found = only(evaluate(table(rows, threshold=0.0), resamples=0))
+    assert {name: (r.k, r.n) for name, r in found.recall_per_generator.items()} == {"a": (1, 2), "b": (1, 1), "c": (0, 1), "d": (0, 3)}
+    assert {name: (r.k, r.n) for name, r in found.recall_per_source.items()} == {"folder": (2, 4), "other": (0, 3)}
+    assert {name: (r.k, r.n) for name, r in found.fpr_per_source.items()} == {"t": (1, 2), "u": (1, 3), "v": (2, 4)}
+    assert found.worst_generator == "d"  # as low as c, but on more rows
+    assert found.worst_source == "v"  # as high as t, but on more rows
+
+
+def test_rate_interval_is_clopper_pearson():
+    from scipy.stats import beta
+
+    found = rate([True] * 3 + [False] * 7)
+    assert (found.k, found.n, found.value) == (3, 10, 0.3)
+    assert (found.low, found.high) == pytest.approx((beta.ppf(0.025, 3, 8), beta.ppf(0.975, 4, 7)), abs=1e-9)
+    with pytest.raises(ValueError, match="at least one"):
+        rate([])
+
+
+def test_failed_rows_are_counted_and_change_nothing_else():
+    good = random_table(5)
+    rows = [row("fake", None, error="unreadable"), row("real", None), row("real", 9.0, error="x")]
+    rows.append(("fake", "g", "s", "clean", 9.0, None, ""))
+    bad = table(rows, threshold=0.3)
+    both = only(evaluate(pa.concat_tables([good, bad]), resamples=30))
+    assert both.n_failed == 4
+    assert both.model_copy(update={"n_failed": 0}) == only(evaluate(good, resamples=30))
+
+
+@pytest.mark.parametrize(("label", "undefined"), [("real", BOTH_CLASSES | {"tpr_at_threshold"}), ("fake", BOTH_CLASSES | {"fpr_at_threshold"})])
+def test_one_class_leaves_the_metrics_that_need_both_undefined(label, undefined):
+    found = only(evaluate(table([row(label, x) for x in (-1.0, 0.5, 2.0)]), resamples=50))
+    assert {name for name, estimate in found.metrics.items() if estimate.value is None} == undefined
+    assert all((estimate.low is None) == (name in undefined) for name, estimate in found.metrics.items())
+    assert found.metrics["accuracy_at_half"].value == pytest.approx(2 / 3 if label == "fake" else 1 / 3)
+
+
+def test_a_condition_where_everything_failed_is_all_undefined():
+    found = only(evaluate(table([row("fake", None, error="e"), row("real", None, error="e")])))
+    assert (found.n_real, found.n_fake, found.n_failed) == (0, 0, 2)
+    assert all(estimate.value is None for estimate in found.metrics.values())
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([], "no rows"),
+        ([row("real", 0.0), row("fake", math.nan)], "NaN"),
+        ([row("real", 0.0), row("fake", math.inf)], "infinite"),
+        ([row("real", 0.0, probability=1.5)], r"\[0, 1\]"),
+        ([row("real", 0.0, probability=math.nan)], r"\[0, 1\]"),
+        ([row("photo", 0.0)], "unknown labels"),
+        ([row("real", 0.0, source=None)], "nulls in source"),
+    ],
+)
+def test_bad_tables_are_refused(rows, message):
+    with pytest.raises(ValueError, match=message):
+        evaluate(table(rows))
+
+
+def test_bad_arguments_are_refused():
+    made = random_table(6)
+    with pytest.raises(ValueError, match="lacks the columns logit"):
+        evaluate(made.drop_columns(["logit"]))
+    with pytest.raises(ValueError, match="finite"):
+        evaluate(made, threshold=math.nan)
+    with pytest.raises(ValueError, match="negative"):
+        evaluate(made, resamples=-1)
+
+
+def test_intervals_hold_the_value_and_repeat_with_the_seed():
+    made = random_table(7, n=400)
+    first = evaluate(made, resamples=400, seed=3)
+    for name, estimate in only(first).metrics.items():
+        assert estimate.low < estimate.high, name
+        # ECE is left out: resampling adds to it, so its percentiles may lie above it
+        assert name == "ece" or estimate.low <= estimate.value <= estimate.high, name
+    assert evaluate(made, resamples=400, seed=3) == first
+    assert only(evaluate(made, resamples=400, seed=4)).metrics != only(first).metrics
+
+
+def test_interval_width_is_that_of_the_binomial():
+    found = only(evaluate(random_table(8, n=2000), resamples=1000))
+    estimate, n = found.metrics["tpr_at_threshold"], found.n_fake
+    normal = 2 * 1.96 * math.sqrt(estimate.value * (1 - estimate.value) / n)
+    assert estimate.high - estimate.low == pytest.approx(normal, rel=0.15)
+
+
+def test_conditions_are_kept_apart_and_in_order():
+    web, clean = random_table(9), random_table(10)
+    web = web.set_column(web.column_names.index("condition"), "condition", pa.array(["web"] * web.num_rows))
+    both = evaluate(pa.concat_tables([web, clean]), resamples=30)
+    assert list(both.conditions) == ["web", "clean"]
+    assert both.conditions["clean"] == only(evaluate(clean, resamples=30))
+
+
+def test_dumps_to_json_and_back():
+    found = evaluate(random_table(11), resamples=10)
+    assert Evaluation.model_validate_json(found.model_dump_json()) == found
+
+
+scores = st.lists(st.tuples(st.booleans(), st.integers(-20, 20)), min_size=2, max_size=40).filter(lambda s: len({f for f, _ in s}) == 2)
+
+
+@settings(max_examples=60, deadline=None)
+@given(scores)
+def test_ranking_metrics_ignore_increasing_transforms(drawn):
+    plain = values(evaluate(table([row("fake" if f else "real", float(x)) for f, x in drawn]), resamples=0))
+    bent = values(evaluate(table([row("fake" if f else "real", math.exp(x / 7) - 3) for f, x in drawn]), resamples=0))
+    for name in ("auc", "ap", "tpr_at_1_fpr", "tpr_at_5_fpr"):
+        assert plain[name] == pytest.approx(bent[name], abs=1e-12)
+
+
+@settings(max_examples=60, deadline=None)
+@given(scores)
+def test_swapped_labels_and_mirrored_scores_mirror_the_metrics(drawn):
+    plain = values(evaluate(table([row("fake" if f else "real", float(x)) for f, x in drawn], 0.5), resamples=0))
+    swapped = values(evaluate(table([row("real" if f else "fake", float(x)) for f, x in drawn], 0.5), resamples=0))
+    mirrored = values(evaluate(table([row("real" if f else "fake", -float(x)) for f, x in drawn], -0.5), resamples=0))
+    assert swapped["auc"] == pytest.approx(1 - plain["auc"], abs=1e-12)
+    assert mirrored["auc"] == pytest.approx(plain["auc"], abs=1e-12)
+    assert swapped["tpr_at_threshold"] == plain["fpr_at_threshold"]
+    assert mirrored["balanced_accuracy_at_threshold"] == pytest.approx(plain["balanced_accuracy_at_threshold"], abs=1e-12)
+
+
+def test_rendering_shows_figures_intervals_and_names_as_they_are():
+    rows = [row("real", -1.0, source="camera")] * 4 + [row("fake", 1.0, generator="gan[v2]")] * 4
+    rows += [row("fake", -2.0, condition="web", generator="gan[v2]")] * 4 + [row("fake", None, condition="web", error="broken")]
+    console = Console(width=160, record=True, file=io.StringIO())
+    console.print(render(evaluate(table(rows), resamples=10)))
+    lines = [[cell.strip() for cell in line.strip("│┃").replace("┃", "│").split("│")] for line in console.export_text().splitlines()]
+    assert ["", "clean", "web"] in lines
+    assert ["failed", "0", "1"] in lines
+    assert ["auc", "1.000 (1.000–1.000)", "–"] in lines
+    # 0.025 ** (1 / 4) is 40 %: the exact interval's other end when all or none of four are flagged
+    assert ["gan[v2]", "4/4 100% (40%–100%)", "0/4 0% (0%–60%)"] in lines
+    assert ["camera", "0/4 0% (0%–60%)", "–"] in lines

@@ -1,0 +1,188 @@
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from realgrain.picture import degrade
+from realgrain.picture.degrade import CONDITIONS, Augmentation, augment, condition
+
+NAMES = {
+    *("clean", "web", "hard", "webp-80", "half"),
+    *(f"jpeg-{quality}" for quality in (95, 90, 80, 70, 60, 50)),
+    *("blur-0.5", "blur-1", "blur-1.5", "blur-2"),
+}
+
+
+def photo(height: int = 240, width: int = 320) -> np.ndarray:
+    """Smooth shapes with some noise, read-only."""
+    y, x = np.mgrid[:height, :width]
+    base = np.stack([x * 200 / width, y * 200 / height, 100 + 60 * np.sin(x / 9) * np.cos(y / 7)], axis=2)
+    pixels = np.clip(base + np.random.default_rng(0).normal(0, 4, base.shape), 0, 255).astype(np.uint8)
+    pixels.setflags(write=False)
+    return pixels
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def error(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.abs(a.astype(int) - b).mean())
+
+
+class TestConditions:
+    def test_names(self):
+        assert set(CONDITIONS) == NAMES
+
+    @pytest.mark.parametrize("name", sorted(NAMES))
+    def test_pure_and_repeatable(self, name):
+        pixels = photo()
+        before = pixels.copy()
+        once, twice = (condition(name)(pixels) for _ in range(2))
+        assert once.dtype == np.uint8
+        assert once.ndim == 3
+        assert once.shape[2] == 3
+        assert np.array_equal(once, twice)
+        assert np.array_equal(pixels, before)
+        assert (once.shape == pixels.shape) == (name != "half")
+        assert np.array_equal(once, pixels) == (name == "clean")
+
+    def test_clean_is_idempotent(self):
+        pixels = photo()
+        assert condition("clean")(condition("clean")(pixels)) is pixels
+
+    @pytest.mark.parametrize(("name", "longest"), [("web", 768), ("hard", 512)])
+    def test_delivery_shrinks_large_pictures(self, name, longest):
+        assert condition(name)(photo(600, 1000)).shape == (longest * 6 // 10 + (longest == 768), longest, 3)
+        assert condition(name)(photo(1000, 600)).shape[0] == longest
+        assert condition(name)(photo()).shape == (240, 320, 3)
+
+    def test_half(self):
+        assert condition("half")(photo(101, 75)).shape == (50, 38, 3)
+
+    def test_unknown_lists_known(self):
+        with pytest.raises(ValueError, match=r"jpeg-55.*known are clean, web, hard"):
+            condition("jpeg-55")
+
+    def test_cannot_be_changed(self):
+        with pytest.raises(TypeError):
+            CONDITIONS["clean"] = None
+
+    def test_stronger_means_worse(self):
+        pixels = photo()
+        for family in (["jpeg-95", "jpeg-90", "jpeg-80", "jpeg-70", "jpeg-60", "jpeg-50"], ["blur-0.5", "blur-1", "blur-1.5", "blur-2"]):
+            errors = [error(condition(name)(pixels), pixels) for name in family]
+            assert errors == sorted(errors)
+
+
+class TestParts:
+    def test_jpeg_is_pillows(self):
+        import io
+
+        file = io.BytesIO()
+        Image.fromarray(photo()).save(file, "JPEG", quality=70, subsampling=0)
+        assert np.array_equal(degrade.jpeg(photo(), 70, 0), np.asarray(Image.open(file)))
+        assert not np.array_equal(degrade.jpeg(photo(), 70, 0), degrade.jpeg(photo(), 70))
+
+    @pytest.mark.parametrize("quality", [0, 101, -5])
+    def test_quality_is_checked(self, quality):
+        for codec in (degrade.jpeg, degrade.webp):
+            with pytest.raises(ValueError, match="quality"):
+                codec(photo(), quality)
+
+    @given(st.integers(1, 90), st.integers(1, 90), st.integers(1, 120))
+    @settings(deadline=None)
+    def test_resize_only_shrinks(self, height, width, longest):
+        pixels = photo(height, width)
+        small = degrade.resize(pixels, longest)
+        if longest >= max(height, width):
+            assert small is pixels
+        else:
+            assert max(small.shape[:2]) == longest
+
+    def test_noise_has_its_size(self):
+        flat = np.full((200, 200, 3), 128, np.uint8)
+        noisy = degrade.noise(flat, 5, rng())
+        assert abs(noisy.std() - 5) < 0.1
+        assert abs(noisy.mean() - 128) < 0.1
+        assert np.array_equal(noisy, degrade.noise(flat, 5, rng()))
+        assert np.array_equal(degrade.noise(flat, 0, rng()), flat)
+        assert degrade.noise(np.full((50, 50, 3), 255, np.uint8), 9, rng()).min() > 200  # clipped, not wrapped
+
+    def test_crop(self):
+        pixels = photo(100, 200)
+        assert np.array_equal(degrade.crop(pixels, 0.5), pixels[25:75, 50:150])
+        assert np.array_equal(degrade.crop(pixels, 1), pixels)
+        assert degrade.crop(pixels, 0.8, rng()).shape == (80, 160, 3)
+        assert np.array_equal(degrade.crop(pixels, 0.8, rng(1)), degrade.crop(pixels, 0.8, rng(1)))
+        for fraction in (0, 1.1):
+            with pytest.raises(ValueError, match="fraction"):
+                degrade.crop(pixels, fraction)
+
+    def test_flip_twice_is_nothing(self):
+        assert np.array_equal(degrade.flip(degrade.flip(photo())), photo())
+        assert not np.array_equal(degrade.flip(photo()), photo())
+
+    def test_bad_factors(self):
+        for wrong in (0, -1, float("nan"), float("inf")):
+            with pytest.raises(ValueError, match="factor"):
+                degrade.scale(photo(), wrong)
+        with pytest.raises(ValueError, match="longest"):
+            degrade.resize(photo(), 0)
+
+
+class TestAugment:
+    @given(st.integers(0, 2**32), st.integers(32, 300), st.integers(32, 300))
+    @settings(deadline=None, max_examples=40)
+    def test_deterministic_and_bounded(self, seed, height, width):
+        pixels = photo(height, width)
+        law = Augmentation()
+        once, twice = (augment(pixels, law, rng(seed)) for _ in range(2))
+        assert np.array_equal(once, twice)
+        assert once.dtype == np.uint8
+        assert min(once.shape[:2]) >= min(law.min_side, height, width)
+        assert max(once.shape[:2]) <= max(height, width)
+
+    def test_nothing_where_nothing_is_likely(self):
+        law = Augmentation(p_resize=0, p_blur=0, p_noise=0, p_codec=0, p_flip=0)
+        assert np.array_equal(augment(photo(), law, rng()), photo())
+
+    def test_each_step_alone(self):
+        nothing = Augmentation(p_resize=0, p_blur=0, p_noise=0, p_codec=0, p_flip=0)
+        assert np.array_equal(augment(photo(), dataclasses.replace(nothing, p_flip=1), rng()), photo()[:, ::-1])
+        small = augment(photo(400, 500), dataclasses.replace(nothing, p_resize=1, scale_range=(0.5, 0.5)), rng())
+        assert small.shape == (200, 250, 3)
+        for step in ("p_blur", "p_noise", "p_codec"):
+            changed = augment(photo(), dataclasses.replace(nothing, **{step: 1}), rng())
+            assert not np.array_equal(changed, photo())
+        skipped = augment(photo(200, 200), dataclasses.replace(nothing, p_resize=1, scale_range=(0.5, 0.5)), rng())
+        assert np.array_equal(skipped, photo(200, 200))
+
+    def test_law_is_kept(self, monkeypatch):
+        """Count what many draws do, without doing it."""
+        seen: dict[str, list] = {"jpeg": [], "webp": [], "scale": [], "blur": [], "noise": [], "flip": []}
+        for name in seen:
+            monkeypatch.setattr(degrade, name, lambda pixels, *more, name=name, **named: (seen[name].append((more, named)), pixels)[1])
+        generator, pixels, n = rng(), photo(500, 500), 4000
+        for _ in range(n):
+            augment(pixels, Augmentation(), generator)
+        shares = {name: len(calls) / n for name, calls in seen.items()}
+        expected = {"jpeg": 0.9 * 0.75, "webp": 0.9 * 0.25, "scale": 0.7, "blur": 0.15, "noise": 0.1, "flip": 0.5}
+        assert all(abs(shares[name] - share) < 0.03 for name, share in expected.items()), shares
+        qualities = [more[0] for more, _ in seen["jpeg"]]
+        assert (min(qualities), max(qualities)) == (35, 96)
+        assert {named["subsampling"] for _, named in seen["jpeg"]} == {0, 2}
+        assert {more[0] for more, _ in seen["webp"]} == set(range(40, 96))
+        factors = np.log([more[0] for more, _ in seen["scale"]])
+        assert abs(np.median(factors) - np.log(0.4) / 2) < 0.03
+        assert {more[1] for more, _ in seen["scale"]} == set(degrade.KERNELS)
+
+    @pytest.mark.parametrize(
+        "wrong", [{"p_flip": 1.5}, {"p_blur": -0.1}, {"jpeg_range": (0, 50)}, {"scale_range": (0.9, 0.4)}, {"scale_range": (0.5, 2)}]
+    )
+    def test_impossible_laws(self, wrong):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            Augmentation(**wrong)
