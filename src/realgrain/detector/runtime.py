@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import os
 import sys
@@ -74,11 +75,12 @@ class OpenVino:
         self.version = openvino.__version__.split("-")[0]
         folder = compose(bundle, offline=offline)
         settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads, "CACHE_DIR": str(folder / "openvino")}
-        self._model = openvino.Core().compile_model(self._path(bundle, folder), "CPU", settings)
+        self._model = openvino.Core().compile_model(self._graph(bundle, folder), "CPU", settings)
         self._local = threading.local()
 
-    def _path(self, bundle: Bundle, folder: Path) -> Path:  # noqa: ARG002
-        return folder / MODEL
+    def _graph(self, bundle: Bundle, folder: Path) -> Path:
+        """The bundle's own graph if it carries one for this runtime, else the composed one."""
+        return carried_graph(bundle, self.name) or folder / MODEL
 
     def logits(self, views: np.ndarray) -> np.ndarray:
         """See ``Runtime``."""
@@ -87,19 +89,38 @@ class OpenVino:
         return np.array(self._local.request.infer({"pixels": views})["logit"])
 
 
+def graph_sha256(path: Path) -> str | None:
+    """Sha256 over both files of an OpenVINO graph (.xml, .bin), or None where one is missing."""
+    files = (path, path.with_suffix(".bin"))
+    if not all(file.is_file() for file in files):
+        return None
+    return hashlib.sha256(" ".join(file_sha256(file) for file in files).encode()).hexdigest()
+
+
+def carried_graph(bundle: Bundle, runtime: str) -> Path | None:
+    """Path of the graph that a bundle carries for a runtime, None if it carries none.
+
+    Raises:
+        BundleError: it is not the one that the card names.
+    """
+    graph = bundle.card.runtimes.get(runtime)
+    if graph is None or graph.file is None:
+        return None
+    path = bundle.folder / graph.file
+    if graph_sha256(path) != graph.sha256:
+        raise BundleError(f"{path}: missing, or not the graph that the card names")
+    return path
+
+
 class OpenVinoInt8(OpenVino):
     """OpenVINO with the bundle's own INT8 graph, as ``realgrain export`` makes it."""
 
     name, precision = "openvino-int8", "int8"
 
-    def _path(self, bundle: Bundle, folder: Path) -> Path:  # noqa: ARG002
-        graph = bundle.card.runtimes.get(self.name)
-        if graph is None or graph.file is None:
-            raise BundleError(f"{bundle.folder}: carries no INT8 graph; make a bundle that does with `realgrain export`")
-        path = bundle.folder / graph.file
-        if not path.is_file() or file_sha256(path.with_suffix(".bin")) != graph.sha256:
-            raise BundleError(f"{path}: missing, or its weights are not the card's")
-        return path
+    def _graph(self, bundle: Bundle, folder: Path) -> Path:  # noqa: ARG002
+        if path := carried_graph(bundle, self.name):
+            return path
+        raise BundleError(f"{bundle.folder}: carries no INT8 graph; make a bundle that does with `realgrain export`")
 
 
 class Torch:
@@ -110,7 +131,9 @@ class Torch:
     def __init__(self, bundle: Bundle, *, threads: int, offline: bool) -> None:
         import torch
         from transformers import CLIPVisionModelWithProjection
+        from transformers.utils.logging import disable_progress_bar
 
+        disable_progress_bar()
         self.version = torch.__version__
         torch.set_num_threads(threads)
         self._tower = CLIPVisionModelWithProjection.from_pretrained(base_of(bundle, offline=offline).folder, local_files_only=True).eval()

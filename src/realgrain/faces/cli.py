@@ -174,13 +174,17 @@ def export(
     *,
     data: Annotated[Path, Parameter(help="CSV manifest of labelled pictures, to calibrate INT8 on and to compare on.")],
     output: Annotated[Path, Parameter(alias="-o", help="Folder of the bundle to write; must not exist.")],
+    record: Annotated[bool, Parameter(negative="", help="Write the measured tolerances into the original's card as well.")] = False,
 ) -> int:
     """Write a bundle with ONNX, OpenVINO and INT8 graphs, if their scores agree."""
     from realgrain.detector.bundle import read_bundle
+    from realgrain.learning import export as exporting
     from realgrain.learning.data import read_manifest
-    from realgrain.learning.export import export as build
 
-    made = build(read_bundle(bundle), read_manifest(data), output)
+    original = read_bundle(bundle)
+    made = exporting.export(original, read_manifest(data), output)
+    if record:
+        exporting.record(original, made)
     for name, graph in made.card.runtimes.items():
         _say(f"{name}: at most {graph.measured:.2e} of logit off on {graph.pictures} pictures, AUC loss {graph.auc_loss:.5f}")
     return DONE

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 from realgrain.detector.bundle import Card
+from realgrain.detector.calibration import Rate
 from realgrain.detector.verdict import Report
 
 Item = TypeVar("Item")
@@ -79,8 +80,12 @@ def explain(card: Card) -> str:
         return f"{card.name} is not calibrated: it gives no verdicts."
     flagged, missed = point.false_positive, point.missed
     return (
-        f"'AI-generated' is said from a threshold that flagged {flagged.value:.1%} [{flagged.low:.1%} to {flagged.high:.1%}] of {flagged.n} real validation "
-        f"photographs; at the threshold for 'camera', {missed.value:.1%} [{missed.low:.1%} to {missed.high:.1%}] of {missed.n} generated validation "
-        f"pictures passed as photographs (95 % intervals; sources unseen in training; the worst of {', '.join(point.deliveries)}). Between the two the "
-        f"verdict is 'unsure'. The probability supposes that both kinds are equally likely beforehand."
+        f"'AI-generated' is said from a threshold that flagged {_share(flagged)} of {flagged.n} real validation photographs; at the threshold for "
+        f"'camera', {_share(missed)} of {missed.n} generated validation pictures passed as photographs (95 % intervals; sources unseen in training; "
+        f"the worst of {', '.join(point.deliveries)}). Between the two the verdict is 'unsure'. The probability supposes that both kinds are equally "
+        "likely beforehand."
     )
+
+
+def _share(rate: Rate) -> str:
+    return f"{rate.value:.1%} [{rate.low:.1%} to {rate.high:.1%}]"

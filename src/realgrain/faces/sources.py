@@ -34,5 +34,5 @@ def _paths(name: str) -> list[Path]:
     if path.exists() or path.is_symlink():
         return [path]
     if glob.has_magic(name):
-        return sorted(file for file in map(Path, glob.glob(name, recursive=True)) if not file.is_dir())
+        return sorted(file for file in map(Path, glob.iglob(name, recursive=True)) if not file.is_dir())  # noqa: PTH207  (absolute patterns too)
     return []

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import torch
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+from transformers.utils.logging import disable_progress_bar
 
 from realgrain.detector.weights import Tower, check
 
@@ -15,6 +17,8 @@ def load_tower(tower: Tower) -> CLIPVisionModelWithProjection:
 
     A checkpoint of a whole CLIP is taken too; its text tower is left unread.
     """
+    if not sys.stderr.isatty():
+        disable_progress_bar()
     model = CLIPVisionModelWithProjection.from_pretrained(tower.folder, local_files_only=True, use_safetensors=True, dtype=torch.float32)
     return model.eval().requires_grad_(False)
 

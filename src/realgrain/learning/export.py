@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import math
 import shutil
+import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +17,8 @@ from tqdm import tqdm
 
 from realgrain.detector.bundle import Bundle, Graph, read_bundle, write_bundle
 from realgrain.detector.compose import DATA, MODEL, compose
-from realgrain.detector.runtime import OpenVino, OpenVinoInt8, Runtime, import_openvino, open_runtime
-from realgrain.detector.weights import building, file_sha256
+from realgrain.detector.runtime import OpenVino, OpenVinoInt8, Runtime, graph_sha256, import_openvino, open_runtime
+from realgrain.detector.weights import building
 from realgrain.learning.data import ManifestError, Sample
 from realgrain.picture.image import PictureError, open_picture
 from realgrain.picture.views import make_views
@@ -54,9 +58,15 @@ def export(bundle: Bundle, samples: Sequence[Sample], output: Path, *, calibrati
         for name in (MODEL, DATA):
             shutil.copyfile(graph / name, scratch / name)
         _convert(scratch, [views for _, views in _views(ranges, bundle, "calibrating")])
-        trial = _with_graphs(bundle, scratch, {OpenVino.name: _unmeasured(scratch / F32), OpenVinoInt8.name: _unmeasured(scratch / INT8)})
-        _with_graphs(bundle, scratch, _measure(trial, compared))
+        card = bundle.card.model_copy(update={"runtimes": {**bundle.card.runtimes, **_measure(bundle, scratch, compared)}})
+        write_bundle(scratch, card, bundle.head)
     return read_bundle(output)
+
+
+def record(bundle: Bundle, exported: Bundle) -> Bundle:
+    """Write what an export measured into the card of the bundle that it was made from, which carries no graphs itself."""
+    stated = {name: graph.model_copy(update={"file": None, "sha256": None}) for name, graph in exported.card.runtimes.items()}
+    return write_bundle(bundle.folder, bundle.card.model_copy(update={"runtimes": stated}), bundle.head)
 
 
 def _divide(samples: Sequence[Sample], trained: str, calibration: int) -> tuple[list[Sample], list[Sample]]:
@@ -87,21 +97,13 @@ def _convert(folder: Path, views: list[np.ndarray]) -> None:
     model = openvino.convert_model(folder / MODEL)
     openvino.save_model(model, folder / F32, compress_to_fp16=False)
     data = nncf.Dataset([{"pixels": picture} for picture in views])
-    openvino.save_model(
-        nncf.quantize(model, data, subset_size=len(views), model_type=nncf.ModelType.TRANSFORMER), folder / INT8, compress_to_fp16=False
-    )
+    with redirect_stdout(sys.stderr if sys.stderr.isatty() else io.StringIO()):  # where NNCF draws its progress bars
+        small = nncf.quantize(model, data, subset_size=len(views), model_type=nncf.ModelType.TRANSFORMER)
+    openvino.save_model(small, folder / INT8, compress_to_fp16=False)
 
 
-def _unmeasured(path: Path) -> Graph:
-    return Graph(tolerance=math.inf, measured=0, auc_loss=0, pictures=1, file=path.name, sha256=file_sha256(path.with_suffix(".bin")))
-
-
-def _with_graphs(bundle: Bundle, folder: Path, graphs: dict[str, Graph]) -> Bundle:
-    return write_bundle(folder, bundle.card.model_copy(update={"runtimes": {**bundle.card.runtimes, **graphs}}), bundle.head)
-
-
-def _measure(bundle: Bundle, samples: Sequence[Sample]) -> dict[str, Graph]:
-    """The same graphs with their differences from ONNX Runtime f32."""
+def _measure(bundle: Bundle, folder: Path, samples: Sequence[Sample]) -> dict[str, Graph]:
+    """The graphs in ``folder`` with their differences from ONNX Runtime f32."""
     from sklearn.metrics import roc_auc_score
 
     seen = _views(samples, bundle, "comparing")
@@ -112,8 +114,10 @@ def _measure(bundle: Bundle, samples: Sequence[Sample]) -> dict[str, Graph]:
 
     reference = logits(open_runtime("onnxruntime", bundle))
     measured = {}
-    for name in (OpenVino.name, OpenVinoInt8.name):
-        found = logits(open_runtime(name, bundle))
+    for name, file in ((OpenVino.name, F32), (OpenVinoInt8.name, INT8)):
+        graph = Graph(tolerance=F32_TOLERANCE, measured=0, auc_loss=0, pictures=len(seen), file=file, sha256=graph_sha256(folder / file))
+        trial = replace(bundle, folder=folder, card=bundle.card.model_copy(update={"runtimes": {name: graph}}))
+        found = logits(open_runtime(name, trial))
         difference = float(np.abs(found - reference).max())
         loss = float(roc_auc_score(fake, reference) - roc_auc_score(fake, found))
         if name == OpenVino.name and difference > F32_TOLERANCE:
@@ -121,9 +125,7 @@ def _measure(bundle: Bundle, samples: Sequence[Sample]) -> dict[str, Graph]:
         if loss > AUC_LOSS:
             raise ParityError(f"{name} loses {loss:.4f} of AUC on {len(seen)} pictures, more than {AUC_LOSS}")
         tolerance = F32_TOLERANCE if name == OpenVino.name else _round_up(difference * MARGIN)
-        measured[name] = bundle.card.runtimes[name].model_copy(
-            update={"tolerance": tolerance, "measured": difference, "auc_loss": loss, "pictures": len(seen)}
-        )
+        measured[name] = graph.model_copy(update={"tolerance": tolerance, "measured": difference, "auc_loss": loss})
     return measured
 
 

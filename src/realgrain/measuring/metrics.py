@@ -2,17 +2,17 @@
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from scipy.stats import binomtest
 from sklearn import metrics as sk
 
+from realgrain.detector.calibration import CONFIDENCE, Rate, rate
 from realgrain.measuring.resampling import ECE_BINS, FPR_LIMITS, Bools, Floats, resample_counts, weighted_metrics
-from realgrain.measuring.results import ConditionResult, Estimate, Evaluation, Rate
+from realgrain.measuring.results import ConditionResult, Estimate, Evaluation
 
 METRICS = (
     "auc",
@@ -28,7 +28,6 @@ METRICS = (
     "ece",
 )
 """Names of all metrics, in the order they are shown."""
-CONFIDENCE = 0.95
 _TEXT = ("label", "generator", "source", "condition", "error")
 
 
@@ -117,23 +116,6 @@ def _rates(groups: NDArray[np.object_], kept: Bools, flagged: Bools) -> dict[str
     if not flagged.size:
         return {}
     return {name: rate(flagged[kept & (groups == name)]) for name in sorted(set(groups[kept]))}
-
-
-def rate(flagged: Iterable[bool]) -> Rate:
-    """The share of True with its exact interval.
-
-    Args:
-        flagged: One bool a row, at least one.
-
-    Raises:
-        ValueError: There are no rows.
-    """
-    rows = [bool(row) for row in flagged]
-    test = binomtest(sum(rows), len(rows)) if rows else None
-    if test is None:
-        raise ValueError("a rate needs at least one row")
-    interval = test.proportion_ci(CONFIDENCE, method="exact")
-    return Rate(k=sum(rows), n=len(rows), value=sum(rows) / len(rows), low=float(interval.low), high=float(interval.high))
 
 
 def _estimates(fake: Bools, logit: Floats, probability: Floats, threshold: float | None, resamples: int, seed: int) -> dict[str, Estimate]:

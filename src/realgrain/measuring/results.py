@@ -2,6 +2,8 @@
 
 from pydantic import BaseModel, ConfigDict
 
+from realgrain.detector.calibration import Rate
+
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -16,16 +18,6 @@ class Estimate(_Frozen):
     value: float | None
     low: float | None = None
     high: float | None = None
-
-
-class Rate(_Frozen):
-    """`k` of `n` rows flagged, and the exact (Clopper-Pearson) 95 % interval of that share."""
-
-    k: int
-    n: int
-    value: float
-    low: float
-    high: float
 
 
 class ConditionResult(_Frozen):

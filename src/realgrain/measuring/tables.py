@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from realgrain.measuring.results import ConditionResult, Estimate, Evaluation, Rate
+from realgrain.detector.calibration import Rate
+from realgrain.measuring.results import ConditionResult, Estimate, Evaluation
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
