@@ -4,6 +4,10 @@
 
 The peer runs in a virtual environment of its own (see peer.py). Degradations are applied on this side, so that it is
 given exactly the pixels realgrain would see, losslessly as PNG; for "clean" it is given the file's own bytes.
+
+Its scores depend on the processor. Its encoder multiplies unsigned by signed 8-bit numbers of full range: exact where
+there is VNNI, clipped to 16 bits where there is only AVX2. Its head seems to fit the clipped kind, so always name the
+processor next to its figures, and do not take those from a machine with VNNI for the best it can do.
 """
 
 import argparse

@@ -1,8 +1,6 @@
 """``python -m realgrain``."""
 
-import sys
-
-from realgrain.faces.cli import main
+from realgrain.faces.cli import entry
 
 if __name__ == "__main__":
-    sys.exit(main())
+    entry()

@@ -1,6 +1,7 @@
 import io
 import json
 import math
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -50,7 +51,7 @@ def only(evaluation) -> ConditionResult:
     return found
 
 
-def values(evaluation):
+def values(evaluation) -> dict[str, Any]:
     return {name: estimate.value for name, estimate in only(evaluation).metrics.items()}
 
 
@@ -89,8 +90,7 @@ def test_each_bootstrap_replicate_equals_the_library_metrics_of_the_repeated_row
     (counts,) = resample_counts(fake, 40, seed=5)
     replicates = weighted_metrics(counts, fake, logit, probability, 0.3)
     for index, times in enumerate(counts.astype(int)):
-        drawn = [np.repeat(column, times) for column in (fake, logit, probability)]
-        expected = point_metrics(*drawn, 0.3)
+        expected = point_metrics(np.repeat(fake, times), np.repeat(logit, times), np.repeat(probability, times), 0.3)
         assert {name: replicates[name][index] for name in METRICS} == pytest.approx(expected, abs=1e-12)
 
 
@@ -227,6 +227,7 @@ def test_intervals_hold_the_value_and_repeat_with_the_seed():
     made = random_table(7, n=400)
     first = evaluate(made, resamples=400, seed=3)
     for name, estimate in only(first).metrics.items():
+        assert estimate.value is not None and estimate.low is not None and estimate.high is not None
         assert estimate.low < estimate.high, name
         # ECE is left out: resampling adds to it, so its percentiles may lie above it
         assert name == "ece" or estimate.low <= estimate.value <= estimate.high, name
@@ -237,6 +238,7 @@ def test_intervals_hold_the_value_and_repeat_with_the_seed():
 def test_interval_width_is_that_of_the_binomial():
     found = only(evaluate(random_table(8, n=2000), resamples=1000))
     estimate, n = found.metrics["tpr_at_threshold"], found.n_fake
+    assert estimate.value is not None and estimate.low is not None and estimate.high is not None
     normal = 2 * 1.96 * math.sqrt(estimate.value * (1 - estimate.value) / n)
     assert estimate.high - estimate.low == pytest.approx(normal, rel=0.15)
 

@@ -46,6 +46,11 @@ def main(arguments: list[str] | None = None) -> int:
     return code if isinstance(code, int) else DONE
 
 
+def entry() -> None:
+    """The ``realgrain`` program."""
+    sys.exit(main())
+
+
 @app.command
 def detect(
     *pictures: Annotated[str, Parameter(help="Files, folders, globs, or - for a list of files on standard input.")],

@@ -2,11 +2,10 @@
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 from sklearn import metrics as sk
 
@@ -57,8 +56,8 @@ def evaluate(table: pa.Table, *, threshold: float | None = None, resamples: int 
     threshold = _stored_threshold(table) if threshold is None else threshold
     if threshold is not None and not math.isfinite(threshold):
         raise ValueError(f"threshold must be finite, got {threshold}")
-    names = pc.unique(table["condition"]).to_pylist()
-    parts = {name: table.filter(pc.equal(table["condition"], name)) for name in names}
+    names = _texts(table, "condition")
+    parts = {name: table.filter(pa.array(names == name)) for name in dict.fromkeys(names)}
     conditions = {name: _condition(part, threshold, resamples, seed) for name, part in parts.items()}
     return Evaluation(threshold=threshold, resamples=resamples, seed=seed, conditions=conditions)
 
@@ -86,17 +85,21 @@ def _numbers(table: pa.Table, name: str) -> Floats:
     return np.asarray(table[name].drop_null().to_pylist(), dtype=np.float64)
 
 
+def _texts(table: pa.Table, name: str) -> NDArray[np.object_]:
+    return np.asarray(table[name].to_pylist(), dtype=object)
+
+
 def _stored_threshold(table: pa.Table) -> float | None:
     stored = json.loads((table.schema.metadata or {}).get(b"realgrain", b"{}")).get("threshold")
     return None if stored is None else float(stored)
 
 
 def _condition(rows: pa.Table, threshold: float | None, resamples: int, seed: int) -> ConditionResult:
-    scored = pc.and_(pc.equal(rows["error"], ""), pc.and_(pc.is_valid(rows["logit"]), pc.is_valid(rows["probability"])))
-    good = rows.filter(scored)
-    fake = np.asarray(good["label"].to_pylist(), dtype=object) == "fake"
+    valid = [np.asarray(rows[name].is_valid()) for name in ("logit", "probability")]
+    good = rows.filter(pa.array((_texts(rows, "error") == "") & valid[0] & valid[1]))
+    fake = _texts(good, "label") == "fake"
     logit, probability = _numbers(good, "logit"), _numbers(good, "probability")
-    generators, sources = (np.asarray(good[name].to_pylist(), dtype=object) for name in ("generator", "source"))
+    generators, sources = _texts(good, "generator"), _texts(good, "source")
     flagged = np.zeros(0, bool) if threshold is None else logit >= threshold
     rates = [_rates(groups, kept, flagged) for groups, kept in ((generators, fake), (sources, fake), (sources, ~fake))]
     return ConditionResult(
@@ -155,14 +158,17 @@ def point_metrics(fake: Bools, logit: Floats, probability: Floats, threshold: fl
 
 
 def _at(name: str, fake: Bools, flagged: Bools) -> dict[str, float | None]:
-    recall: Callable[..., float] = sk.recall_score
     fakes, reals = bool(fake.any()), not fake.all()
     return {
         f"accuracy_at_{name}": float(sk.accuracy_score(fake, flagged)),
         f"balanced_accuracy_at_{name}": float(sk.balanced_accuracy_score(fake, flagged)) if fakes and reals else None,
-        f"tpr_at_{name}": float(recall(fake, flagged)) if fakes else None,
-        f"fpr_at_{name}": float(recall(~fake, flagged)) if reals else None,  # the share of reals that are flagged
+        f"tpr_at_{name}": _recall(fake, flagged) if fakes else None,
+        f"fpr_at_{name}": _recall(~fake, flagged) if reals else None,  # the share of reals that are flagged
     }
+
+
+def _recall(truth: Bools, flagged: Bools) -> float:
+    return float(np.asarray(sk.recall_score(truth, flagged)))
 
 
 def _calibration_error(fake: Bools, probability: Floats) -> float:
