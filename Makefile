@@ -8,7 +8,7 @@ RUN     = $(VENV)/bin/
 PIP     = $(RUN)python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PINS    = pyproject.toml constraints.txt
 
-.PHONY: setup detect test check bench clean
+.PHONY: setup detect test check docs bench clean
 setup: $(VENV)/.core
 
 $(VENV)/.core: $(PINS)
@@ -38,8 +38,12 @@ test: $(VENV)/.dev
 check: $(VENV)/.dev
 	$(RUN)ruff format --check
 	$(RUN)ruff check
-	$(RUN)pyrefly check
+	$(RUN)pyrefly check --python-interpreter-path $(RUN)python
 	$(RUN)lint-imports
+	$(RUN)python benchmarks/readme.py --check
+
+docs: $(VENV)/.core
+	$(RUN)python benchmarks/readme.py
 
 bench: $(VENV)/.dev $(DEMO)/.done
 	$(RUN)python benchmarks/cold_start.py --python $(RUN)python $(DEMO)/skimage/data/coffee.png

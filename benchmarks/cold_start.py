@@ -24,6 +24,8 @@ import peer  # pyrefly: ignore[missing-import] – next to this script
 from rich.console import Console
 from rich.table import Table
 
+from realgrain.measuring.ledger import processor
+
 RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 """Bytes in one unit of ru_maxrss: macOS counts bytes, Linux kibibytes."""
 
@@ -96,10 +98,7 @@ def ratio(ours: list[Run], theirs: list[Run], resamples: int = 10_000, seed: int
 
 def machine() -> dict[str, Any]:
     """What the figures were measured on."""
-    listing = Path("/proc/cpuinfo")
-    lines = listing.read_text(encoding="utf-8").splitlines() if listing.exists() else []
-    model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor())
-    return {"cpu": model, "cores": os.cpu_count(), "system": platform.platform()}
+    return {"cpu": processor(), "cores": os.cpu_count(), "system": platform.platform()}
 
 
 def versions(python: str, folder: Path) -> dict[str, dict[str, str]]:

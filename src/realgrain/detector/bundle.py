@@ -136,6 +136,9 @@ def read_bundle(folder: Path | str | None = None) -> Bundle:
         raise BundleError(f"{folder / CARD}: {error}") from error
     except SafetensorError as error:
         raise BundleError(f"{folder / HEAD}: {error}") from error
+    if head.keys() != {"weight", "bias"} or head["weight"].ndim != 1 or head["bias"].shape != (1,):
+        found = ", ".join(f"{name} {array.shape}" for name, array in head.items())
+        raise BundleError(f"{folder / HEAD}: a head is a weight (dimensions,) and a bias (1,), not {found}")
     return Bundle(folder, card, head, hashlib.sha256(raw).hexdigest())
 
 

@@ -59,7 +59,12 @@ def _write(folder: Path, tower: weights.Tower, bundle: Bundle) -> None:
     import onnx
     from safetensors.numpy import load_file
 
-    model, arrays = graphs.build_graph(load_file(tower.tensors), tower.config(), bundle.head, bundle.card.block)
+    try:
+        model, arrays = graphs.build_graph(load_file(tower.tensors), tower.config(), bundle.head, bundle.card.block)
+    except KeyError as error:
+        raise weights.WeightsError(f"{tower.id}: {tower.tensors} has no {error}") from error
+    except ValueError as error:
+        raise BundleError(f"{bundle.folder}: does not fit {tower.id}: {error}") from error
     with (folder / DATA).open("wb") as file:
         for name, array in arrays.items():
             model.graph.initializer.append(_initialiser(name, array, file.tell() + -file.tell() % PAGE))

@@ -31,7 +31,7 @@ class TowerConfig(BaseModel):
     intermediate_size: int = Field(3072, gt=0)
     num_hidden_layers: int = Field(12, gt=0)
     num_attention_heads: int = Field(12, gt=0)
-    patch_size: int = Field(16, gt=0)
+    patch_size: int = Field(32, gt=0)
     image_size: int = Field(224, gt=0)
     projection_dim: int = Field(512, gt=0)
     hidden_act: str = "quick_gelu"
@@ -82,13 +82,16 @@ def build_graph(
 
     Raises:
         KeyError: an array is missing.
-        ValueError: an activation that the graph does not know, or a block that the tower does not have.
+        ValueError: an activation that the graph does not know, a block that the tower does not have, or a head of another size.
     """
     from onnx import TensorProto, helper
 
     blocks = config.num_hidden_layers if block is None else block
     if not 1 <= blocks <= config.num_hidden_layers:
         raise ValueError(f"block {block}: this tower has blocks 1 to {config.num_hidden_layers}")
+    size, wanted = np.size(head["weight"]), config.projection_dim if block is None else config.hidden_size
+    if size != wanted:
+        raise ValueError(f"the head reads {size} numbers, but this tower's feature has {wanted}")
     g = _Graph()
     hidden = _embed(g, tower, config)
     for layer in range(blocks):

@@ -12,6 +12,7 @@ from cyclopts import App, CycloptsError, Parameter
 from realgrain._version import __version__
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
     from rich.console import Console, RenderableType
 
     from realgrain.learning.recipe import Recipe
@@ -123,16 +124,26 @@ def evaluate(
     *,
     output: Annotated[Path | None, Parameter(alias="-o", help="JSON file to write as well.")] = None,
     json: Annotated[bool, Parameter(negative="", help="Print JSON instead of tables.")] = False,
+    split: Annotated[str, Parameter(help="Only rows of this split.")] = "",
+    folds: Annotated[
+        Path | None, Parameter(help="Recipe whose folds to measure one by one, with their mean; a table of `crossval` has its own.")
+    ] = None,
     resamples: Annotated[int, Parameter(help="Of the bootstrap behind each interval.")] = 1000,
 ) -> int:
     """Measure a scores table: AUC, AP, accuracies, recall per generator, false positives per real source, each with its interval."""
+    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    from realgrain.measuring.metrics import evaluate as measure
+    from realgrain.measuring import crossval, metrics
     from realgrain.measuring.tables import render
 
-    found = measure(pq.read_table(scores), resamples=resamples)
-    _publish(found.model_dump_json(indent=2), render(found), output, json)
+    table = pq.read_table(scores)
+    if split:
+        table = table.filter(pc.equal(table["split"], split))
+    if folds:
+        table = crossval.with_folds(table, _recipe(folds, ()).folds)
+    found = crossval.by_fold(table, resamples=resamples) if "fold" in table.column_names else metrics.evaluate(table, resamples=resamples)
+    _publish(found, render(found), output, [scores], json)
     return DONE
 
 
@@ -164,12 +175,13 @@ def crossval(
     """Measure a recipe on sources left out of training, fold by fold."""
     from realgrain.measuring.crossval import by_fold, cross_validate
     from realgrain.measuring.score import write_table
+    from realgrain.measuring.tables import render
 
     table = cross_validate(_recipe(recipe, set_), data)
     if scores:
         write_table(table, scores)
     found = by_fold(table)
-    _publish(found.model_dump_json(indent=2), found.render(), output, False)
+    _publish(found, render(found), output, [recipe, data])
     return DONE
 
 
@@ -251,12 +263,13 @@ def _pairs(changes: tuple[str, ...]) -> Iterator[tuple[str, str]]:
         yield key, value
 
 
-def _publish(text: str, tables: RenderableType, output: Path | None, json: bool) -> None:
+def _publish(found: BaseModel, tables: RenderableType, output: Path | None, inputs: list[Path], json: bool = False) -> None:
+    from realgrain.measuring.ledger import write_result
+
     if output:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_text(text + "\n")
+        write_result(output, found, inputs)
     if json:
-        print(text)
+        print(found.model_dump_json(indent=2))
     else:
         _console().print(tables)
 

@@ -4,49 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import BaseModel, ConfigDict
 
 from realgrain.detector.calibration import probability
 from realgrain.learning.data import Fold, left_in
 from realgrain.learning.methods import probe
 from realgrain.learning.recipe import Recipe
 from realgrain.learning.train import Learned, Problem, folds_of, learn, prepare
-from realgrain.measuring.metrics import evaluate
-from realgrain.measuring.results import Evaluation
+from realgrain.measuring.metrics import evaluate, stored_threshold
+from realgrain.measuring.results import LeftOut
 from realgrain.measuring.score import as_table
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-
-class LeftOut(BaseModel):
-    """Figures of a cross-validation.
-
-    Attributes:
-        folds: the evaluation of each left-out pair, at that fold's own threshold.
-        mean: condition -> metric -> plain mean over the folds; None where a fold has none.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    folds: dict[str, Evaluation]
-    mean: dict[str, dict[str, float | None]]
-
-    def render(self) -> RenderableType:
-        """A table for a rich console: AUC of each fold, and the mean of every metric, by condition."""
-        from rich.table import Table
-
-        table = Table("", *self.mean, title="Left-out sources")
-        for fold, found in self.folds.items():
-            table.add_row(f"auc, {fold}", *(_figure(result.metrics["auc"].value) for result in found.conditions.values()))
-        for metric in next(iter(self.mean.values())):
-            table.add_row(f"mean {metric}", *(_figure(means[metric]) for means in self.mean.values()), style="bold" if metric == "auc" else None)
-        return table
 
 
 def cross_validate(recipe: Recipe, manifest: Path) -> pa.Table:
@@ -84,6 +55,25 @@ def _score(logit: float, learned: Learned) -> dict[str, Any]:
     return {"logit": logit, "probability": float(probability(learned.calibration, logit)), "threshold": learned.operating_point.ai}
 
 
+def with_folds(table: pa.Table, folds: Sequence[Fold]) -> pa.Table:
+    """The rows of a scores table that some fold leaves out, fold by fold: any detector measured in the same way.
+
+    Raises:
+        ValueError: the table has no threshold in its metadata.
+    """
+    threshold = stored_threshold(table)
+    if threshold is None:
+        raise ValueError("the scores table has no threshold")
+    parts = []
+    for fold in folds:
+        sources = pc.if_else(
+            pc.equal(table["label"], "fake"), pc.is_in(table["source"], pa.array(fold.fake)), pc.is_in(table["source"], pa.array(fold.real))
+        )
+        part = table.filter(sources)
+        parts.append(part.append_column("fold", pa.array([fold.name] * len(part))).append_column("threshold", pa.array([threshold] * len(part))))
+    return pa.concat_tables(parts)
+
+
 def by_fold(table: pa.Table, *, resamples: int = 1000) -> LeftOut:
     """Evaluate each fold of a table, and their mean.
 
@@ -106,7 +96,3 @@ def by_fold(table: pa.Table, *, resamples: int = 1000) -> LeftOut:
 def _mean(values: list[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known and len(known) == len(values) else None
-
-
-def _figure(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"

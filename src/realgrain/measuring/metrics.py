@@ -53,7 +53,7 @@ def evaluate(table: pa.Table, *, threshold: float | None = None, resamples: int 
     if resamples < 0:
         raise ValueError(f"resamples must not be negative, got {resamples}")
     _check(table)
-    threshold = _stored_threshold(table) if threshold is None else threshold
+    threshold = stored_threshold(table) if threshold is None else threshold
     if threshold is not None and not math.isfinite(threshold):
         raise ValueError(f"threshold must be finite, got {threshold}")
     names = _texts(table, "condition")
@@ -89,7 +89,8 @@ def _texts(table: pa.Table, name: str) -> NDArray[np.object_]:
     return np.asarray(table[name].to_pylist(), dtype=object)
 
 
-def _stored_threshold(table: pa.Table) -> float | None:
+def stored_threshold(table: pa.Table) -> float | None:
+    """The logit in a scores table's metadata from which a picture is flagged, None where there is none."""
     stored = json.loads((table.schema.metadata or {}).get(b"realgrain", b"{}")).get("threshold")
     return None if stored is None else float(stored)
 

@@ -45,3 +45,13 @@ class Evaluation(_Frozen):
     resamples: int
     seed: int
     conditions: dict[str, ConditionResult]
+
+
+class LeftOut(_Frozen):
+    """The figures of a cross-validation: of each left-out fold at its own threshold, and their plain mean.
+
+    `mean` is condition -> metric -> mean over the folds; None where a fold has none.
+    """
+
+    folds: dict[str, Evaluation]
+    mean: dict[str, dict[str, float | None]]

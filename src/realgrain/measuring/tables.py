@@ -4,33 +4,46 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from realgrain.detector.calibration import Rate
-from realgrain.measuring.results import ConditionResult, Estimate, Evaluation
+from realgrain.measuring.results import ConditionResult, Estimate, Evaluation, LeftOut
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
 
-def render(evaluation: Evaluation) -> "RenderableType":
-    """Lays an evaluation out for a rich console: metrics, recall by generator and source, false positives by source.
+def render(found: Evaluation | LeftOut) -> "RenderableType":
+    """Lays results out for a rich console, one column for each condition.
 
     Args:
-        evaluation: What `realgrain.measuring.metrics.evaluate` returned.
-
-    Returns:
-        Tables with one column for each condition, every figure followed by its 95 % interval.
+        found: An evaluation: metrics, recall by generator and source, false positives by source, each with its 95 % interval. Or a
+            cross-validation: the AUC of each fold and the mean of every metric.
     """
     from rich.console import Group
 
-    conditions = evaluation.conditions
-    at = "none" if evaluation.threshold is None else f"logit {evaluation.threshold:.3f}"
+    if isinstance(found, LeftOut):
+        return _left_out(found)
+    conditions = found.conditions
+    at = "none" if found.threshold is None else f"logit {found.threshold:.3f}"
     tables = [
-        _metrics(conditions, f"Metrics (threshold: {at}; 95 % intervals from {evaluation.resamples} resamples)"),
-        _rates({name: found.recall_per_generator for name, found in conditions.items()}, "Recall by generator"),
-        _rates({name: found.recall_per_source for name, found in conditions.items()}, "Recall by source"),
-        _rates({name: found.fpr_per_source for name, found in conditions.items()}, "False positives by source"),
+        _metrics(conditions, f"Metrics (threshold: {at}; 95 % intervals from {found.resamples} resamples)"),
+        _rates({name: of.recall_per_generator for name, of in conditions.items()}, "Recall by generator"),
+        _rates({name: of.recall_per_source for name, of in conditions.items()}, "Recall by source"),
+        _rates({name: of.fpr_per_source for name, of in conditions.items()}, "False positives by source"),
     ]
     return Group(*(table for table in tables if table.row_count))
+
+
+def _left_out(found: LeftOut) -> "Table":
+    table = _table("Left-out sources", found.mean)
+    for fold, evaluation in found.folds.items():
+        table.add_row(f"auc, {fold}", *(_estimate(evaluation.conditions[name].metrics["auc"]) for name in found.mean))
+    for metric in next(iter(found.mean.values()), {}):
+        table.add_row(f"mean {metric}", *(_value(means[metric]) for means in found.mean.values()))
+    return table
+
+
+def _value(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
 
 
 def _metrics(conditions: Mapping[str, ConditionResult], title: str) -> "Table":

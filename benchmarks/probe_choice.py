@@ -1,0 +1,73 @@
+"""How the shipped probe was chosen: AUC on left-out training sources, by feature and by penalty. No test picture is looked at.
+
+python benchmarks/probe_choice.py recipes/probe.yaml --data MANIFEST.csv -o results/left-out/choice.json
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from pydantic import BaseModel
+from rich.console import Console
+from rich.table import Table
+from sklearn.metrics import roc_auc_score
+
+from realgrain.learning.data import left_in
+from realgrain.learning.methods import probe
+from realgrain.learning.recipe import Recipe, read_recipe
+from realgrain.learning.train import Problem, fit_head, folds_of, prepare
+from realgrain.measuring.ledger import write_result
+
+BLOCKS = (None, 12, 11, 10, 9, 8, 6, 4)
+PENALTIES = (0.01, 1.0, 100.0)
+
+
+class Choice(BaseModel):
+    """One candidate: AUC of each fold in each delivery, and the mean of all."""
+
+    block: int | None
+    penalty: float
+    auc: dict[str, dict[str, float]]
+    mean: float
+
+
+class Choices(BaseModel):
+    """All candidates, best first."""
+
+    candidates: list[Choice]
+
+
+def measure(problem: Problem, recipe: Recipe) -> Choice:
+    """AUC of a candidate on each left-out fold."""
+    auc: dict[str, dict[str, float]] = {}
+    for fold in folds_of(recipe, problem):
+        head = fit_head(problem.keep(left_in(problem.samples, fold, problem.twins)), recipe)
+        part = problem.keep(np.array([fold.leaves_out(sample) for sample in problem.samples]))
+        auc[fold.name] = {name: float(roc_auc_score(part.fake, probe.logits(seen, head))) for name, seen in part.delivered.items()}
+    mean = float(np.mean([value for of in auc.values() for value in of.values()]))
+    return Choice(block=recipe.block, penalty=recipe.penalty, auc=auc, mean=mean)
+
+
+def main() -> None:
+    """Measure every candidate, write and print them."""
+    parser = argparse.ArgumentParser(description="Compare features and penalties of the probe on left-out sources.")
+    parser.add_argument("recipe", type=Path)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("-o", "--output", type=Path, default=Path("results/left-out/choice.json"))
+    options = parser.parse_args()
+    found = []
+    for block in BLOCKS:
+        recipe = read_recipe(options.recipe, {"block": block})
+        problem = prepare(recipe, options.data)
+        found += [measure(problem, recipe.model_copy(update={"penalty": penalty})) for penalty in PENALTIES]
+    found.sort(key=lambda choice: -choice.mean)
+    write_result(options.output, Choices(candidates=found), [options.recipe, options.data])
+    table = Table("block", "penalty", "mean AUC", *found[0].auc)
+    for choice in found:
+        folds = (f"{np.mean(list(of.values())):.3f}" for of in choice.auc.values())
+        table.add_row(str(choice.block or "embedding"), f"{choice.penalty:g}", f"{choice.mean:.3f}", *folds)
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()

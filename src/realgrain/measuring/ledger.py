@@ -1,0 +1,59 @@
+"""The committed ledger of results: a figure never stands without the command, the data and the versions that made it."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shlex
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from realgrain.detector.weights import file_sha256
+
+PACKAGES = ("realgrain", "numpy", "pillow", "onnxruntime", "openvino", "torch", "transformers", "scikit-learn")
+
+
+def processor() -> str:
+    """Model name of this machine's processor, as far as the platform tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def _program() -> str:
+    """What was run, as someone else would type it."""
+    script = Path(sys.argv[0])
+    return f"python benchmarks/{script.name}" if script.parent.name == "benchmarks" else "realgrain"
+
+
+def run_info(inputs: list[Path]) -> dict[str, Any]:
+    """Command, day, machine, versions, and the sha256 of each input file."""
+    versions = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return {
+        "command": f"{_program()} {shlex.join(sys.argv[1:])}",
+        "day": datetime.now(UTC).date().isoformat(),
+        "processor": processor(),
+        "python": platform.python_version(),
+        "versions": versions,
+        "inputs": {path.name: file_sha256(path) for path in inputs},
+    }
+
+
+def write_result(path: Path, result: BaseModel, inputs: list[Path]) -> None:
+    """Write ``{"run": ..., "result": ...}`` at once, or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(f".{path.name}.partial")
+    scratch.write_text(json.dumps({"run": run_info(inputs), "result": result.model_dump(mode="json")}, indent=1) + "\n")
+    scratch.replace(path)

