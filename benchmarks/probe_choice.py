@@ -1,9 +1,10 @@
-"""How the shipped probe was chosen: AUC on left-out training sources, by feature and by penalty. No test picture is looked at.
+"""How the shipped probe was chosen: AUC on left-out training sources, by views, feature and penalty. No test picture is looked at.
 
 python benchmarks/probe_choice.py recipes/probe.yaml --data MANIFEST.csv -o results/left-out/choice.json
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ PENALTIES = (0.01, 1.0, 100.0)
 class Choice(BaseModel):
     """One candidate: AUC of each fold in each delivery, and the mean of all."""
 
+    views: list[str]
     block: int | None
     penalty: float
     auc: dict[str, dict[str, float]]
@@ -37,7 +39,12 @@ class Choices(BaseModel):
     candidates: list[Choice]
 
 
-def measure(problem: Problem, recipe: Recipe) -> Choice:
+def looking(problem: Problem, views: list[int]) -> Problem:
+    """The same pictures through some of their views only."""
+    return replace(problem, drawn=problem.drawn[:, :, views], delivered={name: seen[:, views] for name, seen in problem.delivered.items()})
+
+
+def measure(problem: Problem, recipe: Recipe, views: list[str]) -> Choice:
     """AUC of a candidate on each left-out fold."""
     auc: dict[str, dict[str, float]] = {}
     for fold in folds_of(recipe, problem):
@@ -45,7 +52,7 @@ def measure(problem: Problem, recipe: Recipe) -> Choice:
         part = problem.keep(np.array([fold.leaves_out(sample) for sample in problem.samples]))
         auc[fold.name] = {name: float(roc_auc_score(part.fake, probe.logits(seen, head))) for name, seen in part.delivered.items()}
     mean = float(np.mean([value for of in auc.values() for value in of.values()]))
-    return Choice(block=recipe.block, penalty=recipe.penalty, auc=auc, mean=mean)
+    return Choice(views=views, block=recipe.block, penalty=recipe.penalty, auc=auc, mean=mean)
 
 
 def main() -> None:
@@ -59,13 +66,16 @@ def main() -> None:
     for block in BLOCKS:
         recipe = read_recipe(options.recipe, {"block": block})
         problem = prepare(recipe, options.data)
-        found += [measure(problem, recipe.model_copy(update={"penalty": penalty})) for penalty in PENALTIES]
+        kinds = [view.kind for view in recipe.views.views]
+        for views in [*([index] for index in range(len(kinds))), list(range(len(kinds)))]:
+            seen, names = looking(problem, views), [kinds[index] for index in views]
+            found += [measure(seen, recipe.model_copy(update={"penalty": penalty}), names) for penalty in PENALTIES]
     found.sort(key=lambda choice: -choice.mean)
     write_result(options.output, Choices(candidates=found), [options.recipe, options.data])
-    table = Table("block", "penalty", "mean AUC", *found[0].auc)
+    table = Table("views", "block", "penalty", "mean AUC", *found[0].auc)
     for choice in found:
         folds = (f"{np.mean(list(of.values())):.3f}" for of in choice.auc.values())
-        table.add_row(str(choice.block or "embedding"), f"{choice.penalty:g}", f"{choice.mean:.3f}", *folds)
+        table.add_row("+".join(choice.views), str(choice.block or "embedding"), f"{choice.penalty:g}", f"{choice.mean:.3f}", *folds)
     Console().print(table)
 
 

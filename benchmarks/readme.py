@@ -55,7 +55,7 @@ def decision() -> str:
     ]
     words = (
         f"Over all: {flagged['value']:.1%} ({flagged['low']:.1%}–{flagged['high']:.1%}) of {flagged['n']} photographs called AI-generated, "
-        f"{missed['value']:.1%} ({missed['low']:.1%}–{missed['high']:.1%}) of {missed['n']} generated pictures called camera. By source of photographs:"
+        f"{missed['value']:.1%} ({missed['low']:.1%}–{missed['high']:.1%}) of {missed['n']} generated pictures called camera. By source:"
     )
     return words + "\n\n" + rows(["real source, unseen by the head", "flagged", "share (95 % interval)"], per_source)
 

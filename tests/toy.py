@@ -20,10 +20,10 @@ def picture(seed: int, *, fake: bool, size: tuple[int, int] | None = None) -> np
     """Smooth slopes with fine grain, or, for a fake, with the coarse squares that careless up-sampling leaves: (H, W, 3) uint8."""
     rng = np.random.default_rng([seed, fake])
     width, height = size or tuple(int(side) for side in rng.integers(160, 300, 2))
-    coarse = Image.fromarray(rng.integers(30, 226, (6, 6, 3), dtype=np.uint8))
+    coarse = Image.fromarray(rng.integers(90, 166, (6, 6, 3), dtype=np.uint8))
     slopes = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC), np.float64)
-    cell = 12 if fake else 1
-    grain = rng.normal(0, 22, (height // cell + 1, width // cell + 1, 3)).repeat(cell, 0).repeat(cell, 1)[:height, :width]
+    cell, strength = (12, 45) if fake else (1, 22)
+    grain = rng.normal(0, strength, (height // cell + 1, width // cell + 1, 3)).repeat(cell, 0).repeat(cell, 1)[:height, :width]
     return np.clip(slopes + grain, 0, 255).astype(np.uint8)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from realgrain.detector import weights
 from realgrain.detector.weights import BASES, DEFAULT_BASE, SEAL, TENSORS, WeightsError, building, check, file_sha256, pull, sealed_sha256
@@ -403,10 +403,9 @@ class TestCommands:
         folder = shutil.copytree(tiny_tower.folder, tmp_path / "t")
         sealed_sha256(folder / TENSORS)
         stat = (folder / TENSORS).stat()
-        arrays = load_file(folder / TENSORS)
-        arrays["visual_projection.weight"] = arrays["visual_projection.weight"] + 1
-        save_file(arrays, folder / TENSORS)
-        assert (folder / TENSORS).stat().st_size != stat.st_size or True
+        data = bytearray((folder / TENSORS).read_bytes())
+        data[-1] ^= 1
+        (folder / TENSORS).write_bytes(data)
         os.utime(folder / TENSORS, ns=(stat.st_atime_ns, stat.st_mtime_ns))
         found = cli(None, "weights", "verify", folder)
         assert file_sha256(folder / TENSORS) in found.stdout

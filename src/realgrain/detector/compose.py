@@ -35,10 +35,17 @@ def compose(bundle: Bundle, *, offline: bool = False) -> Path:
         with weights.building(folder) as scratch:
             if scratch is not None:
                 _write(scratch, tower, bundle)
-    for name, sha256 in json.loads((folder / SEALS).read_text()).items():
-        if weights.sealed_sha256(folder / name) != sha256:
-            raise BundleError(f"{folder / name}: changed since it was composed; delete {folder} and run again")
+    if not _untouched(folder):
+        raise BundleError(f"{folder}: changed since it was composed; delete it and run again")
     return folder
+
+
+def _untouched(folder: Path) -> bool:
+    try:
+        seals = json.loads((folder / SEALS).read_text())
+        return all(weights.sealed_sha256(folder / name) == seals[name] for name in (MODEL, DATA))
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def base_of(bundle: Bundle, *, offline: bool = False) -> weights.Tower:

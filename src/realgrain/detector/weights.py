@@ -11,8 +11,9 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -139,17 +140,19 @@ def sealed_sha256(path: Path, *, again: bool = False) -> str:
     seal = path.with_name(f"{path.name}.{SEAL}")
     stat = path.stat()
     state = {"bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns}
-    if not again and seal.exists():
-        known = json.loads(seal.read_text())
-        if {key: known.get(key) for key in state} == state:
-            return known["sha256"]
+    if not again:
+        with suppress(OSError, ValueError, KeyError, TypeError):  # no seal, or a broken one
+            known = json.loads(seal.read_text())
+            if {key: known[key] for key in state} == state:
+                return known["sha256"]
     sha256 = file_sha256(path)
-    try:
-        scratch = seal.with_name(f".{seal.name}.{os.getpid()}")
-        scratch.write_text(json.dumps({**state, "sha256": sha256}))
-        scratch.replace(seal)
-    except OSError:
-        pass  # a read-only folder of the user's: it is hashed each time
+    scratch = seal.with_name(f".{seal.name}.{os.getpid()}")
+    with suppress(OSError):  # a read-only folder of the user's: it is hashed each time
+        try:
+            scratch.write_text(json.dumps({**state, "sha256": sha256}))
+            scratch.replace(seal)
+        finally:
+            scratch.unlink(missing_ok=True)
     return sha256
 
 
@@ -229,8 +232,11 @@ def _from_hub(base_id: str, offline: bool) -> Path:
     try:
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+        from huggingface_hub.utils import disable_progress_bars
     except ImportError as error:
         raise WeightsError(f"{base_id}: the Hugging Face hub needs `pip install realgrain[hub]`, or give a local folder") from error
+    if not sys.stderr.isatty():
+        disable_progress_bars()
     try:
         folder = snapshot_download(base_id, allow_patterns=[CONFIG, TENSORS], cache_dir=home() / "hub", local_files_only=offline)
     except LocalEntryNotFoundError as error:

@@ -86,23 +86,26 @@ def read_manifest(path: Path, *, labelled: bool = True) -> list[Sample]:
             missing = [column for column in REQUIRED if column not in (rows.fieldnames or ())]
             if missing:
                 raise ManifestError(f"{path}: no column {', '.join(missing)}; the first line must name the columns")
-            samples = [_sample(path, line, row, labelled) for line, row in enumerate(rows, start=2)]
+            numbered = [(rows.line_num, _sample(path, rows.line_num, row, labelled)) for row in rows]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ManifestError(f"{path}: not readable as a CSV manifest: {error}") from error
-    seen: set[str] = set()
-    for line, sample in enumerate(samples, start=2):
-        if sample.path in seen:
+    seen: set[Path] = set()
+    for line, sample in numbered:
+        if sample.file in seen:
             raise ManifestError(f"{path}, line {line}: {sample.path} occurs twice")
-        seen.add(sample.path)
-    return samples
+        seen.add(sample.file)
+    return [sample for _, sample in numbered]
 
 
 def _sample(manifest: Path, line: int, row: dict[str, str], labelled: bool) -> Sample:
-    label = (row["label"] or "").strip()
-    if label not in {"real", "fake"} and (labelled or label):
-        raise ManifestError(f"{manifest}, line {line}: label {label!r} is neither real nor fake")
     if None in row or None in row.values():
         raise ManifestError(f"{manifest}, line {line}: not as many values as columns")
+    label = row["label"].strip()
+    if label not in {"real", "fake"} and (labelled or label):
+        raise ManifestError(f"{manifest}, line {line}: label {label!r} is neither real nor fake")
+    inside = Path(row["path"])
+    if not inside.name or inside.is_absolute() or ".." in inside.parts:
+        raise ManifestError(f"{manifest}, line {line}: path {row['path']!r} is not that of a file below the manifest's folder")
     generator = (row.get("generator") or "").strip()
     if label == "real" and generator:
         raise ManifestError(f"{manifest}, line {line}: a real picture with a generator ({generator})")

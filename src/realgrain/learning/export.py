@@ -41,7 +41,7 @@ def export(bundle: Bundle, samples: Sequence[Sample], output: Path, *, calibrati
     Args:
         bundle: what to export.
         samples: labelled pictures; those of the split that the bundle was trained on calibrate, the others are compared. With one split only,
-            ``calibration`` of them calibrate and the rest are compared.
+            at most half of them calibrate and the rest are compared.
         output: folder to make; must not exist.
         calibration: pictures to calibrate INT8 activations on, spread evenly over the samples.
 
@@ -71,9 +71,11 @@ def record(bundle: Bundle, exported: Bundle) -> Bundle:
 
 def _divide(samples: Sequence[Sample], trained: str, calibration: int) -> tuple[list[Sample], list[Sample]]:
     mine = [sample for sample in samples if sample.split == trained] or list(samples)
-    spread = set(np.linspace(0, len(mine) - 1, min(calibration, len(mine))).astype(int)) if mine else set()
+    others = [sample for sample in samples if sample.split != trained]
+    count = min(calibration, len(mine) if others else len(mine) // 2)
+    spread = set(np.linspace(0, len(mine) - 1, count).astype(int))
     ranges = [sample for index, sample in enumerate(mine) if index in spread]
-    others = [sample for sample in samples if sample.split != trained] or [sample for index, sample in enumerate(mine) if index not in spread]
+    others = others or [sample for index, sample in enumerate(mine) if index not in spread]
     if not ranges or len({sample.label for sample in others}) < 2:
         raise ManifestError("export needs pictures to calibrate on and others, of both labels, to compare on")
     return ranges, others
@@ -124,7 +126,7 @@ def _measure(bundle: Bundle, folder: Path, samples: Sequence[Sample]) -> dict[st
             raise ParityError(f"OpenVINO f32 is {difference:.2e} of logit off ONNX Runtime f32, more than {F32_TOLERANCE:.0e}")
         if loss > AUC_LOSS:
             raise ParityError(f"{name} loses {loss:.4f} of AUC on {len(seen)} pictures, more than {AUC_LOSS}")
-        tolerance = F32_TOLERANCE if name == OpenVino.name else _round_up(difference * MARGIN)
+        tolerance = F32_TOLERANCE if name == OpenVino.name else _round_up(max(difference * MARGIN, F32_TOLERANCE))
         measured[name] = graph.model_copy(update={"tolerance": tolerance, "measured": difference, "auc_loss": loss})
     return measured
 

@@ -93,6 +93,8 @@ def read_recipe(path: Path, changes: dict[str, Any] | None = None) -> Recipe:
             place = settings
             for parent in parents:
                 place = place.setdefault(parent, {})
+                if not isinstance(place, dict):
+                    raise RecipeError(f"{path}: {key}: {parent} is {place!r}, which has no settings inside")
             place[last] = value
         return Recipe.model_validate(settings)
     except (OSError, UnicodeDecodeError, yaml.YAMLError, ValidationError) as error:

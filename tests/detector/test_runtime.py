@@ -1,0 +1,146 @@
+import hashlib
+import os
+import threading
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from realgrain.detector.bundle import BaseRef, BundleError, head_bytes
+from realgrain.detector.runtime import RUNTIMES, cores, open_runtime
+from realgrain.detector.weights import BASES, DEFAULT_BASE
+
+F32 = ["onnxruntime", "openvino", "torch"]
+
+
+def views(count, seed=0):
+    return np.random.default_rng(seed).normal(size=(count, 3, 224, 224)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def opened(tiny_bundle):
+    return {name: open_runtime(name, tiny_bundle, threads=1) for name in F32}
+
+
+def with_head(bundle, head, **changes):
+    card = bundle.card.model_copy(update={**changes, "head_sha256": hashlib.sha256(head_bytes(head)).hexdigest()})
+    return replace(bundle, head=head, card=card)
+
+
+def random_head(size):
+    rng = np.random.default_rng(1)
+    return {"weight": rng.normal(size=size).astype(np.float32) / np.float32(size**0.5), "bias": np.ones(1, np.float32)}
+
+
+@pytest.mark.parametrize("name", F32)
+def test_names_itself(opened, name):
+    assert (opened[name].name, opened[name].precision) == (name, "f32")
+    assert opened[name].version[0].isdigit()
+
+
+@pytest.mark.parametrize("name", F32)
+@pytest.mark.parametrize("count", [1, 3, 8])
+def test_shape_and_type(opened, name, count):
+    found = opened[name].logits(views(count))
+    assert (found.shape, found.dtype) == ((count,), np.float32)
+
+
+@pytest.mark.parametrize("name", F32[1:])
+def test_agrees_with_the_reference(opened, name):
+    np.testing.assert_allclose(opened[name].logits(views(8)), opened["onnxruntime"].logits(views(8)), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("block", [None, 1, 3])
+def test_agree_on_every_feature(tiny_bundle, block):
+    bundle = with_head(tiny_bundle, random_head(24 if block is None else 32), block=block)
+    found = [open_runtime(name, bundle, threads=1).logits(views(2)) for name in F32]
+    assert np.ptp(np.stack(found), axis=0).max() < 1e-4
+
+
+@pytest.mark.parametrize("name", F32)
+def test_views_do_not_depend_on_each_other(opened, name):
+    pixels, order = views(8), np.random.default_rng(2).permutation(8)
+    together = opened[name].logits(pixels)
+    alone = np.concatenate([opened[name].logits(pixels[i : i + 1]) for i in range(8)])
+    np.testing.assert_allclose(alone, together, atol=1e-5, rtol=0)
+    np.testing.assert_allclose(opened[name].logits(pixels[order]), together[order], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("name", F32)
+def test_same_views_same_bits(opened, name):
+    assert opened[name].logits(views(3)).tobytes() == opened[name].logits(views(3)).tobytes()
+
+
+@pytest.mark.parametrize("name", F32)
+def test_may_be_shared_by_threads(opened, name):
+    expected = [opened[name].logits(views(2, seed)).tobytes() for seed in range(8)]
+    found: dict[int, bytes] = {}
+    threads = [threading.Thread(target=lambda seed=seed: found.update({seed: opened[name].logits(views(2, seed)).tobytes()})) for seed in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [found[seed] for seed in range(8)] == expected
+
+
+def test_answers_are_kept_apart(opened):
+    """A runtime that answers in a buffer of its own must not write over what it gave before."""
+    for runtime in opened.values():
+        first = runtime.logits(views(2, 0))
+        before = first.copy()
+        runtime.logits(views(2, 1))
+        assert np.array_equal(first, before)
+
+
+def test_unknown_runtime(tiny_bundle):
+    with pytest.raises(ValueError, match=r"no runtime 'tensorrt'; there are onnxruntime, openvino, openvino-int8, torch"):
+        open_runtime("tensorrt", tiny_bundle)
+
+
+def test_int8_without_its_graph(tiny_bundle):
+    with pytest.raises(BundleError, match="carries no INT8 graph.*realgrain export"):
+        open_runtime("openvino-int8", tiny_bundle)
+
+
+@pytest.mark.parametrize(("name", "module", "extra"), [("torch", "torch", "train"), ("openvino", "openvino", "openvino")])
+def test_library_missing(tiny_bundle, name, module, extra, run, tmp_path):
+    code = f"import sys; sys.modules[{module!r}] = None\nfrom realgrain.detector.detect import load\nload(sys.argv[1], runtime={name!r})"
+    found = run("-c", code, tiny_bundle.folder)
+    assert found.stderr.splitlines()[-1].startswith(f"realgrain.detector.bundle.BundleError: the runtime {name} needs `pip install realgrain[{extra}]`")
+
+
+def test_openvino_sends_nothing_home(tiny_bundle, run):
+    code = """
+import socket, sys
+def refuse(*arguments): raise AssertionError(f"it went to the network: {arguments}")
+socket.socket.connect = socket.getaddrinfo = refuse
+from realgrain.detector.detect import load
+load(sys.argv[1], runtime="openvino")
+assert "openvino" in sys.modules
+print([name for name, module in sys.modules.items() if name.startswith("openvino_telemetry") and module is not None])
+"""
+    found = run("-c", code, tiny_bundle.folder)
+    assert (found.stdout, found.returncode) == ("[]\n", 0), found.stderr
+
+
+def test_cores_are_those_that_the_process_may_use(run):
+    if not hasattr(os, "sched_setaffinity"):
+        pytest.skip("this system does not bind processes to processors")
+    code = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\nfrom realgrain.detector.runtime import cores; print(cores())"
+    assert run("-c", code).stdout == "1\n"
+    assert cores() == len(os.sched_getaffinity(0))
+
+
+@pytest.mark.weights
+@pytest.mark.slow
+@pytest.mark.parametrize("block", [None, 10])
+def test_agree_on_the_real_tower(tiny_bundle, real_home, block, tmp_path, monkeypatch):
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / DEFAULT_BASE).symlink_to(real_home / "weights" / DEFAULT_BASE)
+    monkeypatch.setenv("REALGRAIN_HOME", str(tmp_path))  # so that the graph of a random head does not stay with the user
+    base = BaseRef(id=DEFAULT_BASE, sha256=BASES[DEFAULT_BASE].sha256)
+    bundle = with_head(tiny_bundle, random_head(512 if block is None else 768), block=block, base=base)
+    found = np.stack([open_runtime(name, bundle, offline=True).logits(views(3)) for name in F32])
+    assert np.ptp(found, axis=0).max() < 1e-4
+    assert np.ptp(found[0]) > 1e-2  # the views differ, so that agreeing means something
+    assert set(RUNTIMES) - set(F32) == {"openvino-int8"}

@@ -1,0 +1,117 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import roc_auc_score
+
+from realgrain.learning.methods.probe import fit, logits
+
+
+def toy_features(seed=0, n=400, size=6, apart=1.5):
+    """Two clouds of unlike and correlated dimensions, with weights."""
+    rng = np.random.default_rng(seed)
+    fake = rng.random(n) < 0.4
+    mixed = rng.normal(size=(n, size)) @ rng.normal(size=(size, size)) * 10.0 ** rng.integers(-2, 3, size)
+    features = mixed + fake[:, None] * apart * mixed.std(0) * rng.normal(size=size) + rng.normal(size=size) * 50
+    return features.astype(np.float32), fake, rng.uniform(0.2, 3, n)
+
+
+def standardised(features, weight):
+    share = weight / weight.sum()
+    mean = share @ features
+    return (features - mean) / np.sqrt(share @ (features - mean) ** 2)
+
+
+@pytest.mark.parametrize("penalty", [0.01, 1, 100])
+def test_tells_clouds_apart(penalty):
+    features, fake, weight = toy_features()
+    head = fit(features, fake, weight, penalty)
+    assert head["weight"].shape == (6,)
+    assert head["bias"].shape == (1,)
+    assert {array.dtype for array in head.values()} == {np.dtype(np.float32)}
+    assert roc_auc_score(fake, logits(features[:, None], head)) > 0.9
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**32), st.sampled_from([0.1, 1.0, 100.0, 1e5]))
+def test_training_logits_have_unit_deviation(seed, penalty):
+    features, fake, weight = toy_features(seed, n=120)
+    found = logits(features[:, None], fit(features, fake, weight, penalty))
+    share = weight / weight.sum()
+    assert np.sqrt(share @ (found - share @ found) ** 2) == pytest.approx(1, rel=1e-2)
+
+
+@pytest.mark.parametrize("penalty", [0.01, 1, 100])
+def test_is_the_optimum_it_says(penalty):
+    """The gradient of mean weighted log-loss + penalty / 2 * |w|^2, on standardised features, vanishes at the head unscaled."""
+    from scipy.optimize import minimize
+
+    features, fake, weight = toy_features(n=200)
+    rows, share, sign = standardised(features.astype(np.float64), weight), weight / weight.sum(), np.where(fake, 1, -1)
+
+    def loss(w):
+        return share @ np.logaddexp(0, -sign * (rows @ w[:-1] + w[-1])) + penalty / 2 * w[:-1] @ w[:-1]
+
+    best = minimize(loss, np.zeros(7), tol=1e-12).x
+    expected = rows @ best[:-1] + best[-1]
+    expected /= np.sqrt(share @ (expected - share @ expected) ** 2)
+    np.testing.assert_allclose(logits(features[:, None], fit(features, fake, weight, penalty)), expected, atol=0.02)
+
+
+def test_does_not_mind_the_scale_of_features():
+    features, fake, weight = toy_features()
+    stretch, shift = np.float32([1e-3, 1, 10, 1e3, 3, 7]), np.float32([5, 0, -3, 100, 1, 0])
+    other = (features * stretch + shift).astype(np.float32)
+    first, second = logits(features[:, None], fit(features, fake, weight, 1)), logits(other[:, None], fit(other, fake, weight, 1))
+    np.testing.assert_allclose(first, second, atol=0.02)
+
+
+@pytest.mark.parametrize("times", [2, 7])
+def test_does_not_mind_repetition(times):
+    """So that a penalty means the same however many draws and views each picture has."""
+    features, fake, weight = toy_features()
+    once, often = fit(features, fake, weight, 1), fit(features.repeat(times, 0), fake.repeat(times), weight.repeat(times), 1)
+    np.testing.assert_allclose(logits(features[:, None], once), logits(features[:, None], often), atol=1e-2)
+
+
+def test_only_ratios_of_weights_matter():
+    features, fake, weight = toy_features()
+    np.testing.assert_allclose(fit(features, fake, weight, 1)["weight"], fit(features, fake, weight * 1000, 1)["weight"], rtol=1e-2)
+
+
+def test_a_weight_is_a_number_of_rows():
+    features, fake, _ = toy_features(n=150)
+    times = np.random.default_rng(1).integers(1, 4, 150)
+    weighted, repeated = fit(features, fake, times.astype(float), 1), fit(features.repeat(times, 0), fake.repeat(times), np.ones(times.sum()), 1)
+    np.testing.assert_allclose(logits(features[:, None], weighted), logits(features[:, None], repeated), atol=1e-2)
+
+
+def test_strong_penalty_gives_the_difference_of_means():
+    features, fake, weight = toy_features()
+    rows = standardised(features.astype(np.float64), weight)
+    means = [np.average(rows[of], axis=0, weights=weight[of]) for of in (fake, ~fake)]
+    difference = means[0] - means[1]
+    spread = features.astype(np.float64).std(0)
+    cosines = []
+    for penalty in (0.01, 1e4):
+        share = weight / weight.sum()
+        spread = np.sqrt(share @ (features - share @ features) ** 2)
+        direction = fit(features, fake, weight, penalty)["weight"] * spread
+        cosines.append(direction @ difference / np.linalg.norm(direction) / np.linalg.norm(difference))
+    assert cosines[1] > 0.9999
+    assert cosines[0] < 0.99
+
+
+def test_a_constant_feature_is_harmless():
+    features, fake, weight = toy_features()
+    features[:, 2] = 3
+    head = fit(features, fake, weight, 1)
+    assert np.isfinite(head["weight"]).all()
+    assert roc_auc_score(fake, logits(features[:, None], head)) > 0.9
+
+
+def test_logit_is_the_mean_over_views():
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(5, 3, 4)).astype(np.float32)
+    head = {"weight": rng.normal(size=4).astype(np.float32), "bias": np.float32([0.5])}
+    np.testing.assert_allclose(logits(features, head), [np.mean([view @ head["weight"] + 0.5 for view in one]) for one in features], rtol=1e-5)

@@ -1,0 +1,86 @@
+from pathlib import Path
+
+import pytest
+
+from realgrain.learning.recipe import Recipe, RecipeError, read_recipe
+
+SHIPPED = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
+
+
+def written(tmp_path, text):
+    (tmp_path / "r.yaml").write_text(text)
+    return tmp_path / "r.yaml"
+
+
+def test_there_are_recipes():
+    assert SHIPPED
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
+def test_shipped_recipes(path):
+    found = read_recipe(path)
+    assert found.licence != Recipe().licence
+    assert Recipe.model_validate_json(found.model_dump_json()) == found
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "{}"])
+def test_nothing_changed_is_the_defaults(tmp_path, text):
+    assert read_recipe(written(tmp_path, text)) == Recipe()
+
+
+def test_is_a_diff_from_the_defaults(tmp_path):
+    found = read_recipe(written(tmp_path, "penalty: 7\naugmentation: {p_blur: 0.5}\n"))
+    assert found.penalty == 7
+    assert found.augmentation.p_blur == 0.5
+    assert found.augmentation.p_noise == Recipe().augmentation.p_noise
+    assert found.model_dump(exclude={"penalty", "augmentation"}) == Recipe().model_dump(exclude={"penalty", "augmentation"})
+
+
+class TestChanges:
+    def test_reach_inside(self, tmp_path):
+        path = written(tmp_path, "block: 3\naugmentation: {p_noise: 0.2}\n")
+        found = read_recipe(path, {"augmentation.p_blur": 0.25, "block": None, "views.views": [{"kind": "tiles", "grid": 2}]})
+        assert (found.augmentation.p_blur, found.augmentation.p_noise, found.block, found.views.count) == (0.25, 0.2, None, 4)
+
+    @pytest.mark.parametrize("text", ["block: 3\n", "block: null\n", "block: [1]\n"])
+    def test_of_what_has_nothing_inside(self, tmp_path, text):
+        with pytest.raises(RecipeError, match=r"r\.yaml: block\.x: block is .*no settings inside"):
+            read_recipe(written(tmp_path, text), {"block.x": 1})
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("penalti: 1\n", "penalti"),
+        ("augmentation: {p_blurr: 0.1}\n", r"augmentation\.p_blurr"),
+        ("views: {views: [{kind: crop, sise: 3}]}\n", "sise"),
+        ("augmentation: {p_blur: 2}\n", "p_blur must be a probability"),
+        ("views: {views: []}\n", "views of one size"),
+        ("views: {views: [{kind: whole}]}\n", "kind"),
+        ("penalty: 0\n", "penalty"),
+        ("block: 0\n", "block"),
+        ("method: lora\n", "method"),
+        ("target_fpr: 1\n", "target_fpr"),
+        ("deliveries: [clean, fax]\n", "fax"),
+        ("folds: [{fake: [a], real: [b]}, {fake: [c], real: [b]}]\n", "folds leave out b more than once"),
+        ("folds: [{fakes: [a], real: [b]}]\n", "fakes"),
+        ("- a\n- b\n", "a recipe is a YAML mapping"),
+        ("a: [1\n", r"r\.yaml: "),
+        ("!!python/object/apply:os.system ['true']\n", r"r\.yaml: "),
+    ],
+)
+def test_refused(tmp_path, text, reason):
+    with pytest.raises(RecipeError, match=reason) as error:
+        read_recipe(written(tmp_path, text))
+    assert str(error.value).startswith(str(tmp_path / "r.yaml"))
+
+
+def test_missing(tmp_path):
+    with pytest.raises(RecipeError, match="No such file"):
+        read_recipe(tmp_path / "nowhere.yaml")
+
+
+def test_not_text(tmp_path):
+    (tmp_path / "r.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(RecipeError, match=r"r\.yaml"):
+        read_recipe(tmp_path / "r.yaml")

@@ -1,0 +1,208 @@
+import csv
+import json
+import logging
+import shutil
+from collections import Counter
+
+import numpy as np
+import pytest
+import toy
+
+from realgrain.detector.bundle import read_bundle
+from realgrain.detector.detect import load
+from realgrain.detector.weights import WeightsError, file_sha256
+from realgrain.learning.data import Fold, ManifestError
+from realgrain.learning.methods import probe
+from realgrain.learning.train import Problem, fit_head, folds_of, learn, prepare, train
+
+
+@pytest.fixture
+def rows(toy_manifest):
+    with toy_manifest.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture
+def changed(tmp_path, toy_manifest, rows):
+    """A copy of the toy set with its rows changed; ``write(rows)`` writes its manifest."""
+    folder = shutil.copytree(toy_manifest.parent, tmp_path / "toy")
+
+    def write(rows):
+        return toy.write_manifest(folder / "manifest.csv", rows)
+
+    return write
+
+
+@pytest.fixture(scope="module")
+def problem(tiny_recipe, toy_manifest, session_home):
+    return prepare(tiny_recipe, toy_manifest)
+
+
+class TestBundle:
+    def test_loads_and_is_calibrated(self, tiny_bundle):
+        assert read_bundle(tiny_bundle.folder).hash == tiny_bundle.hash
+        card = tiny_bundle.card
+        assert card.calibration.slope > 0
+        assert card.operating_point.camera < card.operating_point.ai
+        assert card.operating_point.false_positive.value <= card.operating_point.target_fpr
+        assert card.operating_point.missed.value <= card.operating_point.target_miss
+        assert card.operating_point.deliveries == ("clean", "web", "hard")
+        assert card.runtimes == {}
+
+    def test_says_what_it_learned_from(self, tiny_bundle, toy_manifest):
+        training = tiny_bundle.card.training
+        assert training.counts == {"real": toy.REAL, "fake": toy.FAKE}
+        assert training.manifest_sha256 == file_sha256(toy_manifest)
+        assert training.licences == {"CC0-1.0": sum(toy.REAL.values()) + sum(toy.FAKE.values())}
+        assert set(tiny_bundle.card.operating_point.false_positive_per_source) == set(toy.REAL)
+
+    def test_says_how(self, tiny_bundle, tiny_recipe, tiny_tower):
+        card = tiny_bundle.card
+        assert card.recipe == tiny_recipe.model_dump(mode="json")
+        assert type(tiny_recipe).model_validate(card.recipe) == tiny_recipe
+        assert (card.views, card.block, card.method, card.name) == (tiny_recipe.views, 2, "probe", "tiny")
+        assert (card.base.id, card.base.sha256) == (str(tiny_tower.folder), tiny_tower.sha256)
+        assert card.licence == tiny_recipe.licence
+        assert card.intended_use
+        assert card.limits
+
+    def test_names_no_picture(self, tiny_bundle, rows):
+        text = (tiny_bundle.folder / "card.json").read_text()
+        assert not any(row["path"] in text for row in rows)
+
+    def test_runs_as_it_was_trained(self, tiny_bundle, problem):
+        """The graph gives what the features that it was trained on give: one preprocessing, one tower, from training to running."""
+        detector = load(tiny_bundle, threads=1)
+        expected = probe.logits(problem.delivered["clean"], tiny_bundle.head)
+        found = [detector.detect(sample.file).logit for sample in problem.samples]
+        np.testing.assert_allclose(found, expected, atol=2e-2)  # features are kept in half precision
+        assert np.ptp(expected) > 1
+
+    def test_same_twice(self, tiny_recipe, tiny_bundle, toy_manifest, home, tmp_path):
+        again = train(tiny_recipe, toy_manifest, tmp_path / "again")
+        assert again.card.head_sha256 == tiny_bundle.card.head_sha256
+        assert again.card.model_copy(update={"made": tiny_bundle.card.made}) == tiny_bundle.card
+
+    def test_order_of_rows_does_not_matter_much(self, tiny_recipe, tiny_bundle, changed, rows, tmp_path):
+        again = train(tiny_recipe, changed(rows[::-1]), tmp_path / "again")
+        scale = np.abs(tiny_bundle.head["weight"]).max()
+        np.testing.assert_allclose(again.head["weight"] / scale, tiny_bundle.head["weight"] / scale, atol=0.02)
+
+    def test_temperature(self, tiny_recipe, toy_manifest, tmp_path):
+        found = train(tiny_recipe.model_copy(update={"calibration": "temperature"}), toy_manifest, tmp_path / "b")
+        assert (found.card.calibration.method, found.card.calibration.intercept) == ("temperature", 0)
+
+
+class TestPictures:
+    def test_an_unreadable_one_is_left_out_with_a_warning(self, tiny_recipe, changed, rows, tmp_path, caplog):
+        path = changed(rows)
+        (path.parent / rows[0]["path"]).write_bytes(b"no picture")
+        (path.parent / rows[-1]["path"]).unlink()
+        with caplog.at_level(logging.WARNING):
+            found = train(tiny_recipe, path, tmp_path / "b")
+        for row in (rows[0], rows[-1]):
+            assert sum(row["path"] in record.getMessage() for record in caplog.records if record.levelno == logging.WARNING) == 1
+            assert found.card.training.counts[row["label"]][row["source"]] == {**toy.REAL, **toy.FAKE}[row["source"]] - 1
+
+    def test_the_same_bytes_with_both_labels(self, tiny_recipe, changed, rows, tmp_path):
+        path = changed(rows)
+        shutil.copyfile(path.parent / rows[0]["path"], path.parent / rows[-1]["path"])
+        with pytest.raises(ManifestError, match=rf"{rows[0]['path']} and {rows[-1]['path']} are the same bytes with different labels"):
+            train(tiny_recipe, path, tmp_path / "b")
+        assert not (tmp_path / "b").exists()
+
+    @pytest.mark.parametrize("label", ["real", "fake"])
+    def test_one_label_only(self, tiny_recipe, changed, rows, tmp_path, label):
+        with pytest.raises(ManifestError, match="readable pictures of both labels in split 'train'"):
+            train(tiny_recipe, changed([row for row in rows if row["label"] == label]), tmp_path / "b")
+
+    def test_one_source_only(self, tiny_recipe, changed, rows, tmp_path):
+        with pytest.raises(ManifestError, match="at least two sources"):
+            train(tiny_recipe, changed([row for row in rows if row["source"] in {"camera-a", "gan-a", "gan-b"}]), tmp_path / "b")
+
+    def test_none_readable(self, tiny_recipe, changed, rows, tmp_path):
+        path = changed(rows)
+        for row in rows:
+            (path.parent / row["path"]).write_bytes(b"no picture")
+        with pytest.raises(ManifestError, match="readable pictures of both labels"):
+            train(tiny_recipe, path, tmp_path / "b")
+
+    def test_another_split_is_left_alone(self, tiny_recipe, changed, rows, tmp_path):
+        for row in rows[::2]:
+            row["split"] = "test"
+        found = train(tiny_recipe, changed(rows), tmp_path / "b")
+        expected = Counter(row["source"] for row in rows if row["split"] == "train" and row["label"] == "fake")
+        assert found.card.training.counts["fake"] == expected
+        with pytest.raises(ManifestError, match="in split 'validation'"):
+            prepare(tiny_recipe.model_copy(update={"split": "validation"}), changed(rows))
+        assert len(prepare(tiny_recipe.model_copy(update={"split": ""}), changed(rows)).samples) == len(rows)
+
+    def test_no_base(self, tiny_recipe, toy_manifest, tmp_path):
+        with pytest.raises(WeightsError, match="nowhere"):
+            train(tiny_recipe.model_copy(update={"base": str(tmp_path / "nowhere")}), toy_manifest, tmp_path / "b")
+
+
+class TestFolds:
+    def test_automatic(self, tiny_recipe, problem):
+        folds = folds_of(tiny_recipe, problem)
+        assert sorted(source for fold in folds for source in fold.real) == sorted(toy.REAL)
+        assert sorted(source for fold in folds for source in fold.fake) == sorted(toy.FAKE)
+
+    def test_the_recipes_own(self, tiny_recipe, problem):
+        mine = (Fold(fake=("gan-a",), real=("camera-b",)), Fold(fake=("gan-b",), real=("nowhere",)), Fold(fake=("diffusion-a",), real=("camera-a",)))
+        assert folds_of(tiny_recipe.model_copy(update={"folds": mine}), problem) == [mine[0], mine[2]]
+
+    def test_fewer_than_two(self, tiny_recipe, problem):
+        with pytest.raises(ManifestError, match="fewer than two folds"):
+            learn(problem, [Fold(fake=("gan-a",), real=("camera-b",))], tiny_recipe)
+
+
+class TestLearn:
+    def test_thresholds_come_from_heads_that_had_not_seen_the_source(self, tiny_recipe, problem):
+        """Computed here the long way round, fold by fold."""
+        from realgrain.detector import calibration
+        from realgrain.learning.data import left_in
+
+        folds = folds_of(tiny_recipe, problem)
+        held = {name: np.full(len(problem.samples), np.nan) for name in problem.delivered}
+        for fold in folds:
+            head = fit_head(problem.keep(left_in(problem.samples, fold, problem.twins)), tiny_recipe)
+            out = np.array([fold.leaves_out(sample) for sample in problem.samples])
+            for name, features in problem.delivered.items():
+                held[name][out] = probe.logits(features[out], head)
+        assert all(np.isfinite(values).all() for values in held.values())
+        point = calibration.choose(held, problem.fake, problem.source, target_fpr=tiny_recipe.target_fpr, target_miss=tiny_recipe.target_miss)
+        found = learn(problem, folds, tiny_recipe)
+        assert found.operating_point.ai == pytest.approx(point.ai, abs=1e-4)
+        assert found.operating_point.camera == pytest.approx(point.camera, abs=1e-4)
+        assert found.operating_point.false_positive == point.false_positive
+        expected = fit_head(problem, tiny_recipe)
+        assert all(np.array_equal(found.head[name], expected[name]) for name in expected)
+
+    def test_pictures_do_not_see_their_twins(self, tiny_recipe, problem):
+        """A near-duplicate in a source that stays in is left out with its twin, so that it changes nothing."""
+        folds = folds_of(tiny_recipe, problem)
+        left_out, kept = folds[0], folds[1]
+        a = next(i for i, sample in enumerate(problem.samples) if left_out.leaves_out(sample) and not sample.fake)
+        b = next(i for i, sample in enumerate(problem.samples) if kept.leaves_out(sample) and not sample.fake)
+        twins = problem.twins.copy()
+        twins[b] = twins[a]
+        from realgrain.learning.data import left_in
+
+        assert left_in(problem.samples, left_out, problem.twins)[b]
+        assert not left_in(problem.samples, left_out, twins)[b]
+        found = learn(Problem(problem.samples, twins, problem.drawn, problem.delivered), folds, tiny_recipe)
+        assert found.operating_point != learn(problem, folds, tiny_recipe).operating_point
+
+    def test_every_draw_counts(self, tiny_recipe, toy_manifest, tmp_path, problem):
+        two = prepare(tiny_recipe.model_copy(update={"draws": 2}), toy_manifest)
+        assert two.drawn.shape[0] == 2
+        assert np.array_equal(two.drawn[0], problem.drawn[0])
+        assert not np.array_equal(two.drawn[1], problem.drawn[0])
+        assert not np.array_equal(fit_head(two, tiny_recipe)["weight"], fit_head(problem, tiny_recipe)["weight"])
+
+
+def test_card_is_json_for_people(tiny_bundle):
+    card = json.loads((tiny_bundle.folder / "card.json").read_text())
+    assert (tiny_bundle.folder / "card.json").read_text().endswith("}\n")
+    assert card["operating_point"]["false_positive"].keys() == {"k", "n", "value", "low", "high"}

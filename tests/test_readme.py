@@ -1,0 +1,73 @@
+"""The README keeps its word: its figures are those of the files, and its code runs."""
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+ELSEWHERE = ("make ", "pip install ")  # tried by whoever runs this test at all
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+def commands() -> list[str]:
+    """Lines of the shell blocks, without comments and without what sets up this very environment."""
+    lines = [line.split("  #")[0].strip() for kind, block in BLOCKS if kind == "sh" for line in block.splitlines()]
+    return [line for line in lines if line and not line.startswith(ELSEWHERE)]
+
+
+def test_figures_are_those_of_the_files():
+    done = subprocess.run([sys.executable, ROOT / "benchmarks" / "readme.py", "--check"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_set_up_commands_are_two_and_are_in_the_makefile():
+    first = next(block for kind, block in BLOCKS if kind == "sh")
+    targets = [line.split()[1] for line in first.splitlines() if line]
+    assert targets == ["detect", "test"]
+    assert all(f"\n{target}:" in (ROOT / "Makefile").read_text() for target in targets)
+
+
+@pytest.fixture
+def user_folder(tmp_path, toy_manifest, monkeypatch):
+    """A folder in which the README's examples find the files that they name."""
+    pictures = sorted(toy_manifest.parent.glob("*/*/*"))
+    for place in ("photo.jpg", "downloads/b.jpg", "scans/c.png", "inbox/d.jpg"):
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(pictures[len(place)], tmp_path / place)
+    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8 not much of a picture")
+    shutil.copytree(toy_manifest.parent, tmp_path / "data")
+    (tmp_path / "data" / toy_manifest.name).rename(tmp_path / "data" / "manifest.csv")
+    lines = (tmp_path / "data" / "manifest.csv").read_text().splitlines()
+    (tmp_path / "pictures.csv").write_text("\n".join([lines[0], *(f"data/{line}" for line in lines[1:])]) + "\n")
+    shutil.copytree(ROOT / "recipes", tmp_path / "recipes")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.weights
+def test_python_blocks_run(real_home, user_folder, capsys):
+    for block in (block for kind, block in BLOCKS if kind == "python"):
+        exec(compile(block, "README.md", "exec"), {})
+    said = capsys.readouterr().out
+    assert "broken.jpg" in said
+    assert re.match(r"(ai|camera|unsure) [01]\.\d+ ", said)
+
+
+@pytest.mark.slow
+@pytest.mark.weights
+def test_shell_blocks_run(real_home, user_folder):
+    recipe = user_folder / "recipes" / "probe.yaml"
+    recipe.write_text(recipe.read_text().split("folds:")[0])  # the toy pictures have sources of their own
+    environment_bin = Path(sys.executable).parent
+    for command in commands():
+        done = subprocess.run(
+            ["bash", "-c", f"PATH={shlex.quote(str(environment_bin))}:$PATH; set -o pipefail; {command}"], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+
