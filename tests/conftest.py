@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import toy
 
+import realgrain
+
 ROOT = Path(__file__).parents[1]
 GIVEN_HOME = os.environ.get("REALGRAIN_HOME")  # as the person who runs the tests set it, before any test looks
 OWN = ("REALGRAIN_HOME", "REALGRAIN_OFFLINE", "HF_HUB_OFFLINE")
@@ -130,12 +132,9 @@ def run(session_home) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run Python on arguments in a process of its own; ``env`` adds variables, or takes away those that are None."""
 
     def call(*arguments: object, env: dict[str, str | None] | None = None, **options) -> subprocess.CompletedProcess[str]:
-        source = str(ROOT / "src")
-        path = os.pathsep.join([source, *filter(None, [os.environ.get("PYTHONPATH")])])
+        path = os.pathsep.join([str(Path(realgrain.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])])
         whole = {**os.environ, "PYTHONPATH": path, **(env or {})}
         whole = {name: value for name, value in whole.items() if value is not None}
-        return subprocess.run(
-            [sys.executable, *map(str, arguments)], env=whole, text=True, capture_output=True, check=False, timeout=300, **options
-        )
+        return subprocess.run([sys.executable, *map(str, arguments)], env=whole, text=True, capture_output=True, check=False, timeout=300, **options)
 
     return call

@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 import toy
-from PIL import Image, PngImagePlugin
+from PIL import Image, ImageCms, PngImagePlugin
 
 from realgrain.detector.bundle import Bundle, read_bundle
 from realgrain.detector.detect import AHEAD, load
@@ -75,7 +75,8 @@ class TestReport:
     def test_byte_identical(self, tiny_detector, tiny_bundle, some):
         again = load(read_bundle(tiny_bundle.folder), threads=1)
         for path in some:
-            assert tiny_detector.detect(path).model_dump_json() == tiny_detector.detect(path).model_dump_json() == again.detect(path).model_dump_json()
+            texts = {detector.detect(path).model_dump_json() for detector in (tiny_detector, tiny_detector, again)}
+            assert len(texts) == 1
 
     @pytest.mark.parametrize("metadata", ["text", "exif", "icc", "compression"])
     def test_metadata_does_not_change_the_score(self, tiny_detector, metadata):
@@ -83,18 +84,12 @@ class TestReport:
         info, exif = PngImagePlugin.PngInfo(), Image.Exif()
         info.add_text("parameters", "Steps: 20, Sampler: Euler a, Model: sdxl")
         exif[0x010F], exif[0x0110], exif[0x0131] = "Canon", "EOS R5", "Midjourney"
-        from PIL import ImageCms
-
         profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-        image.save(file, "PNG", **{"text": {"pnginfo": info}, "exif": {"exif": exif}, "icc": {"icc_profile": profile}}.get(metadata, {"compress_level": 0}))
+        options = {"text": {"pnginfo": info}, "exif": {"exif": exif}, "icc": {"icc_profile": profile}, "compression": {"compress_level": 0}}
+        image.save(file, "PNG", **options[metadata])
         plain, dressed = tiny_detector.detect(toy.saved(np.asarray(image))), tiny_detector.detect(file.getvalue())
         assert plain.picture.sha256 != dressed.picture.sha256
-        assert (plain.logit, plain.view_logits, plain.probability, plain.verdict) == (
-            dressed.logit,
-            dressed.view_logits,
-            dressed.probability,
-            dressed.verdict,
-        )
+        assert plain.model_copy(update={"picture": dressed.picture}) == dressed
 
     def test_name_does_not_change_the_score(self, tiny_detector, some, tmp_path):
         renamed = tmp_path / "midjourney-deepfake.dat"

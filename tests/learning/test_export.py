@@ -141,17 +141,22 @@ class TestGate:
             export(tiny_bundle, samples, tmp_path / "out")
         assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine.txt"]
 
-    @pytest.mark.parametrize("kept", [lambda s: False, lambda s: s.fake, lambda s: s.split == "train", lambda s: s.split == "test" and s.fake])
+    @pytest.mark.parametrize("kept", [lambda s: False, lambda s: s.fake, lambda s: s.fake or s.split == "train"])
     def test_nothing_to_compare_on(self, tiny_bundle, samples, tmp_path, quick, kept):
         self.refused(tiny_bundle, [sample for sample in samples if kept(sample)], tmp_path, "export needs pictures", ManifestError)
 
-    def test_one_split_is_divided(self, samples):
+    @pytest.mark.parametrize(("asked", "taken"), [(10, 10), (1, 1), (300, 16)])
+    def test_one_split_is_divided(self, samples, asked, taken):
         mine = [sample for sample in samples if sample.split == "train"]
-        ranges, others = exporting._divide(mine, "train", 10)
-        assert len(ranges) == 10
+        ranges, others = exporting._divide(mine, "train", asked)
+        assert len(ranges) == taken
         assert {sample.path for sample in ranges}.isdisjoint(sample.path for sample in others)
         assert len(ranges) + len(others) == len(mine)
-        assert {sample.label for sample in ranges} == {"real", "fake"}
+        assert {sample.label for sample in others} == {"real", "fake"}
+
+    def test_calibrating_pictures_are_spread(self, samples):
+        ranges, _ = exporting._divide(samples, "train", 16)
+        assert {sample.source for sample in ranges} == {*toy.REAL, *toy.FAKE}
 
     def test_the_trained_split_calibrates(self, samples):
         ranges, others = exporting._divide(samples, "train", 10**6)

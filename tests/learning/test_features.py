@@ -30,7 +30,10 @@ def some(toy_pictures):
     return samples, [hashlib.sha256(path.read_bytes()).hexdigest() for path in chosen]
 
 
-def extract(extractor, some, delivery=Delivery("clean")):
+CLEAN = Delivery("clean")
+
+
+def extract(extractor, some, delivery=CLEAN):
     return extractor.extract(*some, delivery, quiet=True)
 
 
@@ -110,9 +113,9 @@ class TestCache:
     @pytest.mark.parametrize(
         "change",
         [
-            lambda e: (replace(e, views=ViewSpec((View("resize"), View("crop")))), Delivery("clean")),
-            lambda e: (replace(e, bf16=True), Delivery("clean")),
-            lambda e: (replace(e, tower=replace(e.tower, sha256="0" * 64)), Delivery("clean")),
+            lambda e: (replace(e, views=ViewSpec((View("resize"), View("crop")))), CLEAN),
+            lambda e: (replace(e, bf16=True), CLEAN),
+            lambda e: (replace(e, tower=replace(e.tower, sha256="0" * 64)), CLEAN),
             lambda e: (e, Delivery("web")),
             lambda e: (e, Delivery("clean", Augmentation())),
         ],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +21,8 @@ if TYPE_CHECKING:
 
 DONE, SOME_FAILED, WRONG_USAGE = 0, 1, 2
 
-app = App(name="realgrain", version=__version__, help="Tells real photographs from AI-generated pictures and shows its evidence.")
+ABOUT = "Tells real photographs from AI-generated pictures and shows its evidence."
+app = App(name="realgrain", version=__version__, help=ABOUT, suppress_keyboard_interrupt=False)
 weights_app = App(name="weights", help="Base towers: what there is, fetching, checking.")
 app.command(weights_app)
 Runtime = Literal["onnxruntime", "openvino", "openvino-int8", "torch"]
@@ -28,15 +31,23 @@ Offline = Annotated[bool, Parameter(negative="", help="Never touch the network."
 Threads = Annotated[int | None, Parameter(help="Processors to use; without it, all.")]
 
 
+def _no_option(_: object, name: str) -> None:
+    """Of what starts with a hyphen, only the hyphen itself names pictures."""
+    if name.startswith("-") and name != "-":
+        raise ValueError(f"Unknown option: {name}. A file of that name is ./{name}")
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code: 0 done, 1 some input failed, 2 wrong usage or nothing could be done."""
+    _write_anything()
     try:
         code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
         _say(f"{error}\nTry `realgrain --help`.")
         return WRONG_USAGE
     except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output has gone: nothing to complain about
+        # The reader of our output has gone: nothing to complain about, neither here nor when Python flushes what is left.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return SOME_FAILED
     except (ValueError, RuntimeError, OSError) as error:
         _say(str(error))
@@ -47,6 +58,13 @@ def main(arguments: list[str] | None = None) -> int:
     return code if isinstance(code, int) else DONE
 
 
+def _write_anything() -> None:
+    """For programs, write UTF-8 whatever the locale; on a terminal that cannot show a character, write its code instead."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding=None if stream.isatty() else "utf-8", errors="backslashreplace")
+
+
 def entry() -> None:
     """The ``realgrain`` program."""
     sys.exit(main())
@@ -54,7 +72,9 @@ def entry() -> None:
 
 @app.command
 def detect(
-    *pictures: Annotated[str, Parameter(help="Files, folders, globs, or - for a list of files on standard input.")],
+    *pictures: Annotated[
+        str, Parameter(help="Files, folders, globs, or - for a list of files on standard input.", allow_leading_hyphen=True, validator=_no_option)
+    ],
     json: Annotated[bool, Parameter(negative="", help="One report a line, as JSON.")] = False,
     runtime: Runtime = "onnxruntime",
     bundle: Bundle = None,

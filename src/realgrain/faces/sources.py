@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,7 +20,7 @@ def expand(names: Iterable[str]) -> tuple[list[Path], list[PictureError]]:
     found: dict[Path, None] = {}
     missing: list[PictureError] = []
     for name in names:
-        for one in sys.stdin.read().splitlines() if name == "-" else [name]:
+        for one in _listed() if name == "-" else [name]:
             if paths := _paths(one):
                 found.update(dict.fromkeys(paths))
             elif one:
@@ -27,11 +28,19 @@ def expand(names: Iterable[str]) -> tuple[list[Path], list[PictureError]]:
     return list(found), missing
 
 
+def _listed() -> list[str]:
+    """Lines of standard input; a name may hold any bytes, also such as are no text."""
+    return [line.removesuffix("\r") for line in os.fsdecode(sys.stdin.buffer.read()).split("\n")]
+
+
 def _paths(name: str) -> list[Path]:
     path = Path(name)
-    if path.is_dir():
-        return sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and not file.is_dir())
-    if path.exists() or path.is_symlink():
+    try:
+        if path.is_dir():
+            return sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and not file.is_dir())
+        if path.exists() or path.is_symlink():
+            return [path]
+    except OSError:  # a name that is too long, a folder that may not be looked into: whoever opens it will say so
         return [path]
     if glob.has_magic(name):
         return sorted(file for file in map(Path, glob.iglob(name, recursive=True)) if not file.is_dir())  # noqa: PTH207  (absolute patterns too)

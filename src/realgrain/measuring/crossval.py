@@ -85,6 +85,8 @@ def by_fold(table: pa.Table, *, resamples: int = 1000) -> LeftOut:
     for name in pc.unique(table["fold"]).to_pylist():
         part = table.filter(pc.equal(table["fold"], name))
         found[name] = evaluate(part, threshold=float(part["threshold"][0].as_py()), resamples=resamples)
+    if not found:
+        raise ValueError("no fold leaves out any row of the scores table")
     first = next(iter(found.values()))
     mean = {
         condition: {metric: _mean([of.conditions[condition].metrics[metric].value for of in found.values()]) for metric in result.metrics}

@@ -1,0 +1,436 @@
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import toy
+
+import realgrain
+from realgrain._version import __version__
+from realgrain.detector.bundle import read_bundle
+from realgrain.detector.detect import load
+from realgrain.detector.verdict import Report
+from realgrain.detector.weights import file_sha256
+from realgrain.faces.cli import main
+from realgrain.measuring.metrics import evaluate
+from realgrain.measuring.results import Evaluation
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "picture"))
+from hostile import build_hostile
+
+SOURCE = str(Path(realgrain.__file__).parents[1])
+
+
+@pytest.fixture
+def bundle(tiny_bundle):
+    return ["--bundle", str(tiny_bundle.folder)]
+
+
+@pytest.fixture
+def judge(bundle, capsys):
+    """Run ``realgrain detect --json`` here; gives the exit code, the reports, and what it said."""
+
+    def call(*arguments):
+        code = main(["detect", *map(str, arguments), *bundle, "--json"])
+        out, err = capsys.readouterr()
+        return code, [Report.model_validate_json(line) for line in out.splitlines()], err
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def judged(tiny_bundle, toy_pictures):
+    """Verdict of each toy picture."""
+    detector = load(tiny_bundle, threads=1)
+    return {path: detector.detect(path).verdict.label for path in toy_pictures}
+
+
+class TestExitCodes:
+    def test_done(self, judge, toy_pictures):
+        code, reports, err = judge(*toy_pictures[:3])
+        assert (code, err) == (0, "")
+        assert [report.picture.name for report in reports] == [str(path) for path in toy_pictures[:3]]
+
+    @pytest.mark.parametrize("bad", ["gone.png", "nowhere/*.png", "empty"])
+    def test_some_input_failed(self, judge, toy_pictures, tmp_path, bad):
+        (tmp_path / "empty").mkdir()
+        code, reports, err = judge(tmp_path / bad, toy_pictures[0])
+        assert code == 1
+        assert len(reports) == 1
+        assert err == f"realgrain: {tmp_path / bad}: no such file, and no picture behind it\n"
+
+    def test_all_input_failed(self, judge, tmp_path):
+        (tmp_path / "bad.jpg").write_bytes(b"no picture")
+        code, reports, err = judge(tmp_path / "bad.jpg")
+        assert (code, reports) == (1, [])
+        assert err.startswith(f"realgrain: {tmp_path / 'bad.jpg'}: ")
+
+    @pytest.mark.parametrize(
+        ("arguments", "words"),
+        [
+            (["nonsense"], "nonsense"),
+            (["detect", "a.png", "--nonsense"], "--nonsense"),
+            (["detect", "-x", "--json"], "-x"),
+            (["evaluate", "s.parquet", "--nonsense"], "--nonsense"),
+            (["detect", "a.png", "--runtime", "tensorrt"], "tensorrt"),
+            (["detect", "a.png", "--fail-on", "camera"], "camera"),
+            (["detect", "a.png", "--threads", "many"], "many"),
+            (["score", "m.csv"], "output"),
+            (["weights", "nonsense"], "nonsense"),
+        ],
+    )
+    def test_wrong_usage(self, capsys, arguments, words):
+        assert main(arguments) == 2
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert err.startswith("realgrain: ")
+        assert words in err
+        assert err.endswith("Try `realgrain --help`.\n")
+
+    @pytest.mark.parametrize(
+        ("arguments", "words"),
+        [
+            (["detect"], "no pictures: give files"),
+            (["detect", "a.png", "--bundle", "nowhere"], "nowhere: not a bundle"),
+            (["score", "nowhere.csv", "-o", "s.parquet"], "nowhere.csv: not readable"),
+            (["evaluate", "nowhere.parquet"], "nowhere.parquet"),
+            (["train", "nowhere.yaml", "--data", "m.csv", "-o", "b"], "nowhere.yaml"),
+            (["crossval", "nowhere.yaml", "--data", "m.csv", "-o", "c.json"], "nowhere.yaml"),
+            (["export", "--bundle", "nowhere", "--data", "m.csv", "-o", "b"], "nowhere: not a bundle"),
+            (["weights", "pull", "./nowhere"], "./nowhere: not a folder"),
+        ],
+    )
+    def test_nothing_could_be_done(self, capsys, arguments, words, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        assert main(arguments) == 2
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert err.startswith("realgrain: ")
+        assert words in err
+        assert list(tmp_path.iterdir()) == []
+
+    def test_fail_on_ai(self, judge, judged):
+        assert set(judged.values()) == {"ai", "camera", "unsure"}
+        for label, expected in (("ai", 1), ("camera", 0), ("unsure", 0)):
+            path = next(path for path, found in judged.items() if found == label)
+            code, (report,), err = judge(path, "--fail-on", "ai")
+            assert (code, report.verdict.label, err) == (expected, label, "")
+            assert judge(path)[0] == 0
+
+    def test_interrupted(self, bundle, capsys, monkeypatch, toy_pictures):
+        def interrupt(*arguments, **options):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("realgrain.detector.detect.load", interrupt)
+        assert main(["detect", str(toy_pictures[0]), *bundle]) == 130
+        assert capsys.readouterr().err == "realgrain: interrupted\n"
+
+    def test_version_and_help(self, capsys):
+        assert main(["--version"]) == 0
+        assert capsys.readouterr().out.strip() == __version__
+        assert main(["--help"]) == 0
+        shown = capsys.readouterr().out
+        assert all(command in shown for command in ("detect", "score", "evaluate", "train", "crossval", "export", "weights"))
+
+
+class TestWhatIsJudged:
+    def test_folder(self, judge, toy_manifest):
+        (toy_manifest.parent / "notes.txt").write_text("not a picture")
+        code, reports, err = judge(toy_manifest.parent / "real")
+        assert (code, err) == (0, "")
+        assert [report.picture.name for report in reports] == sorted(str(path) for path in toy_manifest.parent.glob("real/*/*"))
+
+    def test_glob(self, judge, toy_manifest):
+        _, reports, _ = judge(toy_manifest.parent / "real" / "*" / "0[12].*")
+        assert [report.picture.name for report in reports] == sorted(str(path) for path in toy_manifest.parent.glob("real/*/0[12].*"))
+        assert len(reports) == 2 * len(toy.REAL)
+
+    def test_a_name_that_looks_like_a_glob(self, judge, toy_pictures, tmp_path):
+        for name in ("a[1].png", "a1.png", "b*.png"):
+            shutil.copyfile(toy_pictures[0], tmp_path / name)
+        _, reports, _ = judge(tmp_path / "a[1].png", tmp_path / "b*.png")
+        assert [report.picture.name for report in reports] == [str(tmp_path / "a[1].png"), str(tmp_path / "b*.png")]
+
+    def test_each_once_in_the_order_given(self, judge, toy_pictures):
+        a, b, c = toy_pictures[:3]
+        _, reports, _ = judge(c, a.parent, a, b)
+        assert [report.picture.name for report in reports][:1] == [str(c)]
+        assert len(reports) == len({report.picture.name for report in reports}) == len(list(a.parent.iterdir()))
+
+    def test_a_named_file_whatever_its_suffix(self, judge, toy_pictures, tmp_path):
+        shutil.copyfile(toy_pictures[0], tmp_path / "picture.dat")
+        code, reports, _ = judge(tmp_path / "picture.dat")
+        assert (code, len(reports)) == (0, 1)
+        assert judge(tmp_path)[0] == 1  # in a folder, only what is named like a picture counts
+
+    @pytest.mark.parametrize("ending", ["\n", "\r\n"])
+    def test_standard_input(self, run, bundle, toy_pictures, ending):
+        listed = ["", *map(str, toy_pictures[:3]), "", "gone.png"]
+        found = run("-m", "realgrain", "detect", "-", "--json", *bundle, input=ending.join(listed))
+        assert found.returncode == 1
+        assert [json.loads(line)["picture"]["name"] for line in found.stdout.splitlines()] == [str(path) for path in toy_pictures[:3]]
+        assert found.stderr == "realgrain: gone.png: no such file, and no picture behind it\n"
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="names that are no text exist on Linux alone")
+    def test_names_that_are_no_text(self, bundle, toy_pictures, tmp_path, judge):
+        names = [os.fsdecode(name) for name in (b"latin-\xe9.png", "line\u2028separator.png".encode(), b"tab\tand \x1b[31m.png")]
+        for name in names:
+            shutil.copyfile(toy_pictures[0], tmp_path / name)
+        listed = b"".join(os.fsencode(tmp_path / name) + b"\n" for name in names)
+        command = [sys.executable, "-m", "realgrain", "detect", "-", "--json", *bundle]
+        found = subprocess.run(command, input=listed, capture_output=True, check=False, env={**os.environ, "PYTHONPATH": SOURCE})
+        assert (found.returncode, found.stderr) == (0, b"")
+        reports = [Report.model_validate_json(line) for line in found.stdout.splitlines()]
+        assert len(reports) == len(names)
+        assert all(report.picture.name.isprintable() for report in reports)
+        assert len(judge(tmp_path)[1]) == len(names)
+
+    def test_a_name_too_long_to_be_one(self, judge, toy_pictures, tmp_path):
+        code, reports, err = judge(tmp_path / ("a" * 3000), toy_pictures[0])
+        assert (code, len(reports)) == (1, 1)
+        assert err.count("realgrain: ") == 1
+
+    def test_two_hundred_good_and_twenty_bad(self, judge, tmp_path):
+        good, bad = tmp_path / "good", tmp_path / "bad"
+        good.mkdir(), bad.mkdir()
+        for index in range(200):
+            kind, suffix = (("PNG", "png"), ("JPEG", "jpg"))[index % 2]
+            (good / f"{index:03}.{suffix}").write_bytes(toy.saved(toy.picture(index, fake=index % 3 == 0, size=(48, 40)), kind))
+        hostile = list(build_hostile(bad).values())
+        chosen = hostile[:: len(hostile) // 20][:20]
+        assert len(chosen) == len(set(chosen)) == 20
+        goods = sorted(good.iterdir())
+        mixed = [path for index, path in enumerate(goods) for path in ([path, chosen[index // 10]] if index % 10 == 0 else [path])]
+        code, reports, err = judge(*mixed)
+        assert code == 1
+        assert [report.picture.name for report in reports] == [str(path) for path in goods]
+        assert {report.verdict.label for report in reports} == {"unsure"}  # they are all too small for a verdict
+        lines = err.splitlines()
+        assert len(lines) == 20
+        assert all(line.startswith(f"realgrain: {bad}") or "aaa" in line or "/dev/zero" in line for line in lines)
+
+
+class TestWhatIsPrinted:
+    def test_reports_are_those_of_the_detector(self, judge, tiny_detector, toy_pictures):
+        assert judge(*toy_pictures[:2])[1] == [tiny_detector.detect(str(path)) for path in toy_pictures[:2]]
+
+    def test_table_for_people(self, bundle, capsys, toy_pictures, judged, tiny_bundle, monkeypatch):
+        monkeypatch.setenv("COLUMNS", "300")
+        chosen = [next(path for path, label in judged.items() if label == kind) for kind in ("ai", "camera", "unsure")]
+        assert main(["detect", *map(str, chosen), *bundle]) == 0
+        out, err = capsys.readouterr()
+        assert err == ""
+        for path, words in zip(chosen, ("AI-generated", "camera", "unsure (score between the thresholds)"), strict=True):
+            (line,) = (line for line in out.splitlines() if str(path) in line)
+            assert words in line
+        point = tiny_bundle.card.operating_point
+        assert f"{point.false_positive.value:.1%}" in out
+        assert f"{point.missed.n} generated" in out
+        assert "\x1b" not in out
+
+    def test_a_name_is_not_markup(self, bundle, capsys, toy_pictures, tmp_path, monkeypatch):
+        monkeypatch.setenv("COLUMNS", "300")
+        path = tmp_path / "[bold red]x[/nonsense].png"
+        shutil.copytree(toy_pictures[0].parent, tmp_path / "[bold red]x[")
+        shutil.copyfile(toy_pictures[0], path)
+        assert main(["detect", str(path), *bundle]) == 0
+        assert str(path) in capsys.readouterr().out
+
+    @pytest.mark.parametrize("style", [["--json"], []])
+    def test_no_noise_where_there_is_no_terminal(self, run, bundle, toy_manifest, style):
+        found = run("-W", "error", "-m", "realgrain", "detect", toy_manifest.parent / "real", *bundle, *style)
+        assert (found.returncode, found.stderr) == (0, "")
+        if style:
+            assert len([Report.model_validate_json(line) for line in found.stdout.splitlines()]) == sum(toy.REAL.values())
+
+    @pytest.mark.parametrize("style", [["--json"], []])
+    def test_a_reader_that_leaves(self, bundle, toy_manifest, style):
+        """As in ``realgrain detect ... | head -1``."""
+        command = [sys.executable, "-m", "realgrain", "detect", str(toy_manifest.parent), *bundle, *style]
+        environment = {**os.environ, "PYTHONPATH": SOURCE}
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as process:
+            if style:
+                assert Report.model_validate_json(process.stdout.readline())
+            process.stdout.close()
+            said = process.stderr.read()
+            assert process.wait(timeout=60) == 1
+        assert said == b""
+
+
+class TestScoreAndEvaluate:
+    def test_round_trip(self, bundle, toy_manifest, tiny_bundle, tmp_path, capsys):
+        scores, figures = tmp_path / "deep" / "scores.parquet", tmp_path / "figures" / "f.json"
+        arguments = ["score", str(toy_manifest), "-o", str(scores), "--conditions", "clean", "web", *bundle]
+        assert main(arguments) == 0
+        count = sum(toy.REAL.values()) + sum(toy.FAKE.values())
+        assert capsys.readouterr() == ("", f"realgrain: {scores}: {2 * count} scores of {count} pictures, 0 pictures failed\n")
+        assert main(["evaluate", str(scores), "-o", str(figures), "--json", "--resamples", "20"]) == 0
+        printed = capsys.readouterr()
+        assert printed.err == ""
+        found = Evaluation.model_validate_json(printed.out)
+        assert found == evaluate(pq.read_table(scores), resamples=20)
+        written = json.loads(figures.read_text())
+        assert Evaluation.model_validate(written["result"]) == found
+        assert written["run"]["inputs"] == {"scores.parquet": file_sha256(scores)}
+        assert list(found.conditions) == ["clean", "web"]
+        assert found.threshold == tiny_bundle.card.operating_point.ai
+
+    def test_table_for_people(self, bundle, toy_manifest, tmp_path, capsys):
+        scores = tmp_path / "s.parquet"
+        assert main(["score", str(toy_manifest), "-o", str(scores), *bundle]) == 0
+        assert main(["evaluate", str(scores), "--resamples", "0"]) == 0
+        out = capsys.readouterr().out
+        assert all(words in out for words in ("auc", "clean", "Recall by generator", *toy.REAL))
+
+    def test_unlabelled_folder(self, bundle, toy_manifest, tmp_path, capsys):
+        scores = tmp_path / "s.parquet"
+        assert main(["score", str(toy_manifest.parent / "fake"), "-o", str(scores), *bundle]) == 0
+        table = pq.read_table(scores)
+        assert table.num_rows == sum(toy.FAKE.values())
+        assert set(table["label"].to_pylist()) == {""}
+        capsys.readouterr()
+        assert main(["evaluate", str(scores)]) == 2
+        assert "a label is real or fake" in capsys.readouterr().err
+
+    def test_split(self, bundle, toy_manifest, tmp_path, capsys):
+        with toy_manifest.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        for row in rows:
+            row["path"] = os.path.relpath(toy_manifest.parent / row["path"], toy_manifest.parent)
+        chosen = [{**row, "split": "test" if index < 3 else "train"} for index, row in enumerate(rows)]
+        toy.write_manifest(toy_manifest.parent / "other.csv", chosen)
+        assert main(["score", str(toy_manifest.parent / "other.csv"), "-o", str(tmp_path / "s.parquet"), "--split", "test", *bundle]) == 0
+        assert pq.read_table(tmp_path / "s.parquet").num_rows == 3
+        assert main(["score", str(toy_manifest.parent / "other.csv"), "-o", str(tmp_path / "t.parquet"), "--split", "none", *bundle]) == 2
+        assert "no pictures in split 'none'" in capsys.readouterr().err
+        assert not (tmp_path / "t.parquet").exists()
+
+    def test_a_bad_file_is_named_once(self, bundle, toy_pictures, tmp_path, capsys):
+        shutil.copyfile(toy_pictures[0], tmp_path / "good.png")
+        (tmp_path / "bad.png").write_bytes(b"no picture")
+        toy.write_manifest(tmp_path / "m.csv", [{"path": name, "label": "real"} for name in ("bad.png", "good.png")])
+        assert main(["score", str(tmp_path / "m.csv"), "-o", str(tmp_path / "s.parquet"), "--conditions", "clean", "web", *bundle]) == 1
+        err = capsys.readouterr().err.splitlines()
+        assert len(err) == 2
+        assert "bad.png: " in err[0]
+        assert err[1].endswith("4 scores of 2 pictures, 1 pictures failed")
+
+
+class TestLearning:
+    @pytest.fixture
+    def recipe(self, tmp_path, tiny_tower):
+        path = tmp_path / "r.yaml"
+        path.write_text(json.dumps({"base": str(tiny_tower.folder), "draws": 1, "deliveries": ["clean"], "block": 1}))
+        return path
+
+    def test_train_detect(self, recipe, toy_manifest, toy_pictures, tmp_path, run):
+        command = ["-W", "error", "-m", "realgrain", "train", recipe, "--data", toy_manifest, "-o", tmp_path / "b"]
+        found = run(*command, "--set", "name=mine", "--set", "augmentation.p_blur=0.5", "--set", "block=null")
+        assert (found.returncode, found.stdout) == (0, ""), found.stderr
+        made = read_bundle(tmp_path / "b")
+        assert found.stderr == f"realgrain: {tmp_path / 'b'}: bundle {made.hash}\n"
+        assert (made.card.name, made.card.block, made.card.recipe["augmentation"]["p_blur"]) == ("mine", None, 0.5)
+        assert main(["detect", str(toy_pictures[0]), "--bundle", str(tmp_path / "b")]) == 0
+
+    @pytest.mark.parametrize("change", ["block", "nonsense=1", "penalty=-1", "block.x=1", "augmentation.p_blurr=1"])
+    def test_a_change_that_does_not_fit(self, recipe, toy_manifest, tmp_path, change, capsys):
+        assert main(["train", str(recipe), "--data", str(toy_manifest), "-o", str(tmp_path / "b"), "--set", change]) == 2
+        assert change.split("=")[0].split(".")[-1] in capsys.readouterr().err
+        assert not (tmp_path / "b").exists()
+
+    def test_crossval(self, recipe, toy_manifest, tmp_path, capsys):
+        arguments = ["crossval", str(recipe), "--data", str(toy_manifest), "-o", str(tmp_path / "c.json"), "--scores", str(tmp_path / "c.parquet")]
+        assert main(arguments) == 0
+        assert "gan-a|camera-a" in capsys.readouterr().out
+        found = json.loads((tmp_path / "c.json").read_text())["result"]
+        table = pq.read_table(tmp_path / "c.parquet")
+        assert set(found["folds"]) == set(table["fold"].to_pylist())
+        assert np.isfinite(found["mean"]["clean"]["auc"])
+        capsys.readouterr()
+        assert main(["evaluate", str(tmp_path / "c.parquet"), "--resamples", "1000", "--json"]) == 0
+        assert json.loads(capsys.readouterr().out) == found
+
+    def test_export_says_what_it_measured(self, tiny_bundle, toy_manifest, tmp_path, capsys, monkeypatch):
+        monkeypatch.setattr("realgrain.learning.export.AUC_LOSS", 0.2)  # of a random tower
+        original = shutil.copytree(tiny_bundle.folder, tmp_path / "original")
+        arguments = ["export", "--bundle", str(original), "--data", str(toy_manifest), "-o", str(tmp_path / "out")]
+        assert main([*arguments, "--record"]) == 0
+        out, err = capsys.readouterr()
+        made = read_bundle(tmp_path / "out")
+        assert out == ""
+        for name, graph in made.card.runtimes.items():
+            assert f"realgrain: {name}: at most {graph.measured:.2e} of logit off on {graph.pictures} pictures" in err
+            assert read_bundle(original).card.runtimes[name].measured == graph.measured
+        assert main(arguments) == 2
+        assert "exists already" in capsys.readouterr().err
+
+
+class TestImports:
+    HEAVY = ("torch", "transformers", "sklearn", "scipy", "pyarrow", "pandas", "openvino", "nncf", "huggingface_hub", "imagehash", "torchmetrics")
+
+    def test_detect_is_light(self, run, bundle, toy_pictures):
+        found = run("-X", "importtime", "-m", "realgrain", "detect", toy_pictures[0], *bundle)
+        assert found.returncode == 0
+        imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in found.stderr.splitlines() if line.startswith("import time:")}
+        assert {"realgrain", "numpy", "onnxruntime"} <= imported
+        assert not imported & set(self.HEAVY)
+
+    def test_detect_works_without_them(self, run, bundle, toy_pictures, judged):
+        code = f"""
+import sys
+from importlib.abc import MetaPathFinder
+class Forbidden(MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {self.HEAVY}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Forbidden())
+from realgrain.faces.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+        found = run("-c", code, "detect", toy_pictures[0], "--json", *bundle, env={"REALGRAIN_OFFLINE": "1"})
+        assert (found.returncode, found.stderr) == (0, "")
+        assert Report.model_validate_json(found.stdout).verdict.label == judged[toy_pictures[0]]
+
+    def test_composes_without_them(self, run, bundle, toy_pictures, home):
+        """Also the first time, when the graph is built."""
+        names = ["torch", "transformers", "sklearn", "scipy"]
+        code = f"import sys\nsys.modules.update(dict.fromkeys({names}))\nfrom realgrain.faces.cli import main\nsys.exit(main(sys.argv[1:]))"
+        found = run("-c", code, "detect", toy_pictures[0], *bundle)
+        assert (found.returncode, found.stderr) == (0, "")
+        assert any((home / "graphs").iterdir())
+
+    def test_import_is_lazy(self, run):
+        code = "import sys, realgrain; print(sorted({name.partition('.')[0] for name in sys.modules}))"
+        found = run("-c", code)
+        assert not {"numpy", "PIL", "pydantic", "onnxruntime", *self.HEAVY} & set(json.loads(found.stdout.replace("'", '"')))
+
+    def test_public_names(self):
+        assert all(getattr(realgrain, name) is not None for name in realgrain.__all__)
+        assert realgrain.load is load
+        assert realgrain.__version__ == __version__
+        with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+            _ = realgrain.nonsense
+
+
+def test_output_encoding(run, bundle, toy_pictures, tmp_path):
+    """A console that cannot show a name must not end the run."""
+    path = tmp_path / "bäd-日本.png"
+    shutil.copyfile(toy_pictures[0], path)
+    for style in (["--json"], []):
+        found = run("-m", "realgrain", "detect", path, *bundle, *style, env={"PYTHONIOENCODING": "ascii", "COLUMNS": "300"})
+        assert (found.returncode, found.stderr) == (0, "")
+        assert str(path) in found.stdout
+        assert not style or Report.model_validate_json(found.stdout).picture.name == str(path)
+
+
+def test_reports_of_bytes_are_utf8_json(judge, toy_pictures, tmp_path):
+    path = tmp_path / "日本.png"
+    shutil.copyfile(toy_pictures[0], path)
+    _, (report,), _ = judge(path)
+    assert report.picture.name == str(path)

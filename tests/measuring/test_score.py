@@ -1,0 +1,126 @@
+import csv
+import json
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import toy
+
+from realgrain.detector.bundle import Bundle
+from realgrain.detector.calibration import probability
+from realgrain.detector.detect import load
+from realgrain.learning.data import Sample, read_manifest
+from realgrain.measuring.metrics import evaluate
+from realgrain.measuring.score import SCHEMA, as_table, score, write_table
+from realgrain.picture.degrade import condition
+from realgrain.picture.image import open_picture
+
+
+@pytest.fixture(scope="module")
+def samples(toy_manifest):
+    return read_manifest(toy_manifest)
+
+
+@pytest.fixture(scope="module")
+def rows(tiny_detector, samples):
+    return list(score(tiny_detector, samples, ("clean", "hard")))
+
+
+class TestRows:
+    def test_order(self, rows, samples):
+        assert [(row["path"], row["condition"]) for row in rows] == [(sample.path, name) for sample in samples for name in ("clean", "hard")]
+
+    def test_scores_are_the_detectors(self, rows, samples, tiny_detector):
+        for row, sample in list(zip(rows[::2], samples, strict=True))[::9]:
+            report = tiny_detector.detect(sample.file)
+            assert (row["logit"], row["probability"], row["sha256"]) == (report.logit, report.probability, report.picture.sha256)
+            assert (row["bundle"], row["runtime"], row["error"]) == (tiny_detector.bundle.hash, "onnxruntime", "")
+
+    def test_conditions_degrade_first(self, rows, samples, tiny_detector):
+        pixels = condition("hard")(open_picture(samples[0].file).pixels)
+        assert rows[1]["logit"] == float(tiny_detector.view_logits(pixels).mean(dtype=np.float64))
+        assert rows[1]["probability"] == float(probability(tiny_detector.bundle.card.calibration, rows[1]["logit"]))
+        assert rows[1]["logit"] != rows[0]["logit"]
+
+    def test_keep_what_the_manifest_says(self, rows, samples):
+        for row, sample in zip(rows[::2], samples, strict=True):
+            assert (row["label"], row["source"], row["generator"], row["split"]) == (sample.label, sample.source, sample.generator, sample.split)
+            assert row["license"] == "CC0-1.0"
+
+    def test_a_manifests_own_scores_do_not_win(self, tiny_detector, samples):
+        named = Sample.model_validate({**samples[0].model_dump(), "sha256": "theirs", "logit": "99", "error": "theirs", "condition": "theirs"})
+        (row,) = score(tiny_detector, [named])
+        assert (row["sha256"], row["error"], row["condition"]) == (open_picture(samples[0].file).sha256, "", "clean")
+        assert row["logit"] == tiny_detector.detect(samples[0].file).logit
+
+    def test_a_bad_file_stops_nothing(self, tiny_detector, samples, tmp_path):
+        (tmp_path / "bad.jpg").write_bytes(b"no picture")
+        bad = samples[1].model_copy(update={"file": tmp_path / "bad.jpg", "path": "bad.jpg"})
+        found = list(score(tiny_detector, [samples[0], bad, samples[2]], ("clean", "web")))
+        assert [bool(row["error"]) for row in found] == [False, False, True, True, False, False]
+        for row in found[2:4]:
+            assert (row["logit"], row["probability"], row["sha256"]) == (None, None, "")
+            assert "bad.jpg" in row["error"]
+
+    def test_uncalibrated(self, tiny_bundle, samples):
+        card = tiny_bundle.card.model_copy(update={"calibration": None, "operating_point": None})
+        detector = load(Bundle(tiny_bundle.folder, card, tiny_bundle.head, tiny_bundle.hash), threads=1)
+        (row,) = score(detector, samples[:1])
+        assert row["logit"] is not None
+        assert row["probability"] is None
+
+    def test_unknown_condition(self, tiny_detector, samples):
+        with pytest.raises(ValueError, match="fax"):
+            list(score(tiny_detector, samples, ("clean", "fax")))
+
+    def test_another_split_of_the_work_gives_the_same_scores(self, rows, samples, tiny_detector):
+        assert list(score(tiny_detector, samples[::-1], ("hard", "clean")))[::-1] == rows
+
+
+class TestTable:
+    def test_columns(self, rows):
+        table = as_table(rows, 1.5)
+        assert table.schema.names == [*SCHEMA.names, "license"]
+        assert table.num_rows == len(rows)
+        assert json.loads(table.schema.metadata[b"realgrain"]) == {"threshold": 1.5}
+        assert table["logit"].to_pylist() == [row["logit"] for row in rows]
+
+    def test_no_threshold(self, rows):
+        assert evaluate(as_table(rows, None), resamples=0).threshold is None
+
+    def test_extra_columns_may_be_missing_in_some_rows(self, rows):
+        table = as_table([rows[0], {**rows[1], "camera": "X100", "iso": 200}], 0.0)
+        assert table["camera"].to_pylist() == ["", "X100"]
+        assert table["iso"].to_pylist() == ["", "200"]
+
+    def test_parquet_round_trip(self, rows, tmp_path):
+        table = as_table(rows, 0.25)
+        write_table(table, tmp_path / "deep" / "scores.parquet")
+        again = pq.read_table(tmp_path / "deep" / "scores.parquet")
+        assert again.equals(table, check_metadata=True)
+        assert [path.name for path in (tmp_path / "deep").iterdir()] == ["scores.parquet"]
+
+    def test_a_table_is_replaced_at_once(self, rows, tmp_path, monkeypatch):
+        write_table(as_table(rows, 0.25), tmp_path / "scores.parquet")
+        before = (tmp_path / "scores.parquet").read_bytes()
+
+        def fails(table, path):
+            path.write_bytes(b"half")
+            raise OSError("no space left")
+
+        monkeypatch.setattr(pq, "write_table", fails)
+        with pytest.raises(OSError, match="no space left"):
+            write_table(as_table(rows[:1], 0.25), tmp_path / "scores.parquet")
+        assert (tmp_path / "scores.parquet").read_bytes() == before
+
+    def test_evaluates(self, rows, tiny_bundle, toy_manifest):
+        found = evaluate(as_table(rows, tiny_bundle.card.operating_point.ai), resamples=20)
+        assert list(found.conditions) == ["clean", "hard"]
+        assert found.threshold == tiny_bundle.card.operating_point.ai
+        with toy_manifest.open() as file:
+            generators = {row["generator"] for row in csv.DictReader(file)} - {""}
+        for result in found.conditions.values():
+            assert (result.n_real, result.n_fake, result.n_failed) == (sum(toy.REAL.values()), sum(toy.FAKE.values()), 0)
+            assert set(result.recall_per_generator) == generators
+            assert set(result.fpr_per_source) == set(toy.REAL)
+            assert result.metrics["auc"].value > 0.8
