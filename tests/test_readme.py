@@ -70,4 +70,3 @@ def test_shell_blocks_run(real_home, user_folder):
             ["bash", "-c", f"PATH={shlex.quote(str(environment_bin))}:$PATH; set -o pipefail; {command}"], capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-

@@ -27,14 +27,14 @@ _HOMES = {
 }
 
 
-def detect(source: Any) -> Report:  # noqa: ANN401  (the type is Source, known only once the detector is imported)
+def detect(source: Any) -> Report:
     """Judge one picture (a path, or the bytes of a file) with the detector that realgrain ships; loads it anew each time, see ``load``."""
     from realgrain.detector.detect import load
 
     return load().detect(source)
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401
+def __getattr__(name: str) -> Any:
     """Import public names on first use, so that ``import realgrain`` costs nothing."""
     if name not in _HOMES:
         raise AttributeError(f"module 'realgrain' has no attribute {name!r}")

@@ -75,8 +75,10 @@ class TestBuilding:
         target = tmp_path / "deep" / "target"
         with building(target) as scratch:
             (scratch / "a").write_text("a")
+            inode = scratch.stat().st_ino
             assert not target.exists()
         assert (target / "a").read_text() == "a"
+        assert target.stat().st_ino == inode  # renamed, not copied: no moment at which half of it is there
         assert leftovers(target.parent) == []
 
     def test_or_nothing(self, tmp_path):

@@ -151,9 +151,9 @@ class TestFolds:
 
     def test_left_in_leaves_twins_out(self):
         samples = samples_of(real_a=2, real_b=2, fake_x=2, fake_y=2)
-        twins = [0, 1, 1, 2, 3, 4, 0, 5]  # real_a's second has a twin in real_b; real_a's first one in fake_y
+        twins = np.array([0, 1, 1, 2, 3, 4, 0, 5])  # real_a's second has a twin in real_b; real_a's first one in fake_y
         assert left_in(samples, Fold(fake=("x",), real=("a",)), twins).tolist() == [False, False, False, True, False, False, False, True]
-        assert left_in(samples, Fold(fake=("x",), real=("a",)), range(8)).tolist() == [False, False, True, True, False, False, True, True]
+        assert left_in(samples, Fold(fake=("x",), real=("a",)), np.arange(8)).tolist() == [False, False, True, True, False, False, True, True]
 
 
 class TestNearDuplicates:

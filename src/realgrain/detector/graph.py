@@ -7,7 +7,7 @@ Runtime and OpenVINO read the same file. It holds no preprocessing and no calibr
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -57,7 +57,7 @@ class _Graph:
     def ints(self, *values: int) -> str:
         return self.array("shape_" + "_".join(map(str, values)), np.array(values, np.int64))
 
-    def op(self, kind: str, *inputs: str, **attributes: object) -> str:
+    def op(self, kind: str, *inputs: str, **attributes: Any) -> str:
         from onnx import helper
 
         name = f"{kind}_{len(self.nodes)}"

@@ -27,9 +27,14 @@ class Runtime(Protocol):
         version: of the library that runs it.
     """
 
-    name: str
-    precision: str
-    version: str
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def precision(self) -> str: ...
+
+    @property
+    def version(self) -> str: ...
 
     def logits(self, views: np.ndarray) -> np.ndarray:
         """Logits (N,) float32 of views (N, 3, H, W) float32; safe to call from several threads."""

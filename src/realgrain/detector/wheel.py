@@ -7,6 +7,7 @@ import subprocess
 import sys
 import zipfile
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +114,6 @@ def dequantise(model: bytes) -> dict[str, np.ndarray]:
     return tower
 
 
-def _weight(inputs: list[str], arrays: dict[str, np.ndarray]) -> str | None:
+def _weight(inputs: Iterable[str], arrays: dict[str, np.ndarray]) -> str | None:
     """Name, without its suffix, of the stored weight among a node's inputs; None where both are activations."""
     return next((name.removesuffix("_quantized") for name in inputs if name.endswith("_quantized") and name in arrays), None)

@@ -159,7 +159,7 @@ def evaluate(
 
     table = pq.read_table(scores)
     if split:
-        table = table.filter(pc.equal(table["split"], split))
+        table = table.filter(pc.field("split") == split)
     if folds:
         table = crossval.with_folds(table, _recipe(folds, ()).folds)
     found = crossval.by_fold(table, resamples=resamples) if "fold" in table.column_names else metrics.evaluate(table, resamples=resamples)

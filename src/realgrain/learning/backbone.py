@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
@@ -23,7 +24,7 @@ def load_tower(tower: Tower) -> CLIPVisionModelWithProjection:
     return model.eval().requires_grad_(False)
 
 
-def save_tiny_tower(folder: Path, seed: int = 0, **changes: int | str) -> Tower:
+def save_tiny_tower(folder: Path, seed: int = 0, **changes: Any) -> Tower:
     """Save a small tower with random weights as a base, to test with what needs no real features.
 
     Args:
@@ -31,7 +32,7 @@ def save_tiny_tower(folder: Path, seed: int = 0, **changes: int | str) -> Tower:
         seed: of the weights.
         changes: of ``CLIPVisionConfig`` fields.
     """
-    settings: dict[str, int | str] = {
+    settings: dict[str, Any] = {
         "hidden_size": 32,
         "intermediate_size": 64,
         "num_hidden_layers": 3,

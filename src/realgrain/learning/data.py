@@ -157,7 +157,7 @@ def automatic_folds(samples: Sequence[Sample], count: int = 5) -> list[Fold]:
     return [Fold(fake=tuple(fake), real=tuple(real)) for fake, real in zip(dealt["fake"], dealt["real"], strict=True)]
 
 
-def left_in(samples: Sequence[Sample], fold: Fold, twins: Sequence[int]) -> np.ndarray:
+def left_in(samples: Sequence[Sample], fold: Fold, twins: np.ndarray) -> np.ndarray:
     """Which samples may train when a fold is left out: (N,) bool.
 
     Args:
@@ -166,7 +166,7 @@ def left_in(samples: Sequence[Sample], fold: Fold, twins: Sequence[int]) -> np.n
         twins: group of each sample, alike for near-duplicates (``near_duplicates``): a twin of a left-out picture is left out too.
     """
     out = np.array([fold.leaves_out(sample) for sample in samples])
-    return ~np.isin(twins, np.unique(np.asarray(twins)[out]))
+    return ~np.isin(twins, np.unique(twins[out]))
 
 
 def near_duplicates(hashes: np.ndarray, distance: int) -> np.ndarray:

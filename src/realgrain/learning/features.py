@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from tqdm import tqdm
+from transformers import CLIPVisionModelWithProjection
 
 from realgrain.detector import weights
 from realgrain.detector.runtime import cores
@@ -73,9 +74,9 @@ class Extractor:
             delivery: how to degrade them first.
             quiet: no progress bar; None: only where stderr is no terminal.
         """
-        loaded: list[torch.nn.Module] = []  # the tower is loaded for the first shard that is not in the cache, if any
+        loaded: list[CLIPVisionModelWithProjection] = []  # the tower is loaded for the first shard that is not in the cache, if any
 
-        def tower() -> torch.nn.Module:
+        def tower() -> CLIPVisionModelWithProjection:
             if not loaded:
                 loaded.append(backbone.load_tower(self.tower))
             return loaded[0]
@@ -96,7 +97,9 @@ class Extractor:
         name = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:32]
         return weights.home() / "features" / f"{name}.npz"
 
-    def _compute(self, tower: torch.nn.Module, samples: Sequence[Sample], sha256: Sequence[str], delivery: Delivery) -> tuple[np.ndarray, np.ndarray]:
+    def _compute(
+        self, tower: CLIPVisionModelWithProjection, samples: Sequence[Sample], sha256: Sequence[str], delivery: Delivery
+    ) -> tuple[np.ndarray, np.ndarray]:
         def seen(item: tuple[Sample, str]) -> np.ndarray:
             return make_views(delivery.apply(open_picture(item[0].file).pixels, item[1]), self.views)
 

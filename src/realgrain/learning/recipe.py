@@ -28,6 +28,7 @@ class Recipe(BaseModel):
         views: preprocessing; the default is CLIP's own, as in UnivFD.
         block: feature to read: class token after this block; null: the joint-space embedding, as in UnivFD.
         penalty: of the head's weights, on standardised features; chosen on left-out sources.
+        content_directions: principal directions of the real pictures' features that the head may not use; 0: all are open to it, as in UnivFD.
         augmentation: the law of degradations, the same for both classes.
         draws: of that law for each picture.
         precision: of the tower in training.
@@ -50,6 +51,7 @@ class Recipe(BaseModel):
     views: ViewSpec = ViewSpec((View("resize"),))
     block: int | None = Field(default=None, ge=1)
     penalty: float = Field(default=1.0, gt=0)
+    content_directions: int = Field(default=0, ge=0)
     augmentation: Augmentation = Augmentation()
     draws: int = Field(default=3, ge=1)
     precision: Literal["f32", "bf16"] = "f32"

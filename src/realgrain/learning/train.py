@@ -116,7 +116,8 @@ def fit_head(problem: Problem, recipe: Recipe) -> dict[str, np.ndarray]:
     draws, _, views, size = problem.drawn.shape
     rows = problem.drawn.transpose(1, 0, 2, 3).reshape(-1, size)
     each = draws * views
-    return probe.fit(rows, np.repeat(problem.fake, each), np.repeat(balanced_weights(problem.samples), each), recipe.penalty)
+    fake, weight = np.repeat(problem.fake, each), np.repeat(balanced_weights(problem.samples), each)
+    return probe.fit(rows, fake, weight, penalty=recipe.penalty, content_directions=recipe.content_directions)
 
 
 def learn(problem: Problem, folds: Sequence[Fold], recipe: Recipe) -> Learned:

@@ -66,10 +66,8 @@ def with_folds(table: pa.Table, folds: Sequence[Fold]) -> pa.Table:
         raise ValueError("the scores table has no threshold")
     parts = []
     for fold in folds:
-        sources = pc.if_else(
-            pc.equal(table["label"], "fake"), pc.is_in(table["source"], pa.array(fold.fake)), pc.is_in(table["source"], pa.array(fold.real))
-        )
-        part = table.filter(sources)
+        fake = (pc.field("label") == "fake") & pc.field("source").isin(fold.fake)
+        part = table.filter(fake | ((pc.field("label") == "real") & pc.field("source").isin(fold.real)))
         parts.append(part.append_column("fold", pa.array([fold.name] * len(part))).append_column("threshold", pa.array([threshold] * len(part))))
     return pa.concat_tables(parts)
 
@@ -82,8 +80,8 @@ def by_fold(table: pa.Table, *, resamples: int = 1000) -> LeftOut:
         resamples: of the bootstrap.
     """
     found = {}
-    for name in pc.unique(table["fold"]).to_pylist():
-        part = table.filter(pc.equal(table["fold"], name))
+    for name in table["fold"].unique().to_pylist():
+        part = table.filter(pc.field("fold") == name)
         found[name] = evaluate(part, threshold=float(part["threshold"][0].as_py()), resamples=resamples)
     if not found:
         raise ValueError("no fold leaves out any row of the scores table")

@@ -183,7 +183,8 @@ def augment(pixels: Pixels, law: Augmentation, rng: np.random.Generator) -> Pixe
         (H', W', 3) uint8; no side is below `law.min_side` unless it was before.
     """
     if rng.random() < law.p_resize:
-        factor = math.exp(rng.uniform(*map(math.log, law.scale_range)))
+        low, high = law.scale_range
+        factor = math.exp(rng.uniform(math.log(low), math.log(high)))
         kernel = KERNELS[rng.integers(len(KERNELS))]
         if round(min(pixels.shape[:2]) * factor) >= law.min_side:
             pixels = scale(pixels, factor, kernel)

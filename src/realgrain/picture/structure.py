@@ -93,15 +93,14 @@ def _walk_png(data: bytes) -> None:
 def _look_at_webp(data: bytes, limits: Limits) -> None:
     if int.from_bytes(data[4:8], "little") + 8 > len(data):
         raise Refused("truncated", "the file is shorter than its header says")
-    kind, size = data[12:16], b""
+    kind = data[12:16]
     if kind == b"VP8X":
-        size = data[24:30]
-        check_size(*(int.from_bytes(part, "little") + 1 for part in (size[:3], size[3:])), limits)
+        check_size(int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1, limits)
     elif kind == b"VP8L":
         bits = int.from_bytes(data[21:25], "little")
         check_size((bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1, limits)
     elif kind == b"VP8 ":
-        check_size(*(int.from_bytes(part, "little") & 0x3FFF for part in (data[26:28], data[28:30])), limits)
+        check_size(int.from_bytes(data[26:28], "little") & 0x3FFF, int.from_bytes(data[28:30], "little") & 0x3FFF, limits)
 
 
 def _walk_gif(data: bytes, limits: Limits) -> Frames:

@@ -1,0 +1,77 @@
+"""The shipped detector on real pictures: the same scores in every batch, order and runtime, within what its card states."""
+
+import numpy as np
+import pytest
+
+from realgrain.detector.bundle import read_bundle
+from realgrain.detector.detect import load
+from realgrain.detector.runtime import open_runtime
+from realgrain.learning.data import read_manifest
+from realgrain.learning.export import export
+from realgrain.picture.image import open_picture
+from realgrain.picture.views import make_views
+
+PICTURES = 40  # spread over the sources; the card's own figures are of all
+
+
+@pytest.fixture(scope="module")
+def samples(labelled_pictures):
+    rows = read_manifest(labelled_pictures / "manifest.csv")
+    return [rows[index] for index in np.linspace(0, len(rows) - 1, PICTURES).astype(int)]
+
+
+@pytest.fixture(scope="module")
+def views(samples):
+    spec = read_bundle().card.views
+    return [make_views(open_picture(sample.file).pixels, spec) for sample in samples]
+
+
+def logits(runtime, views):
+    return np.array([runtime.logits(one).mean(dtype=np.float64) for one in views])
+
+
+@pytest.mark.slow
+@pytest.mark.weights
+def test_batch_and_order_do_not_matter(real_home, views):
+    runtime = open_runtime("onnxruntime", read_bundle())
+    one = np.concatenate([runtime.logits(picture) for picture in views[:16]])
+    eight = np.concatenate([runtime.logits(np.concatenate(views[start : start + 4])) for start in range(0, 16, 4)])
+    order = np.random.default_rng(0).permutation(16)
+    shuffled = np.concatenate([runtime.logits(np.concatenate([views[index] for index in order[start : start + 4]])) for start in range(0, 16, 4)])
+    back = np.empty_like(shuffled)
+    count = len(views[0])
+    for place, index in enumerate(order):
+        back[index * count : (index + 1) * count] = shuffled[place * count : (place + 1) * count]
+    assert np.abs(one - eight).max() < 1e-5
+    assert np.abs(one - back).max() < 1e-5
+
+
+@pytest.mark.slow
+@pytest.mark.weights
+def test_verdicts_do_not_depend_on_order(real_home, samples):
+    detector = load()
+    forth = {report.picture.name: report for report in detector.detect_many(sample.file for sample in samples[:12])}
+    back = {report.picture.name: report for report in detector.detect_many(sample.file for sample in reversed(samples[:12]))}
+    assert forth == back
+
+
+@pytest.mark.slow
+@pytest.mark.weights
+def test_runtimes_agree_within_the_card(real_home, views):
+    bundle = read_bundle()
+    reference = logits(open_runtime("onnxruntime", bundle), views)
+    for name in ("openvino", "torch"):
+        assert np.abs(logits(open_runtime(name, bundle), views) - reference).max() < 1e-4, name
+
+
+@pytest.mark.slow
+@pytest.mark.weights
+def test_int8_is_within_the_card(real_home, labelled_pictures, samples, views, tmp_path):
+    """The graph is quantised anew, on fewer pictures than the card's was, so this also says how much the choice of pictures matters."""
+    bundle = read_bundle()
+    train = [row for row in read_manifest(labelled_pictures / "manifest.csv") if row.split == "train"][::15]
+    others = [sample for sample in samples if sample.split == "test"]
+    exported = export(bundle, [*train, *others], tmp_path / "exported", calibration=100)
+    reference = logits(open_runtime("onnxruntime", bundle), views)
+    small = logits(open_runtime("openvino-int8", exported), views)
+    assert np.abs(small - reference).max() < bundle.card.runtimes["openvino-int8"].tolerance
