@@ -1,4 +1,4 @@
-"""How the shipped probe was chosen: AUC on left-out training sources, by views, feature, penalty and content directions. No test picture is looked at.
+"""How the shipped probe was chosen: AUC on left-out training sources by views, feature, penalty and content directions. Tests are not looked at.
 
 python benchmarks/probe_choice.py recipes/probe.yaml --data MANIFEST.csv -o results/left-out/choice.json
 """

@@ -1,4 +1,5 @@
 import hashlib
+import json
 import shutil
 import threading
 from dataclasses import replace
@@ -13,7 +14,7 @@ from realgrain.detector import graph as graphs
 from realgrain.detector.bundle import BaseRef, BundleError, head_bytes
 from realgrain.detector.compose import DATA, MODEL, PAGE, SEALS, compose
 from realgrain.detector.runtime import RUNTIMES, open_runtime
-from realgrain.detector.weights import TENSORS, WeightsError, file_sha256
+from realgrain.detector.weights import CONFIG, TENSORS, WeightsError, file_sha256
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def composed(tiny_bundle, home):
 
 def on_base(bundle, folder, sha256=None):
     """The bundle, naming the tower in a folder as its base."""
-    named = BaseRef(id=str(folder), sha256=sha256 or file_sha256(folder / TENSORS))
+    named = BaseRef(id=str(folder), sha256=sha256 or file_sha256(folder / TENSORS), config=bundle.card.base.config)
     return replace(bundle, card=bundle.card.model_copy(update={"base": named}))
 
 
@@ -122,6 +123,15 @@ class TestRefused:
     def test_no_base(self, tiny_bundle, tmp_path, home):
         with pytest.raises(WeightsError, match="nowhere: not a folder"):
             compose(on_base(tiny_bundle, tmp_path / "nowhere", "0" * 64))
+
+    @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino", "torch"])
+    def test_a_base_with_another_architecture(self, tiny_bundle, tiny_tower, tmp_path, home, runtime):
+        """The same tensors under another activation are another tower, and only ``config.json`` tells."""
+        folder = shutil.copytree(tiny_tower.folder, tmp_path / "base")
+        changed = json.loads((folder / CONFIG).read_text()) | {"hidden_act": "gelu"}
+        (folder / CONFIG).write_text(json.dumps(changed))
+        with pytest.raises(BundleError, match=r"another config\.json"):
+            open_runtime(runtime, on_base(tiny_bundle, folder))
 
     def test_a_base_that_lacks_an_array(self, tiny_bundle, tiny_tower, tmp_path, home):
         folder = shutil.copytree(tiny_tower.folder, tmp_path / "base")

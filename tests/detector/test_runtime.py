@@ -8,7 +8,7 @@ import pytest
 
 from realgrain.detector.bundle import BaseRef, BundleError, head_bytes
 from realgrain.detector.runtime import RUNTIMES, cores, open_runtime
-from realgrain.detector.weights import BASES, DEFAULT_BASE
+from realgrain.detector.weights import BASES, DEFAULT_BASE, pull
 
 F32 = ["onnxruntime", "openvino", "torch"]
 
@@ -138,7 +138,7 @@ def test_agree_on_the_real_tower(tiny_bundle, real_home, block, tmp_path, monkey
     (tmp_path / "weights").mkdir()
     (tmp_path / "weights" / DEFAULT_BASE).symlink_to(real_home / "weights" / DEFAULT_BASE)
     monkeypatch.setenv("REALGRAIN_HOME", str(tmp_path))  # so that the graph of a random head does not stay with the user
-    base = BaseRef(id=DEFAULT_BASE, sha256=BASES[DEFAULT_BASE].sha256)
+    base = BaseRef(id=DEFAULT_BASE, sha256=BASES[DEFAULT_BASE].sha256, config=pull(DEFAULT_BASE, offline=True).config())
     bundle = with_head(tiny_bundle, random_head(512 if block is None else 768), block=block, base=base)
     found = np.stack([open_runtime(name, bundle, offline=True).logits(views(3)) for name in F32])
     assert np.ptp(found, axis=0).max() < 1e-4

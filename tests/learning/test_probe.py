@@ -25,7 +25,7 @@ def standardised(features, weight):
 @pytest.mark.parametrize("penalty", [0.01, 1, 100])
 def test_tells_clouds_apart(penalty):
     features, fake, weight = toy_features()
-    head = fit(features, fake, weight, penalty)
+    head = fit(features, fake, weight, penalty=penalty)
     assert head["weight"].shape == (6,)
     assert head["bias"].shape == (1,)
     assert {array.dtype for array in head.values()} == {np.dtype(np.float32)}
@@ -36,7 +36,7 @@ def test_tells_clouds_apart(penalty):
 @given(st.integers(0, 2**32), st.sampled_from([0.1, 1.0, 100.0, 1e5]))
 def test_training_logits_have_unit_deviation(seed, penalty):
     features, fake, weight = toy_features(seed, n=120)
-    found = logits(features[:, None], fit(features, fake, weight, penalty))
+    found = logits(features[:, None], fit(features, fake, weight, penalty=penalty))
     share = weight / weight.sum()
     assert np.sqrt(share @ (found - share @ found) ** 2) == pytest.approx(1, rel=1e-2)
 
@@ -55,14 +55,14 @@ def test_is_the_optimum_it_says(penalty):
     best = minimize(loss, np.zeros(7), tol=1e-12).x
     expected = rows @ best[:-1] + best[-1]
     expected /= np.sqrt(share @ (expected - share @ expected) ** 2)
-    np.testing.assert_allclose(logits(features[:, None], fit(features, fake, weight, penalty)), expected, atol=0.02)
+    np.testing.assert_allclose(logits(features[:, None], fit(features, fake, weight, penalty=penalty)), expected, atol=0.02)
 
 
 def test_does_not_mind_the_scale_of_features():
     features, fake, weight = toy_features()
     stretch, shift = np.float32([1e-3, 1, 10, 1e3, 3, 7]), np.float32([5, 0, -3, 100, 1, 0])
     other = (features * stretch + shift).astype(np.float32)
-    first, second = logits(features[:, None], fit(features, fake, weight, 1)), logits(other[:, None], fit(other, fake, weight, 1))
+    first, second = logits(features[:, None], fit(features, fake, weight, penalty=1)), logits(other[:, None], fit(other, fake, weight, penalty=1))
     np.testing.assert_allclose(first, second, atol=0.02)
 
 
@@ -70,19 +70,22 @@ def test_does_not_mind_the_scale_of_features():
 def test_does_not_mind_repetition(times):
     """So that a penalty means the same however many draws and views each picture has."""
     features, fake, weight = toy_features()
-    once, often = fit(features, fake, weight, 1), fit(features.repeat(times, 0), fake.repeat(times), weight.repeat(times), 1)
+    once, often = fit(features, fake, weight, penalty=1), fit(features.repeat(times, 0), fake.repeat(times), weight.repeat(times), penalty=1)
     np.testing.assert_allclose(logits(features[:, None], once), logits(features[:, None], often), atol=1e-2)
 
 
 def test_only_ratios_of_weights_matter():
     features, fake, weight = toy_features()
-    np.testing.assert_allclose(fit(features, fake, weight, 1)["weight"], fit(features, fake, weight * 1000, 1)["weight"], rtol=1e-2)
+    np.testing.assert_allclose(fit(features, fake, weight, penalty=1)["weight"], fit(features, fake, weight * 1000, penalty=1)["weight"], rtol=1e-2)
 
 
 def test_a_weight_is_a_number_of_rows():
     features, fake, _ = toy_features(n=150)
     times = np.random.default_rng(1).integers(1, 4, 150)
-    weighted, repeated = fit(features, fake, times.astype(float), 1), fit(features.repeat(times, 0), fake.repeat(times), np.ones(times.sum()), 1)
+    weighted, repeated = (
+        fit(features, fake, times.astype(float), penalty=1),
+        fit(features.repeat(times, 0), fake.repeat(times), np.ones(times.sum()), penalty=1),
+    )
     np.testing.assert_allclose(logits(features[:, None], weighted), logits(features[:, None], repeated), atol=1e-2)
 
 
@@ -96,7 +99,7 @@ def test_strong_penalty_gives_the_difference_of_means():
     for penalty in (0.01, 1e4):
         share = weight / weight.sum()
         spread = np.sqrt(share @ (features - share @ features) ** 2)
-        direction = fit(features, fake, weight, penalty)["weight"] * spread
+        direction = fit(features, fake, weight, penalty=penalty)["weight"] * spread
         cosines.append(direction @ difference / np.linalg.norm(direction) / np.linalg.norm(difference))
     assert cosines[1] > 0.9999
     assert cosines[0] < 0.99
@@ -105,7 +108,7 @@ def test_strong_penalty_gives_the_difference_of_means():
 def test_a_constant_feature_is_harmless():
     features, fake, weight = toy_features()
     features[:, 2] = 3
-    head = fit(features, fake, weight, 1)
+    head = fit(features, fake, weight, penalty=1)
     assert np.isfinite(head["weight"]).all()
     assert roc_auc_score(fake, logits(features[:, None], head)) > 0.9
 
@@ -115,3 +118,18 @@ def test_logit_is_the_mean_over_views():
     features = rng.normal(size=(5, 3, 4)).astype(np.float32)
     head = {"weight": rng.normal(size=4).astype(np.float32), "bias": np.float32([0.5])}
     np.testing.assert_allclose(logits(features, head), [np.mean([view @ head["weight"] + 0.5 for view in one]) for one in features], rtol=1e-5)
+
+
+def test_does_not_look_along_content():
+    """Real pictures vary most along the first axis, on which the classes differ too; hidden, it gets no weight, and the second axis decides."""
+    rng = np.random.default_rng(5)
+    fake = np.arange(400) % 2 == 1
+    features = rng.normal(size=(400, 6)).astype(np.float32)
+    shared = rng.normal(size=400)
+    features[:, 0], features[:, 1] = shared * 3 + fake, shared * 3 + fake  # standardised alike, they move together: the leading direction
+    features[:, 2] += 2 * fake
+    weight = np.ones(400)
+    seen, hidden = (fit(features, fake, weight, penalty=1, content_directions=count)["weight"] for count in (0, 1))
+    assert abs(seen[0] + seen[1]) > 0.01
+    assert abs(hidden[0] + hidden[1]) < 0.1 * abs(seen[0] + seen[1])
+    assert hidden[2] > 0.5 * np.abs(hidden).max()

@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from realgrain.detector.calibration import Calibration, OperatingPoint
+from realgrain.detector.graph import TowerConfig
 from realgrain.picture.views import ViewSpec
 
 CARD, HEAD = "card.json", "head.safetensors"
@@ -27,10 +28,17 @@ class _Part(BaseModel):
 
 
 class BaseRef(_Part):
-    """The tower that a bundle was trained on: it runs on no other."""
+    """The tower that a bundle was trained on: it runs on no other.
+
+    Attributes:
+        id: where to find it, as for ``realgrain weights pull``.
+        sha256: of its ``model.safetensors``.
+        config: its architecture, which the tensors alone do not tell (the activation, for one).
+    """
 
     id: str
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    config: TowerConfig
 
 
 class Graph(_Part):
@@ -152,6 +160,8 @@ def head_bytes(head: dict[str, np.ndarray]) -> bytes:
 def write_bundle(folder: Path, card: Card, head: dict[str, np.ndarray]) -> Bundle:
     """Write a bundle and read it back; ``card.head_sha256`` must be that of ``head_bytes(head)``."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / HEAD).write_bytes(head_bytes(head))
-    (folder / CARD).write_text(card.model_dump_json(indent=2) + "\n")
+    for name, content in ((HEAD, head_bytes(head)), (CARD, (card.model_dump_json(indent=2) + "\n").encode())):
+        scratch = folder / f".{name}.partial"
+        scratch.write_bytes(content)
+        scratch.replace(folder / name)
     return read_bundle(folder)

@@ -28,7 +28,7 @@ def compose(bundle: Bundle, *, offline: bool = False) -> Path:
         WeightsError: the base cannot be had.
         BundleError: the base is not the one that the card names, or the cached graph was changed.
     """
-    parts = f"{bundle.card.base.sha256} {bundle.card.head_sha256} {bundle.card.block} {graphs.VERSION}"
+    parts = f"{bundle.card.base.model_dump_json()} {bundle.card.head_sha256} {bundle.card.block} {graphs.VERSION}"
     folder = weights.home() / "graphs" / hashlib.sha256(parts.encode()).hexdigest()[:24]
     if not folder.exists():
         tower = base_of(bundle, offline=offline)
@@ -53,12 +53,14 @@ def base_of(bundle: Bundle, *, offline: bool = False) -> weights.Tower:
 
     Raises:
         WeightsError: it cannot be had.
-        BundleError: its sha256 is not the card's.
+        BundleError: its sha256 or its architecture is not the card's.
     """
     named = bundle.card.base
     tower = weights.pull(named.id, offline=offline)
     if tower.sha256 != named.sha256:
         raise BundleError(f"{bundle.folder}: trained on {named.id} with sha256 {named.sha256}, but this one has {tower.sha256}")
+    if tower.config() != named.config:
+        raise BundleError(f"{bundle.folder}: trained on {named.id} with another {weights.CONFIG} than the one in {tower.folder}")
     return tower
 
 

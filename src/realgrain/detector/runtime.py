@@ -15,7 +15,7 @@ import numpy as np
 
 from realgrain.detector.bundle import Bundle, BundleError
 from realgrain.detector.compose import MODEL, base_of, compose
-from realgrain.detector.weights import file_sha256
+from realgrain.detector.weights import file_sha256, home
 
 
 class Runtime(Protocol):
@@ -78,14 +78,13 @@ class OpenVino:
     def __init__(self, bundle: Bundle, *, threads: int, offline: bool) -> None:
         openvino = import_openvino()
         self.version = openvino.__version__.split("-")[0]
-        folder = compose(bundle, offline=offline)
-        settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads, "CACHE_DIR": str(folder / "openvino")}
-        self._model = openvino.Core().compile_model(self._graph(bundle, folder), "CPU", settings)
+        settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads, "CACHE_DIR": str(home() / "openvino")}
+        self._model = openvino.Core().compile_model(self._graph(bundle, offline), "CPU", settings)
         self._local = threading.local()
 
-    def _graph(self, bundle: Bundle, folder: Path) -> Path:
+    def _graph(self, bundle: Bundle, offline: bool) -> Path:
         """The bundle's own graph if it carries one for this runtime, else the composed one."""
-        return carried_graph(bundle, self.name) or folder / MODEL
+        return carried_graph(bundle, self.name) or compose(bundle, offline=offline) / MODEL
 
     def logits(self, views: np.ndarray) -> np.ndarray:
         """See ``Runtime``."""
@@ -122,7 +121,7 @@ class OpenVinoInt8(OpenVino):
 
     name, precision = "openvino-int8", "int8"
 
-    def _graph(self, bundle: Bundle, folder: Path) -> Path:  # noqa: ARG002
+    def _graph(self, bundle: Bundle, offline: bool) -> Path:  # noqa: ARG002
         if path := carried_graph(bundle, self.name):
             return path
         raise BundleError(f"{bundle.folder}: carries no INT8 graph; make a bundle that does with `realgrain export`")

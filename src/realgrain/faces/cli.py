@@ -15,7 +15,7 @@ from realgrain._version import __version__
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
-    from rich.console import Console, RenderableType
+    from rich.console import RenderableType
 
     from realgrain.learning.recipe import Recipe
 
@@ -51,6 +51,9 @@ def main(arguments: list[str] | None = None) -> int:
         return SOME_FAILED
     except (ValueError, RuntimeError, OSError) as error:
         _say(str(error))
+        return WRONG_USAGE
+    except ModuleNotFoundError as error:
+        _say(f"this command needs the package {error.name}: pip install 'realgrain[export]' has all, 'realgrain[eval]' scores and evaluates")
         return WRONG_USAGE
     except KeyboardInterrupt:
         _say("interrupted")
@@ -233,11 +236,12 @@ def weights_list() -> int:
     from rich.table import Table
 
     from realgrain.detector import weights
+    from realgrain.faces import show
 
     table = Table("name", "what", "licence", "from", "in the cache")
     for base in weights.BASES.values():
         table.add_row(base.id, base.about, base.licence, base.origin, str(weights.present(base.id) or "no"))
-    _console().print(table)
+    show.console().print(table)
     return DONE
 
 
@@ -284,6 +288,7 @@ def _pairs(changes: tuple[str, ...]) -> Iterator[tuple[str, str]]:
 
 
 def _publish(found: BaseModel, tables: RenderableType, output: Path | None, inputs: list[Path], json: bool = False) -> None:
+    from realgrain.faces import show
     from realgrain.measuring.ledger import write_result
 
     if output:
@@ -291,13 +296,7 @@ def _publish(found: BaseModel, tables: RenderableType, output: Path | None, inpu
     if json:
         print(found.model_dump_json(indent=2))
     else:
-        _console().print(tables)
-
-
-def _console() -> Console:
-    from rich.console import Console
-
-    return Console()
+        show.console().print(tables)
 
 
 def _say(message: str) -> None:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from realgrain.detector.bundle import Card
 from realgrain.detector.calibration import Rate
 from realgrain.detector.verdict import Report
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
 Item = TypeVar("Item")
+WIDE = 10_000  # columns; where no terminal sets a width, a line is a line, so that grep works
 WORDS = {"ai": "AI-generated", "camera": "camera", "unsure": "unsure"}
 WHY = {
     "near_threshold": "score between the thresholds",
@@ -30,6 +34,13 @@ def progress(items: Iterable[Item], total: int, doing: str) -> Iterator[Item]:
     from rich.progress import track
 
     yield from track(items, description=doing, total=total, console=Console(stderr=True), transient=True)
+
+
+def console() -> Console:
+    """Standard output for tables and text."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else WIDE)
 
 
 class JsonLines:
@@ -58,7 +69,6 @@ class Table:
         """Print the table."""
         if not self._reports:
             return
-        from rich.console import Console
         from rich.table import Table as Grid
         from rich.text import Text
 
@@ -68,9 +78,9 @@ class Table:
             words = WORDS[report.verdict.label] + (f" ({why})" if why else "")
             chance = "-" if report.probability is None else f"{report.probability:.2f}"
             grid.add_row(Text(report.picture.name, overflow="fold"), words, chance)
-        console = Console()
-        console.print(grid)
-        console.print(Text("\n" + explain(self._card)))
+        out = console()
+        out.print(grid)
+        out.print(Text("\n" + explain(self._card)))
 
 
 def explain(card: Card) -> str:

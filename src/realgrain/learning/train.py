@@ -155,12 +155,15 @@ def train(recipe: Recipe, manifest: Path, output: Path) -> Bundle:
     Args:
         recipe: settings.
         manifest: labelled pictures.
-        output: folder of the bundle.
+        output: folder of the bundle; must not exist.
 
     Raises:
+        FileExistsError: the output is there already.
         ManifestError: the pictures do not allow it.
         WeightsError: the base cannot be had.
     """
+    if output.exists():
+        raise FileExistsError(f"{output}: exists already")
     problem = prepare(recipe, manifest)
     learned = learn(problem, folds_of(recipe, problem), recipe)
     tower = weights.pull(recipe.base)
@@ -170,7 +173,7 @@ def train(recipe: Recipe, manifest: Path, output: Path) -> Bundle:
         name=recipe.name,
         method=recipe.method,
         recipe=recipe.model_dump(mode="json"),
-        base=BaseRef(id=recipe.base, sha256=tower.sha256),
+        base=BaseRef(id=recipe.base, sha256=tower.sha256, config=tower.config()),
         views=recipe.views,
         block=recipe.block,
         head_sha256=hashlib.sha256(bundles.head_bytes(learned.head)).hexdigest(),

@@ -2,8 +2,9 @@
 
 Deviations from the paper: the head is fitted to its optimum by L-BFGS instead of some steps of AdamW; features are standardised first, and the
 scaling is folded into the head; the penalty is far stronger, because a weakly penalised head learns what the pictures show (our choice, see the
-recipe); the feature may be an earlier block's class token instead of the joint-space embedding. And ours: the head may be kept from looking along the directions in which real pictures vary most, which
-are what the pictures show (as nuisance attribute projection does for speakers: Solomonoff, Campbell and Boardman 2005).
+recipe); the feature may be an earlier block's class token instead of the joint-space embedding. And ours: the head may be kept from looking along
+the directions in which real pictures vary most, which are what the pictures show (nuisance attribute projection does so for speakers: Solomonoff,
+Campbell and Boardman 2005).
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ def fit(features: np.ndarray, fake: np.ndarray, weight: np.ndarray, *, penalty: 
     Returns:
         ``weight`` (D,) and ``bias`` (1,), float32, for features as they come; scaled so that training logits have unit standard deviation,
         because a strong penalty shrinks them to nothing and their scale is calibration's business.
+
+    Raises:
+        ValueError: no direction of the features that it may use differs between the classes.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -39,6 +43,8 @@ def fit(features: np.ndarray, fake: np.ndarray, weight: np.ndarray, *, penalty: 
     direction, offset = model.coef_[0] - content @ (content.T @ model.coef_[0]), model.intercept_[0]
     found = standard @ direction
     unit = np.sqrt(share @ (found - share @ found) ** 2)
+    if not unit > 0:
+        raise ValueError("the features tell nothing of the label: there is no head to fit")
     scaled = direction / unit / spread
     return {"weight": scaled.astype(np.float32), "bias": np.array([offset / unit - scaled @ mean], np.float32)}
 
