@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
+from textwrap import fill
 from typing import TYPE_CHECKING, TypeVar
 
 from realgrain.detector.bundle import Card
@@ -80,7 +81,7 @@ class Table:
             grid.add_row(Text(report.picture.name, overflow="fold"), words, chance)
         out = console()
         out.print(grid)
-        out.print(Text("\n" + explain(self._card)))
+        out.print("\n" + fill(explain(self._card), min(out.width, 100)), markup=False, highlight=False)
 
 
 def explain(card: Card) -> str:
