@@ -37,7 +37,7 @@ def test_the_set_up_commands_are_two_and_are_in_the_makefile():
 def user_folder(tmp_path, toy_manifest, monkeypatch):
     """A folder in which the README's examples find the files that they name."""
     pictures = sorted(toy_manifest.parent.glob("*/*/*"))
-    for place in ("photo.jpg", "downloads/b.jpg", "scans/c.png", "inbox/d.jpg"):
+    for place in ("photo.jpg", "downloads/b.jpg", "scans/c.png", "inbox/d.jpg", "scans/e.webp"):
         (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(pictures[len(place)], tmp_path / place)
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8 not much of a picture")

@@ -23,17 +23,19 @@ def expand(names: Iterable[str]) -> tuple[list[Path], list[PictureError]]:
         for one in _listed() if name == "-" else [name]:
             if paths := _paths(one):
                 found.update(dict.fromkeys(paths))
-            elif one:
-                missing.append(PictureError(one, "missing", "no such file, and no picture behind it"))
+            else:
+                missing.append(PictureError(one or "''", "missing", "no such file, and no picture behind it"))
     return list(found), missing
 
 
 def _listed() -> list[str]:
-    """Lines of standard input; a name may hold any bytes, also such as are no text."""
-    return [line.removesuffix("\r") for line in os.fsdecode(sys.stdin.buffer.read()).split("\n")]
+    """Lines of standard input that are not empty; a name may hold any bytes, also such as are no text."""
+    return list(filter(None, (line.removesuffix("\r") for line in os.fsdecode(sys.stdin.buffer.read()).split("\n"))))
 
 
 def _paths(name: str) -> list[Path]:
+    if not name:  # which pathlib would take for the current folder
+        return []
     path = Path(name)
     try:
         if path.is_dir():
