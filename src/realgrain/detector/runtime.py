@@ -15,7 +15,7 @@ import numpy as np
 
 from realgrain.detector.bundle import Bundle, BundleError
 from realgrain.detector.compose import MODEL, base_of, compose
-from realgrain.detector.weights import file_sha256, home
+from realgrain.detector.weights import file_sha256
 
 
 class Runtime(Protocol):
@@ -78,7 +78,7 @@ class OpenVino:
     def __init__(self, bundle: Bundle, *, threads: int, offline: bool) -> None:
         openvino = import_openvino()
         self.version = openvino.__version__.split("-")[0]
-        settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads, "CACHE_DIR": str(home() / "openvino")}
+        settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}
         self._model = openvino.Core().compile_model(self._graph(bundle, offline), "CPU", settings)
         self._local = threading.local()
 
