@@ -59,17 +59,11 @@ def real_home_folder(tmp_path_factory) -> Path:
     """A home with the real base, which lies in the user's own so that it is downloaded once; graphs that tests compose do not stay there."""
     from realgrain.detector import weights
 
-    with pytest.MonkeyPatch.context() as patch:
-        for name in OWN:
-            patch.delenv(name, raising=False)
-        if GIVEN_HOME:
-            patch.setenv("REALGRAIN_HOME", GIVEN_HOME)
+    with as_given():
         try:
             base = weights.pull(weights.DEFAULT_BASE)
         except weights.WeightsError as error:
-            if os.environ.get("CI", "").lower() == "true":
-                raise
-            pytest.skip(f"the real weights cannot be had: {error}")
+            unavailable(error)
     folder = tmp_path_factory.mktemp("real")
     (folder / "weights").mkdir()
     (folder / "weights" / base.id).symlink_to(base.folder.resolve())
