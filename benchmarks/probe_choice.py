@@ -4,7 +4,7 @@ python benchmarks/probe_choice.py recipes/probe.yaml --data MANIFEST.csv -o resu
 """
 
 import argparse
-from dataclasses import replace
+from copy import copy
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +14,10 @@ from rich.table import Table
 from sklearn.metrics import roc_auc_score
 
 from realgrain.learning.data import left_in
-from realgrain.learning.methods import probe
+from realgrain.learning.frozen import FrozenFitter
+from realgrain.learning.problem import Problem, prepare
 from realgrain.learning.recipe import Recipe, read_recipe
-from realgrain.learning.train import Problem, fit_head, folds_of, prepare
+from realgrain.learning.train import folds_of, part_of
 from realgrain.measuring.ledger import write_result
 
 BLOCKS = (None, 12, 11, 10, 9, 8, 6, 4)
@@ -40,20 +41,24 @@ class Choices(BaseModel):
     candidates: list[Choice]
 
 
-def looking(problem: Problem, views: list[int]) -> Problem:
-    """The same pictures through some of their views only."""
-    return replace(problem, drawn=problem.drawn[:, :, views], delivered={name: seen[:, views] for name, seen in problem.delivered.items()})
-
-
-def measure(problem: Problem, recipe: Recipe, views: list[str]) -> Choice:
-    """AUC of a candidate on each left-out fold."""
+def measure(problem: Problem, fitter: FrozenFitter, recipe: Recipe, views: list[int]) -> Choice:
+    """AUC of a candidate on each left-out fold, looking at the pictures through some of the recipe's views only."""
+    seen = copy(fitter)
+    seen.recipe, seen.drawn = recipe, fitter.drawn[:, :, views]
+    seen.delivered = {name: features[:, views] for name, features in fitter.delivered.items()}
     auc: dict[str, dict[str, float]] = {}
     for fold in folds_of(recipe, problem):
-        head = fit_head(problem.keep(left_in(problem.samples, fold, problem.twins)), recipe)
-        part = problem.keep(np.array([fold.leaves_out(sample) for sample in problem.samples]))
-        auc[fold.name] = {name: float(roc_auc_score(part.fake, probe.logits(seen, head))) for name, seen in part.delivered.items()}
-    mean = float(np.mean([value for of in auc.values() for value in of.values()]))
-    return Choice(views=views, block=recipe.block, penalty=recipe.penalty, content_directions=recipe.content_directions, auc=auc, mean=mean)
+        part = part_of(problem, fold)
+        found = seen.fit(problem.keep(left_in(problem.samples, fold, problem.twins))).logits(part)
+        auc[fold.name] = {name: float(roc_auc_score(part.fake, logits)) for name, logits in found.items()}
+    return Choice(
+        views=[recipe.views.views[index].kind for index in views],
+        block=recipe.block,
+        penalty=recipe.penalty,
+        content_directions=recipe.content_directions,
+        auc=auc,
+        mean=float(np.mean([value for of in auc.values() for value in of.values()])),
+    )
 
 
 def main() -> None:
@@ -64,14 +69,15 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, default=Path("results/left-out/choice.json"))
     options = parser.parse_args()
     found = []
+    problem = prepare(read_recipe(options.recipe), options.data)
     for block in BLOCKS:
         recipe = read_recipe(options.recipe, {"block": block})
-        problem = prepare(recipe, options.data)
-        kinds = [view.kind for view in recipe.views.views]
-        for views in [*([index] for index in range(len(kinds))), list(range(len(kinds)))]:
-            seen, names = looking(problem, views), [kinds[index] for index in views]
+        fitter = FrozenFitter(problem, recipe)
+        each = range(len(recipe.views.views))
+        for views in [*([index] for index in each), list(each)]:
             for penalty, hidden in HEADS:
-                found.append(measure(seen, recipe.model_copy(update={"penalty": penalty, "content_directions": hidden}), names))
+                candidate = recipe.model_copy(update={"penalty": penalty, "content_directions": hidden})
+                found.append(measure(problem, fitter, candidate, views))
     found.sort(key=lambda choice: -choice.mean)
     write_result(options.output, Choices(candidates=found), [options.recipe, options.data])
     table = Table("views", "block", "penalty", "hidden", "mean AUC", *found[0].auc)

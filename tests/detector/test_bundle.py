@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from realgrain.detector.bundle import CARD, HEAD, BundleError, Card, head_bytes, read_bundle, write_bundle
+from realgrain.detector.bundle import CARD, HEAD, BundleError, Card, array_bytes, read_bundle, write_bundle
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def change_card(folder, change):
 
 
 def test_round_trip(tiny_bundle, tmp_path):
-    again = write_bundle(tmp_path / "again", tiny_bundle.card, tiny_bundle.head)
+    again = write_bundle(tmp_path / "again", tiny_bundle.card, tiny_bundle.head, {})
     assert again.card == tiny_bundle.card
     assert again.hash == tiny_bundle.hash == hashlib.sha256((again.folder / CARD).read_bytes()).hexdigest()
     assert again.head.keys() == tiny_bundle.head.keys() == {"weight", "bias"}
@@ -40,8 +40,8 @@ def test_a_bundle_is_two_small_files(tiny_bundle):
 def test_same_head_same_bytes(tiny_bundle):
     backwards = dict(reversed(tiny_bundle.head.items()))
     doubled = {name: array.astype(np.float64)[::1] for name, array in tiny_bundle.head.items()}
-    assert head_bytes(tiny_bundle.head) == head_bytes(backwards) == head_bytes(doubled)
-    assert head_bytes({**tiny_bundle.head, "bias": tiny_bundle.head["bias"] + 1}) != head_bytes(tiny_bundle.head)
+    assert array_bytes(tiny_bundle.head) == array_bytes(backwards) == array_bytes(doubled)
+    assert array_bytes({**tiny_bundle.head, "bias": tiny_bundle.head["bias"] + 1}) != array_bytes(tiny_bundle.head)
 
 
 def test_hash_changes_with_the_card(folder, tiny_bundle):
@@ -86,7 +86,7 @@ class TestRefused:
             read_bundle(folder)
 
     def test_weights_are_not_the_cards(self, folder, tiny_bundle):
-        (folder / HEAD).write_bytes(head_bytes({**tiny_bundle.head, "bias": tiny_bundle.head["bias"] + 1}))
+        (folder / HEAD).write_bytes(array_bytes({**tiny_bundle.head, "bias": tiny_bundle.head["bias"] + 1}))
         with pytest.raises(BundleError, match=r"sha256 is not the card's"):
             read_bundle(folder)
 

@@ -11,7 +11,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from realgrain.detector import graph as graphs
-from realgrain.detector.bundle import BaseRef, BundleError, head_bytes
+from realgrain.detector.bundle import BaseRef, BundleError, array_bytes
 from realgrain.detector.compose import DATA, MODEL, PAGE, SEALS, compose
 from realgrain.detector.runtime import RUNTIMES, open_runtime
 from realgrain.detector.weights import CONFIG, TENSORS, WeightsError, file_sha256
@@ -72,7 +72,7 @@ def test_runs_without_the_base_from_then_on(tiny_tower, tiny_bundle, tmp_path, h
 
 def test_another_head_or_block_is_another_graph(composed, tiny_bundle):
     head = {**tiny_bundle.head, "bias": tiny_bundle.head["bias"] + 1}
-    sha256 = hashlib.sha256(head_bytes(head)).hexdigest()
+    sha256 = hashlib.sha256(array_bytes(head)).hexdigest()
     others = [
         replace(tiny_bundle, head=head, card=tiny_bundle.card.model_copy(update={"head_sha256": sha256})),
         replace(tiny_bundle, card=tiny_bundle.card.model_copy(update={"block": 1})),

@@ -52,7 +52,7 @@ class TestOnePicture:
 
     def test_uncalibrated(self, tiny_bundle, some):
         card = tiny_bundle.card.model_copy(update={"calibration": None, "operating_point": None})
-        found = load(Bundle(tiny_bundle.folder, card, tiny_bundle.head, tiny_bundle.hash), threads=1).detect(some[0])
+        found = load(Bundle(tiny_bundle.folder, card, tiny_bundle.head, {}, tiny_bundle.hash), threads=1).detect(some[0])
         assert (found.verdict.label, found.verdict.reasons, found.probability) == ("unsure", ["uncalibrated"], None)
 
     @pytest.mark.parametrize("source", [b"", b"no picture", "nowhere.jpg"])

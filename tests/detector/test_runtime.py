@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from realgrain.detector.bundle import BaseRef, BundleError, head_bytes
+from realgrain.detector.bundle import BaseRef, BundleError, array_bytes
 from realgrain.detector.runtime import RUNTIMES, cores, open_runtime
 from realgrain.detector.weights import BASES, DEFAULT_BASE, pull
 
@@ -23,7 +23,7 @@ def opened(tiny_bundle):
 
 
 def with_head(bundle, head, **changes):
-    card = bundle.card.model_copy(update={**changes, "head_sha256": hashlib.sha256(head_bytes(head)).hexdigest()})
+    card = bundle.card.model_copy(update={**changes, "head_sha256": hashlib.sha256(array_bytes(head)).hexdigest()})
     return replace(bundle, head=head, card=card)
 
 

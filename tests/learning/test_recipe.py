@@ -59,7 +59,7 @@ class TestChanges:
         ("views: {views: [{kind: whole}]}\n", "kind"),
         ("penalty: 0\n", "penalty"),
         ("block: 0\n", "block"),
-        ("method: lora\n", "method"),
+        ("method: psychic\n", "method"),
         ("target_fpr: 1\n", "target_fpr"),
         ("deliveries: [clean, fax]\n", "fax"),
         ("folds: [{fake: [a], real: [b]}, {fake: [c], real: [b]}]\n", "folds leave out b more than once"),

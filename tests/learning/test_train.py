@@ -12,8 +12,10 @@ from realgrain.detector.bundle import read_bundle
 from realgrain.detector.detect import load
 from realgrain.detector.weights import WeightsError, file_sha256
 from realgrain.learning.data import Fold, ManifestError
+from realgrain.learning.frozen import FrozenFitter
 from realgrain.learning.methods import probe
-from realgrain.learning.train import Problem, fit_head, folds_of, learn, prepare, train
+from realgrain.learning.problem import Problem, prepare
+from realgrain.learning.train import folds_of, learn, train
 from realgrain.picture.views import View, ViewSpec
 
 
@@ -43,6 +45,11 @@ def quick_recipe(tiny_recipe):
 @pytest.fixture(scope="module")
 def problem(tiny_recipe, toy_manifest, session_home):
     return prepare(tiny_recipe, toy_manifest)
+
+
+@pytest.fixture(scope="module")
+def fitter(problem, tiny_recipe):
+    return FrozenFitter(problem, tiny_recipe)
 
 
 class TestBundle:
@@ -77,10 +84,10 @@ class TestBundle:
         text = (tiny_bundle.folder / "card.json").read_text()
         assert not any(row["path"] in text for row in rows)
 
-    def test_runs_as_it_was_trained(self, tiny_bundle, problem):
+    def test_runs_as_it_was_trained(self, tiny_bundle, problem, fitter):
         """The graph gives what the features that it was trained on give: one preprocessing, one tower, from training to running."""
         detector = load(tiny_bundle, threads=1)
-        expected = probe.logits(problem.delivered["clean"], tiny_bundle.head)
+        expected = probe.logits(fitter.delivered["clean"], tiny_bundle.head)
         found = [detector.detect(sample.file).logit for sample in problem.samples]
         np.testing.assert_allclose(found, expected, atol=2e-2)  # features are kept in half precision
         assert np.ptp(expected) > 1
@@ -163,34 +170,34 @@ class TestFolds:
         mine = (Fold(fake=("gan-a",), real=("camera-b",)), Fold(fake=("gan-b",), real=("nowhere",)), Fold(fake=("diffusion-a",), real=("camera-a",)))
         assert folds_of(tiny_recipe.model_copy(update={"folds": mine}), problem) == [mine[0], mine[2]]
 
-    def test_fewer_than_two(self, tiny_recipe, problem):
+    def test_fewer_than_two(self, tiny_recipe, problem, fitter):
         with pytest.raises(ManifestError, match="fewer than two folds"):
-            learn(problem, [Fold(fake=("gan-a",), real=("camera-b",))], tiny_recipe)
+            learn(problem, [Fold(fake=("gan-a",), real=("camera-b",))], tiny_recipe, fitter)
 
 
 class TestLearn:
-    def test_thresholds_come_from_heads_that_had_not_seen_the_source(self, tiny_recipe, problem):
+    def test_thresholds_come_from_heads_that_had_not_seen_the_source(self, tiny_recipe, problem, fitter):
         """Computed here the long way round, fold by fold."""
         from realgrain.detector import calibration
         from realgrain.learning.data import left_in
 
         folds = folds_of(tiny_recipe, problem)
-        held = {name: np.full(len(problem.samples), np.nan) for name in problem.delivered}
+        held = {name: np.full(len(problem.samples), np.nan) for name in fitter.delivered}
         for fold in folds:
-            head = fit_head(problem.keep(left_in(problem.samples, fold, problem.twins)), tiny_recipe)
+            head = fitter.fit(problem.keep(left_in(problem.samples, fold, problem.twins))).head
             out = np.array([fold.leaves_out(sample) for sample in problem.samples])
-            for name, features in problem.delivered.items():
+            for name, features in fitter.delivered.items():
                 held[name][out] = probe.logits(features[out], head)
         assert all(np.isfinite(values).all() for values in held.values())
         point = calibration.choose(held, problem.fake, problem.source, target_fpr=tiny_recipe.target_fpr, target_miss=tiny_recipe.target_miss)
-        found = learn(problem, folds, tiny_recipe)
+        found = learn(problem, folds, tiny_recipe, fitter)
         assert found.operating_point.ai == pytest.approx(point.ai, abs=1e-4)
         assert found.operating_point.camera == pytest.approx(point.camera, abs=1e-4)
         assert found.operating_point.false_positive == point.false_positive
-        expected = fit_head(problem, tiny_recipe)
-        assert all(np.array_equal(found.head[name], expected[name]) for name in expected)
+        expected = fitter.fit(problem).head
+        assert all(np.array_equal(found.model.head[name], expected[name]) for name in expected)
 
-    def test_pictures_do_not_see_their_twins(self, tiny_recipe, problem):
+    def test_pictures_do_not_see_their_twins(self, tiny_recipe, problem, fitter):
         """A near-duplicate in a source that stays in is left out with its twin, so that it changes nothing."""
         folds = folds_of(tiny_recipe, problem)
         left_out, kept = folds[0], folds[1]
@@ -202,16 +209,16 @@ class TestLearn:
 
         assert left_in(problem.samples, left_out, problem.twins)[b]
         assert not left_in(problem.samples, left_out, twins)[b]
-        found = learn(Problem(problem.samples, twins, problem.drawn, problem.delivered), folds, tiny_recipe)
-        assert found.operating_point != learn(problem, folds, tiny_recipe).operating_point
+        found = learn(Problem(problem.samples, problem.sha256, twins), folds, tiny_recipe, fitter)
+        assert found.operating_point != learn(problem, folds, tiny_recipe, fitter).operating_point
 
     def test_every_draw_counts(self, quick_recipe, toy_manifest):
-        one = prepare(quick_recipe, toy_manifest)
-        two = prepare(quick_recipe.model_copy(update={"draws": 2}), toy_manifest)
+        problem = prepare(quick_recipe, toy_manifest)
+        one, two = (FrozenFitter(problem, quick_recipe.model_copy(update={"draws": draws})) for draws in (1, 2))
         assert two.drawn.shape[0] == 2
         assert np.array_equal(two.drawn[0], one.drawn[0])
         assert not np.array_equal(two.drawn[1], one.drawn[0])
-        assert not np.array_equal(fit_head(two, quick_recipe)["weight"], fit_head(one, quick_recipe)["weight"])
+        assert not np.array_equal(two.fit(problem).head["weight"], one.fit(problem).head["weight"])
 
 
 def test_card_is_json_for_people(tiny_bundle):

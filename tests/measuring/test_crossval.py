@@ -1,4 +1,5 @@
 import io
+from copy import copy
 from dataclasses import replace
 
 import numpy as np
@@ -9,8 +10,10 @@ from rich.console import Console
 
 from realgrain.detector.calibration import probability
 from realgrain.learning.data import Fold, ManifestError, left_in
+from realgrain.learning.frozen import FrozenFitter
 from realgrain.learning.methods import probe
-from realgrain.learning.train import folds_of, learn, prepare
+from realgrain.learning.problem import prepare
+from realgrain.learning.train import folds_of, learn
 from realgrain.measuring import crossval
 from realgrain.measuring.crossval import by_fold, cross_validate, with_folds
 from realgrain.measuring.metrics import evaluate
@@ -21,6 +24,11 @@ from realgrain.measuring.tables import render
 @pytest.fixture(scope="module")
 def problem(tiny_recipe, toy_manifest, session_home):
     return prepare(tiny_recipe, toy_manifest)
+
+
+@pytest.fixture(scope="module")
+def fitter(problem, tiny_recipe):
+    return FrozenFitter(problem, tiny_recipe)
 
 
 @pytest.fixture(scope="module")
@@ -51,15 +59,15 @@ class TestTable:
             assert len(set(only(table, fold.name)["threshold"].to_pylist())) == 1
         assert len(set(table["threshold"].to_pylist())) > 1
 
-    def test_rows_are_those_of_a_detector_that_never_saw_the_fold(self, table, tiny_recipe, problem):
+    def test_rows_are_those_of_a_detector_that_never_saw_the_fold(self, table, tiny_recipe, problem, fitter):
         folds = folds_of(tiny_recipe, problem)
         fold, others = folds[1], [folds[0], *folds[2:]]
-        learned = learn(problem.keep(left_in(problem.samples, fold, problem.twins)), others, tiny_recipe)
+        learned = learn(problem.keep(left_in(problem.samples, fold, problem.twins)), others, tiny_recipe, fitter)
         out = np.array([fold.leaves_out(sample) for sample in problem.samples])
         rows = only(table, fold.name)
-        for name, features in problem.delivered.items():
+        for name, features in fitter.delivered.items():
             mine = rows.filter(pc.equal(rows["condition"], name))
-            expected = probe.logits(features[out], learned.head)
+            expected = probe.logits(features[out], learned.model.head)
             np.testing.assert_allclose(mine["logit"].to_pylist(), expected, rtol=1e-5)
             np.testing.assert_allclose(mine["probability"].to_pylist(), probability(learned.calibration, expected), rtol=1e-5)
         assert float(rows["threshold"][0].as_py()) == learned.operating_point.ai
@@ -77,32 +85,32 @@ class TestNoLeak:
         assert [other.leaves_out(sample) for sample in samples] == out
         return replace(problem, samples=samples), other
 
-    def test_a_folds_own_labels_change_nothing_it_is_scored_with(self, problem, flipped, tiny_recipe):
+    def test_a_folds_own_labels_change_nothing_it_is_scored_with(self, problem, flipped, tiny_recipe, fitter):
         folds = folds_of(tiny_recipe, problem)
-        before = list(crossval._rows(problem, folds, folds[0], tiny_recipe))
-        after = list(crossval._rows(flipped[0], [flipped[1], *folds[1:]], flipped[1], tiny_recipe))
+        before = list(crossval._rows(problem, folds, folds[0], tiny_recipe, fitter))
+        after = list(crossval._rows(flipped[0], [flipped[1], *folds[1:]], flipped[1], tiny_recipe, fitter))
         assert [row["label"] for row in before] != [row["label"] for row in after]
         for key in ("path", "logit", "probability", "threshold", "condition"):
             assert [row[key] for row in before] == [row[key] for row in after]
 
-    def test_but_the_other_folds_do(self, problem, tiny_recipe):
+    def test_but_the_other_folds_do(self, problem, tiny_recipe, fitter):
         """So that the tests beside this one can fail."""
         folds = folds_of(tiny_recipe, problem)
         fewer = problem.keep(np.array([not folds[0].leaves_out(sample) for sample in problem.samples]))
-        before, after = (next(crossval._rows(p, of, folds[1], tiny_recipe)) for p, of in ((problem, folds), (fewer, folds[1:])))
+        before, after = (next(crossval._rows(p, of, folds[1], tiny_recipe, fitter)) for p, of in ((problem, folds), (fewer, folds[1:])))
         assert before["path"] == after["path"]
         for key in ("logit", "probability", "threshold"):
             assert before[key] != after[key]
 
-    def test_nor_do_a_folds_own_pictures(self, problem, tiny_recipe):
+    def test_nor_do_a_folds_own_pictures(self, problem, tiny_recipe, fitter):
         """Its features may be anything: threshold and probability scale stay, also where a twin of its pictures stayed in."""
         folds = folds_of(tiny_recipe, problem)
         out = np.array([folds[0].leaves_out(sample) for sample in problem.samples])
-        drawn = problem.drawn.copy()
-        drawn[:, out] = 1e3
-        delivered = {name: np.where(out[:, None, None], 1e3, values).astype(np.float32) for name, values in problem.delivered.items()}
-        changed = replace(problem, drawn=drawn, delivered=delivered)
-        before, after = (next(crossval._rows(p, folds, folds[0], tiny_recipe)) for p in (problem, changed))
+        changed = copy(fitter)
+        changed.drawn = fitter.drawn.copy()
+        changed.drawn[:, out] = 1e3
+        changed.delivered = {name: np.where(out[:, None, None], 1e3, values).astype(np.float32) for name, values in fitter.delivered.items()}
+        before, after = (next(crossval._rows(problem, folds, folds[0], tiny_recipe, of)) for of in (fitter, changed))
         assert before["threshold"] == after["threshold"]
         assert before["logit"] != after["logit"]
 

@@ -64,7 +64,7 @@ class TestRows:
 
     def test_uncalibrated(self, tiny_bundle, samples):
         card = tiny_bundle.card.model_copy(update={"calibration": None, "operating_point": None})
-        detector = load(Bundle(tiny_bundle.folder, card, tiny_bundle.head, tiny_bundle.hash), threads=1)
+        detector = load(Bundle(tiny_bundle.folder, card, tiny_bundle.head, {}, tiny_bundle.hash), threads=1)
         (row,) = score(detector, samples[:1])
         assert row["logit"] is not None
         assert row["probability"] is None

@@ -12,6 +12,7 @@ import numpy as np
 from realgrain.detector import graph as graphs
 from realgrain.detector import weights
 from realgrain.detector.bundle import Bundle, BundleError
+from realgrain.detector.merging import merge
 
 if TYPE_CHECKING:
     import onnx
@@ -28,7 +29,7 @@ def compose(bundle: Bundle, *, offline: bool = False) -> Path:
         WeightsError: the base cannot be had.
         BundleError: the base is not the one that the card names, or the cached graph was changed.
     """
-    parts = f"{bundle.card.base.model_dump_json()} {bundle.card.head_sha256} {bundle.card.block} {graphs.VERSION}"
+    parts = f"{bundle.card.base.model_dump_json()} {bundle.card.head_sha256} {bundle.card.adapter_sha256} {bundle.card.block} {graphs.VERSION}"
     folder = weights.home() / "graphs" / hashlib.sha256(parts.encode()).hexdigest()[:24]
     if not folder.exists():
         tower = base_of(bundle, offline=offline)
@@ -64,12 +65,25 @@ def base_of(bundle: Bundle, *, offline: bool = False) -> weights.Tower:
     return tower
 
 
-def _write(folder: Path, tower: weights.Tower, bundle: Bundle) -> None:
-    import onnx
+def tower_of(bundle: Bundle, tower: weights.Tower) -> dict[str, np.ndarray]:
+    """Arrays of a base with what the bundle learned added to them.
+
+    Raises:
+        BundleError: its adapter does not fit the tower.
+    """
     from safetensors.numpy import load_file
 
     try:
-        model, arrays = graphs.build_graph(load_file(tower.tensors), tower.config(), bundle.head, bundle.card.block)
+        return merge(load_file(tower.tensors), bundle.adapter)
+    except (KeyError, ValueError) as error:
+        raise BundleError(f"{bundle.folder}: its adapter does not fit {tower.id}: {error}") from error
+
+
+def _write(folder: Path, tower: weights.Tower, bundle: Bundle) -> None:
+    import onnx
+
+    try:
+        model, arrays = graphs.build_graph(tower_of(bundle, tower), tower.config(), bundle.head, bundle.card.block)
     except KeyError as error:
         raise weights.WeightsError(f"{tower.id}: {tower.tensors} has no {error}") from error
     except ValueError as error:

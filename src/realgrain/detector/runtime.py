@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 
 from realgrain.detector.bundle import Bundle, BundleError
-from realgrain.detector.compose import MODEL, base_of, compose
+from realgrain.detector.compose import MODEL, base_of, compose, tower_of
 from realgrain.detector.weights import file_sha256
 
 
@@ -140,7 +140,12 @@ class Torch:
         disable_progress_bar()
         self.version = torch.__version__
         torch.set_num_threads(threads)
-        self._tower = CLIPVisionModelWithProjection.from_pretrained(base_of(bundle, offline=offline).folder, local_files_only=True).eval()
+        base = base_of(bundle, offline=offline)
+        self._tower = CLIPVisionModelWithProjection.from_pretrained(base.folder, local_files_only=True).eval()
+        if bundle.adapter:
+            changed = {name.rpartition(".")[0] for name in bundle.adapter}
+            merged = tower_of(bundle, base)
+            self._tower.load_state_dict({name: torch.from_numpy(merged[name]) for name in changed}, strict=False)
         self._block = bundle.card.block
         self._weight, self._bias = (torch.from_numpy(bundle.head[name]) for name in ("weight", "bias"))
 

@@ -209,6 +209,24 @@ def crossval(
 
 
 @app.command
+def ablate(
+    plan: Annotated[Path, Parameter(help="YAML file: a recipe, axes of settings, protocols with their left-out folds.")],
+    *,
+    data: Annotated[Path, Parameter(help="CSV manifest of labelled pictures.")],
+    output: Annotated[Path, Parameter(alias="-o", help="Ledger of finished runs, JSON lines; what it holds is not run again.")],
+) -> int:
+    """Run a grid of settings on left-out sources, and show the mean of each."""
+    from realgrain.faces import show
+    from realgrain.measuring import ablate as ablating
+    from realgrain.measuring.tables import render_ablation
+
+    for line in ablating.ablate(ablating.read_plan(plan), data, output):
+        _say(f"{line['settings']} without {line['left_out']}, {line['delivery']}: AUC {line['auc']:.3f}")
+    show.console().print(render_ablation(ablating.read_ledger(output)))
+    return DONE
+
+
+@app.command
 def export(
     bundle: Bundle = None,
     *,

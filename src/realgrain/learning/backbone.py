@@ -49,6 +49,30 @@ def save_tiny_tower(folder: Path, seed: int = 0, **changes: Any) -> Tower:
     return check(str(folder), folder)
 
 
+def encode(tower: CLIPVisionModelWithProjection, views: torch.Tensor, block: int | None, kept: torch.Tensor | None = None) -> torch.Tensor:
+    """The feature that a head reads, with gradients, running no more of the tower than it takes.
+
+    Args:
+        tower: the image tower.
+        views: (N, 3, H, W).
+        block: class token after this block; None: joint-space embedding.
+        kept: (N, K) patches that enter the encoder; None: all. Fewer tokens cost less time (our reading of masking by dropping).
+
+    Returns:
+        (N, hidden) or (N, projection).
+    """
+    vision = tower.vision_model
+    hidden = vision.embeddings(views)
+    if kept is not None:
+        patches = hidden[:, 1:].gather(1, kept[:, :, None].expand(-1, -1, hidden.shape[2]))
+        hidden = torch.cat([hidden[:, :1], patches], dim=1)
+    hidden = vision.pre_layrnorm(hidden)
+    for layer in vision.encoder.layers[:block]:
+        hidden = layer(hidden, attention_mask=None)
+    token = hidden[:, 0]
+    return token if block is not None else tower.visual_projection(vision.post_layernorm(token))
+
+
 @torch.inference_mode()
 def taps(model: CLIPVisionModelWithProjection, views: torch.Tensor, *, bf16: bool) -> tuple[torch.Tensor, torch.Tensor]:
     """Features that a head may read, of one run.

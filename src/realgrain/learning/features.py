@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -100,14 +101,32 @@ class Extractor:
     def _compute(
         self, tower: CLIPVisionModelWithProjection, samples: Sequence[Sample], sha256: Sequence[str], delivery: Delivery
     ) -> tuple[np.ndarray, np.ndarray]:
-        def seen(item: tuple[Sample, str]) -> np.ndarray:
-            return make_views(delivery.apply(open_picture(item[0].file).pixels, item[1]), self.views)
+        found = list(run(partial(backbone.taps, tower, bf16=self.bf16), samples, sha256, delivery, self.views))
+        tokens, embeddings = (np.concatenate(part).astype(np.float16) for part in zip(*found, strict=True))
+        return tokens, embeddings
 
-        tokens, embeddings = [], []
-        for batch in _ahead(seen, list(zip(samples, sha256, strict=True))):
-            for found, kept in zip(backbone.taps(tower, torch.from_numpy(np.concatenate(batch)), bf16=self.bf16), (tokens, embeddings), strict=True):
-                kept.append(found.unflatten(0, (len(batch), -1)).numpy().astype(np.float16))
-        return np.concatenate(tokens), np.concatenate(embeddings)
+
+def run(
+    score: Callable[[torch.Tensor], tuple[torch.Tensor, ...]], samples: Sequence[Sample], sha256: Sequence[str], delivery: Delivery, views: ViewSpec
+) -> Iterator[tuple[np.ndarray, ...]]:
+    """Run something over pictures, the next ones being decoded meanwhile.
+
+    Args:
+        score: views (N, 3, H, W) float32 to tensors (N, ...).
+        samples: pictures that are known to open.
+        sha256: of their files.
+        delivery: how to degrade them first.
+        views: V for each picture.
+
+    Yields:
+        For some pictures at a time, what ``score`` gave, as (pictures, V, ...).
+    """
+
+    def seen(item: tuple[Sample, str]) -> np.ndarray:
+        return make_views(delivery.apply(open_picture(item[0].file).pixels, item[1]), views)
+
+    for batch in _ahead(seen, list(zip(samples, sha256, strict=True))):
+        yield tuple(found.unflatten(0, (len(batch), -1)).numpy() for found in score(torch.from_numpy(np.concatenate(batch))))
 
 
 def _ahead(work: Callable[[tuple[Sample, str]], np.ndarray], items: Sequence[tuple[Sample, str]]) -> Iterator[list[np.ndarray]]:

@@ -6,10 +6,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from realgrain.detector.weights import DEFAULT_BASE
+from realgrain.learning import methods
+from realgrain.learning.adapters import Adapter
 from realgrain.learning.data import Fold
+from realgrain.learning.masking import Masking
+from realgrain.learning.noise import Noise
 from realgrain.picture.degrade import Augmentation, condition
 from realgrain.picture.views import View, ViewSpec
 
@@ -18,16 +22,52 @@ class RecipeError(ValueError):
     """A recipe cannot be used. The message names the file, the key and the reason."""
 
 
+class Tuning(BaseModel):
+    """How a tower is tuned, where it is.
+
+    Attributes:
+        rate: of learning, for what moves in the tower; AdamW.
+        head_rate: of learning, for head and noise generator.
+        decay: of weights.
+        epochs: passes over as many pictures as there are, drawn so that classes and sources are balanced.
+        batch: pictures in a step.
+        schedule: of both rates.
+        warmup: share of the steps in which the rates rise from 0.
+        validation: share of each training source kept back to stop early on; the best step counts, not the last.
+        evaluate_every: steps.
+        patience: evaluations without a better one before it stops.
+        seed: of every draw.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rate: float = Field(default=1e-4, gt=0)
+    head_rate: float = Field(default=1e-3, gt=0)
+    decay: float = Field(default=0.0, ge=0)
+    epochs: float = Field(default=1.0, gt=0)
+    batch: int = Field(default=32, ge=1)
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    warmup: float = Field(default=0.0, ge=0, lt=1)
+    validation: float = Field(default=0.1, gt=0, lt=1)
+    evaluate_every: int = Field(default=20, ge=1)
+    patience: int = Field(default=5, ge=1)
+    seed: int = 0
+
+
 class Recipe(BaseModel):
     """Settings of a training run.
 
     Attributes:
         name: of the detector that comes out.
-        method: of ``realgrain.learning.methods``.
+        method: of ``realgrain.learning.methods``; its defaults come before the recipe's own settings.
         base: name of ``realgrain weights list``, local folder, or Hugging Face id.
         views: preprocessing; the default is CLIP's own, as in UnivFD.
         block: feature to read: class token after this block; null: the joint-space embedding, as in UnivFD.
-        penalty: of the head's weights, on standardised features; chosen on left-out sources.
+        masking: what is hidden in training.
+        noise: what is added to features in training.
+        adapter: what moves in the tower. With none of the three, the head alone is fitted, on a frozen tower.
+        tuning: how, where something does.
+        penalty: of a frozen tower's head: of its weights, on standardised features; chosen on left-out sources.
         content_directions: principal directions of the real pictures' features that the head may not use; 0: all are open to it, as in UnivFD.
         augmentation: the law of degradations, the same for both classes.
         draws: of that law for each picture.
@@ -46,10 +86,14 @@ class Recipe(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = "probe"
-    method: Literal["probe"] = "probe"
+    method: str = "probe"
     base: str = DEFAULT_BASE
     views: ViewSpec = ViewSpec((View("resize"),))
     block: int | None = Field(default=None, ge=1)
+    masking: Masking = Masking()
+    noise: Noise = Noise()
+    adapter: Adapter = Adapter()
+    tuning: Tuning = Tuning()
     penalty: float = Field(default=1.0, gt=0)
     content_directions: int = Field(default=0, ge=0)
     augmentation: Augmentation = Augmentation()
@@ -64,6 +108,11 @@ class Recipe(BaseModel):
     duplicate_distance: int = Field(default=4, ge=0, lt=64)
     smallest_side: int = Field(default=128, ge=1)
     licence: str = "not stated"
+
+    @property
+    def tunes(self) -> bool:
+        """Whether anything but a head on a frozen tower is asked for."""
+        return any(axis.kind != "none" for axis in (self.masking, self.noise, self.adapter))
 
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:
@@ -98,6 +147,14 @@ def read_recipe(path: Path, changes: dict[str, Any] | None = None) -> Recipe:
                 if not isinstance(place, dict):
                     raise RecipeError(f"{path}: {key}: {parent} is {place!r}, which has no settings inside")
             place[last] = value
-        return Recipe.model_validate(settings)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValidationError) as error:
+        return Recipe.model_validate(_over(methods.defaults(settings.get("method", "probe")), settings))
+    except RecipeError:
+        raise
+    except (OSError, yaml.YAMLError, ValueError) as error:
         raise RecipeError(f"{path}: {error}") from error
+
+
+def _over(settings: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Settings with changes on top, mapping by mapping."""
+    both = {name for name in changes if isinstance(changes[name], dict) and isinstance(settings.get(name), dict)}
+    return {**settings, **changes, **{name: _over(settings[name], changes[name]) for name in both}}

@@ -6,15 +6,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from realgrain.detector.calibration import probability
 from realgrain.learning.data import Fold, left_in
-from realgrain.learning.methods import probe
+from realgrain.learning.problem import Problem, prepare
 from realgrain.learning.recipe import Recipe
-from realgrain.learning.train import Learned, Problem, folds_of, learn, prepare
+from realgrain.learning.train import Fitter, Learned, fitter_of, folds_of, learn, part_of
 from realgrain.measuring.metrics import evaluate, stored_threshold
 from realgrain.measuring.results import LeftOut
 from realgrain.measuring.score import as_table
@@ -29,15 +28,16 @@ def cross_validate(recipe: Recipe, manifest: Path) -> pa.Table:
         ManifestError: fewer than three folds.
     """
     problem = prepare(recipe, manifest)
-    folds = folds_of(recipe, problem)
-    return as_table((row for fold in folds for row in _rows(problem, folds, fold, recipe)), None)
+    folds, fitter = folds_of(recipe, problem), fitter_of(recipe, problem)
+    return as_table((row for fold in folds for row in _rows(problem, folds, fold, recipe, fitter)), None)
 
 
-def _rows(problem: Problem, folds: Sequence[Fold], fold: Fold, recipe: Recipe) -> Iterator[dict[str, Any]]:
-    learned = learn(problem.keep(left_in(problem.samples, fold, problem.twins)), [other for other in folds if other != fold], recipe)
-    part = problem.keep(np.array([fold.leaves_out(sample) for sample in problem.samples]))
-    for name, features in part.delivered.items():
-        for sample, logit in zip(part.samples, probe.logits(features, learned.head), strict=True):
+def _rows(problem: Problem, folds: Sequence[Fold], fold: Fold, recipe: Recipe, fitter: Fitter) -> Iterator[dict[str, Any]]:
+    left = problem.keep(left_in(problem.samples, fold, problem.twins))
+    learned = learn(left, [other for other in folds if other != fold], recipe, fitter)
+    part = part_of(problem, fold)
+    for name, logits in learned.model.logits(part).items():
+        for sample, logit in zip(part.samples, logits, strict=True):
             row = sample.model_dump(include={"path", "label", "generator", "source", "split"})
             yield {
                 **row,

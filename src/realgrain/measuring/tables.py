@@ -1,7 +1,7 @@
 """Shows an Evaluation as text tables."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from realgrain.detector.calibration import Rate
 from realgrain.measuring.results import ConditionResult, Estimate, Evaluation, LeftOut
@@ -31,6 +31,27 @@ def render(found: Evaluation | LeftOut) -> "RenderableType":
         _rates({name: of.fpr_per_source for name, of in conditions.items()}, "False positives by source"),
     ]
     return Group(*(table for table in tables if table.row_count))
+
+
+def render_ablation(lines: Sequence[Mapping[str, Any]]) -> "RenderableType":
+    """Means over folds and seeds of an ablation's ledger, one row for each setting of the axes and protocol.
+
+    Args:
+        lines: Of `realgrain.measuring.ablate.read_ledger`.
+    """
+    deliveries = list(dict.fromkeys(line["delivery"] for line in lines))
+    groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    for line in lines:
+        settings = ", ".join(f"{name}={value}" for name, value in line["settings"].items() if name != "tuning.seed")
+        groups.setdefault((line["protocol"], settings), []).append(line)
+    table = _table("Ablation: mean AUC / balanced accuracy over folds and seeds", dict.fromkeys(("setting", "runs", *deliveries)))
+    for (protocol, settings), rows in groups.items():
+        cells = []
+        for name in deliveries:
+            here = [row for row in rows if row["delivery"] == name]
+            cells.append(" / ".join(_value(sum(row[metric] for row in here) / len(here)) for metric in ("auc", "balanced_accuracy")) if here else "–")
+        table.add_row(protocol, settings or "as the recipe", str(len({row["key"] for row in rows})), *cells)
+    return table
 
 
 def _left_out(found: LeftOut) -> "Table":

@@ -9,7 +9,11 @@ Campbell and Boardman 2005).
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+
+DEFAULTS: dict[str, Any] = {}
 
 
 def fit(features: np.ndarray, fake: np.ndarray, weight: np.ndarray, *, penalty: float, content_directions: int = 0) -> dict[str, np.ndarray]:

@@ -1,0 +1,179 @@
+import numpy as np
+import pytest
+import torch
+from transformers import TrainerCallback
+
+from realgrain.detector.detect import load
+from realgrain.learning import methods, tune
+from realgrain.learning.backbone import encode, load_tower, taps
+from realgrain.learning.data import Fold
+from realgrain.learning.network import Network
+from realgrain.learning.problem import prepare
+from realgrain.learning.recipe import Recipe, RecipeError, read_recipe
+from realgrain.learning.train import train
+from realgrain.learning.tune import Balanced, Draws, TunedFitter
+
+TUNED = [name for name in methods.names() if name != "probe"]
+FAST = {"epochs": 3, "batch": 16, "evaluate_every": 4, "rate": 1e-3, "head_rate": 1e-2}
+
+
+@pytest.fixture
+def recipe_of(tiny_tower, tmp_path):
+    """A method's recipe for the tiny tower, changed."""
+
+    def read(method, **changes) -> Recipe:
+        path = tmp_path / f"{method}.yaml"
+        path.write_text(f"method: {method}\nbase: {tiny_tower.folder}\nblock: 2\ndeliveries: [clean]\n")
+        return read_recipe(path, {**{f"tuning.{name}": value for name, value in FAST.items()}, **changes})
+
+    return read
+
+
+@pytest.fixture(scope="module")
+def problem(tiny_recipe, toy_manifest, session_home):
+    return prepare(tiny_recipe, toy_manifest)
+
+
+class TestMethods:
+    def test_are_files(self):
+        assert set(TUNED) >= {"lora", "effort", "lol", "mpft", "pinclip"}
+
+    @pytest.mark.parametrize("method", methods.names())
+    def test_defaults_are_settings(self, method, recipe_of):
+        assert recipe_of(method).tunes == (method != "probe")
+
+    def test_lol_and_mpft_differ_in_the_mask_alone(self, recipe_of):
+        lol, mpft = (recipe_of(name).model_dump() for name in ("lol", "mpft"))
+        assert {key for key in lol if lol[key] != mpft[key]} == {"method", "masking"}
+
+    def test_a_recipe_goes_over_its_methods_defaults(self, recipe_of):
+        recipe = recipe_of("mpft", **{"masking.ratio": 0.25})
+        assert (recipe.masking.kind, recipe.masking.ratio, recipe.adapter.kind) == ("texture", 0.25, "full")
+
+    def test_unknown(self, recipe_of):
+        with pytest.raises(RecipeError, match="no method 'psychic'; there are effort"):
+            recipe_of("psychic")
+
+
+class TestEncode:
+    @pytest.mark.parametrize("block", [None, 1, 3])
+    def test_is_what_features_are(self, tiny_tower, block):
+        tower = load_tower(tiny_tower)
+        views = torch.randn(3, 3, 224, 224)
+        tokens, embeddings = taps(tower, views, bf16=False)
+        expected = embeddings if block is None else tokens[:, block - 1]
+        torch.testing.assert_close(encode(tower, views, block), expected, atol=1e-5, rtol=1e-5)
+
+    def test_all_tokens_kept_changes_nothing_and_fewer_do(self, tiny_tower):
+        tower = load_tower(tiny_tower)
+        views = torch.randn(2, 3, 224, 224)
+        every = torch.arange(49).repeat(2, 1)
+        torch.testing.assert_close(encode(tower, views, 2, every), encode(tower, views, 2))
+        assert (encode(tower, views, 2, every[:, :20]) - encode(tower, views, 2)).abs().max() > 1e-3
+
+    def test_dropped_patches_are_not_looked_at(self, tiny_tower):
+        tower = load_tower(tiny_tower)
+        views = torch.randn(1, 3, 224, 224)
+        changed = views.clone()
+        changed[:, :, :32, :32] = 7  # patch 0
+        kept = torch.arange(1, 49)[None]
+        torch.testing.assert_close(encode(tower, views, None, kept), encode(tower, changed, None, kept))
+
+
+class TestNetwork:
+    @pytest.mark.parametrize("method", TUNED)
+    def test_evaluation_is_deterministic_and_starts_at_even_odds(self, method, recipe_of, tiny_tower):
+        network = Network(load_tower(tiny_tower), recipe_of(method)).eval()
+        views = torch.randn(2, 3, 224, 224)
+        first, again = network(views)["logits"], network(views)["logits"]
+        assert torch.equal(first, again)
+        assert torch.equal(first, torch.zeros(2))
+
+    @pytest.mark.parametrize("fill", ["mean", "black", "drop"])
+    def test_masks_in_training_only(self, fill, recipe_of, tiny_tower):
+        network = Network(load_tower(tiny_tower), recipe_of("mpft", **{"masking.fill": fill}))
+        torch.nn.init.normal_(network.linear.weight)
+        views = torch.rand(2, 3, 224, 224)
+        trained, evaluated = network.train()(views)["logits"], network.eval()(views)["logits"]
+        assert (trained - evaluated).abs().max() > 1e-4
+
+    def test_folding_the_scale_into_the_head_changes_nothing(self, recipe_of, tiny_tower):
+        network = Network(load_tower(tiny_tower), recipe_of("lora")).eval()
+        torch.nn.init.normal_(network.linear.weight)
+        features = torch.randn(20, 32) * 3 + 1
+        network.look(features, torch.arange(20) % 2 == 0)
+        head, _ = network.shipped()
+        np.testing.assert_allclose(features.numpy() @ head["weight"] + head["bias"], network.head(features).detach().numpy(), atol=1e-4)
+
+
+class TestBatches:
+    def test_are_balanced(self):
+        weight = np.array([1.0] * 90 + [9.0] * 10)
+        drawn = np.concatenate([list(sampler(weight, epoch)) for epoch in range(50)])
+        assert abs(np.mean(drawn >= 90) - 0.5) < 0.05
+
+    def test_each_epoch_has_its_own_draw_which_it_keeps(self):
+        weight = np.ones(30)
+        assert list(sampler(weight, 1)) == list(sampler(weight, 1)) != list(sampler(weight, 2))
+
+    def test_fixed_pictures_stay_and_others_change(self, problem, recipe_of):
+        fixed, free = (Draws(problem, recipe_of("lora"), fixed=value) for value in (True, False))
+        assert torch.equal(fixed[0]["views"], fixed[0]["views"])
+        assert not torch.equal(free[0]["views"], free[0]["views"])
+        assert [float(fixed[index]["fake"]) for index in (0, -1)] == [float(problem.fake[0]), float(problem.fake[-1])]
+
+
+def sampler(weight, epoch):
+    made = Balanced(weight, seed=3)
+    made.set_epoch(epoch)
+    return made
+
+
+class TestFit:
+    @pytest.mark.slow
+    @pytest.mark.parametrize("method", TUNED)
+    def test_learns(self, method, problem, recipe_of, home):
+        """From even odds to telling most toy pictures apart, in seconds; and nothing is left in the cache."""
+        model = TunedFitter(recipe_of(method)).fit(problem)
+        logits = model.logits(problem)["clean"]
+        assert np.mean(logits[problem.fake][:, None] > logits[~problem.fake]) > 0.8
+        assert not list((home / "runs").iterdir())
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("method", TUNED)
+    def test_bundle_runs_the_same_everywhere(self, method, recipe_of, toy_manifest, toy_pictures, home, tmp_path):
+        folds = [Fold(fake=("gan-a",), real=("camera-a",)), Fold(fake=("gan-b",), real=("camera-b",))]
+        recipe = recipe_of(method, **{"tuning.epochs": 1}).model_copy(update={"folds": tuple(folds)})
+        bundle = train(recipe, toy_manifest, tmp_path / "bundle")
+        assert bundle.adapter
+        found = [
+            [report.logit for report in load(bundle, runtime=name).detect_many(toy_pictures[::16])] for name in ("onnxruntime", "openvino", "torch")
+        ]
+        assert np.ptp(found, axis=0).max() < 1e-4
+        assert np.ptp(found[0]) > 1e-3
+
+    @pytest.mark.slow
+    def test_a_killed_run_ends_as_one_that_was_not(self, problem, recipe_of, home, monkeypatch):
+        recipe = recipe_of("pinclip")
+        whole = TunedFitter(recipe).fit(problem)
+        made = TunedFitter._trainer
+
+        class Stop(TrainerCallback):
+            def on_step_end(self, args, state, control, **_):
+                if state.global_step == 6:  # after a checkpoint, within an epoch
+                    raise KeyboardInterrupt
+
+        def stopping(self, *arguments):
+            trainer = made(self, *arguments)
+            trainer.add_callback(Stop())
+            return trainer
+
+        monkeypatch.setattr(tune.TunedFitter, "_trainer", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            TunedFitter(recipe).fit(problem)
+        assert len(list((home / "runs").iterdir())) == 1
+        monkeypatch.setattr(tune.TunedFitter, "_trainer", made)
+        resumed = TunedFitter(recipe).fit(problem)
+        np.testing.assert_allclose(resumed.head["weight"], whole.head["weight"], atol=1e-5)
+        for name, array in whole.adapter.items():
+            np.testing.assert_allclose(resumed.adapter[name], array, atol=1e-5)
