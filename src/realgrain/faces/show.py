@@ -18,7 +18,7 @@ Item = TypeVar("Item")
 WIDE = 10_000  # columns; where no terminal sets a width, a line is a line, so that grep works
 WORDS = {"ai": "AI-generated", "camera": "camera", "unsure": "unsure"}
 WHY = {
-    "near_threshold": "score between the thresholds",
+    "near_threshold": "between thresholds",
     "too_small": "picture too small",
     "uncalibrated": "no calibration",
     "unstable": "changes with a re-save",
@@ -76,7 +76,7 @@ class Table:
         grid = Grid("picture", "verdict", "probability of AI", box=None, pad_edge=False, padding=(0, 2, 0, 0))
         for report in self._reports:
             why = ", ".join(WHY[reason] for reason in report.verdict.reasons)
-            words = WORDS[report.verdict.label] + (f" ({why})" if why else "")
+            words = WORDS[report.verdict.label] + (f": {why}" if why else "")
             chance = "-" if report.probability is None else f"{report.probability:.2f}"
             grid.add_row(Text(report.picture.name, overflow="fold"), words, chance)
         out = console()
