@@ -94,3 +94,9 @@ def test_table_averages_over_seeds_and_folds():
     with console.capture() as capture:
         console.print(render_ablation([line, {**line, "auc": 0.7, "key": "b", "settings": {"penalty": 1, "tuning.seed": 1}}]))
     assert "0.600 / 0.600" in capture.get()
+
+
+def test_settings_of_the_head_count_though_its_features_are_shared(plan_file, toy_manifest, tmp_path, home):
+    lines = run(plan_file(axes={"penalty": [0.001, 1000.0]}), toy_manifest, tmp_path / "runs.jsonl")
+    by_penalty = {value: [line["auc"] for line in lines if line["settings"]["penalty"] == value] for value in (0.001, 1000.0)}
+    assert by_penalty[0.001] != by_penalty[1000.0]

@@ -7,6 +7,7 @@ import os
 import resource
 import time
 from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -20,6 +21,7 @@ from tqdm import tqdm
 
 from realgrain.detector import weights
 from realgrain.learning.data import Fold, left_in
+from realgrain.learning.frozen import FrozenFitter
 from realgrain.learning.problem import Problem, prepare
 from realgrain.learning.recipe import Recipe, RecipeError, read_recipe
 from realgrain.learning.train import Fitter, fitter_of, part_of
@@ -95,7 +97,7 @@ def ablate(plan: Plan, manifest: Path, ledger: Path) -> Iterator[dict[str, Any]]
     if not todo:
         return
     problem, manifest_sha256 = prepare(read_recipe(plan.recipe), manifest), weights.file_sha256(manifest)
-    frozen: dict[str, Fitter] = {}
+    frozen: dict[str, FrozenFitter] = {}
     for run in tqdm(todo, "runs", disable=None):
         lines = [{**line, "manifest_sha256": manifest_sha256} for line in _lines(run, recipes[run.key], plan, problem, frozen)]
         _append(ledger, lines)
@@ -107,16 +109,14 @@ def read_ledger(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines() if line] if path.exists() else []
 
 
-def _lines(run: Run, recipe: Recipe, plan: Plan, problem: Problem, frozen: dict[str, Fitter]) -> Iterator[dict[str, Any]]:
+def _lines(run: Run, recipe: Recipe, plan: Plan, problem: Problem, frozen: dict[str, FrozenFitter]) -> Iterator[dict[str, Any]]:
     left = problem.keep(left_in(problem.samples, run.fold, problem.twins))
     check = left.keep(_some_of_each_source(left, 0, plan.validation))
     training = left.keep(_some_of_each_source(left, plan.validation, plan.training))
     out = part_of(problem, run.fold)
     out = out.keep(_some_of_each_source(out, 0, plan.testing))
     started = time.perf_counter()
-    # Features of a frozen tower serve every fold and every setting of its head.
-    fitter = fitter_of(recipe, problem) if recipe.tunes else frozen.setdefault(_features(recipe), fitter_of(recipe, problem))
-    model = fitter.fit(training)
+    model = _fitter(recipe, problem, frozen).fit(training)
     seconds = time.perf_counter() - started
     chosen = model.logits(check)
     threshold = best_threshold(np.tile(check.fake, len(chosen)), np.concatenate(list(chosen.values())))
@@ -143,9 +143,16 @@ def _lines(run: Run, recipe: Recipe, plan: Plan, problem: Problem, frozen: dict[
         }
 
 
-def _features(recipe: Recipe) -> str:
-    """What a frozen tower's features depend on."""
-    return recipe.model_dump_json(include={"base", "views", "block", "augmentation", "draws", "precision", "deliveries"})
+def _fitter(recipe: Recipe, problem: Problem, frozen: dict[str, FrozenFitter]) -> Fitter:
+    """How a recipe learns; features of a frozen tower are taken once and serve every fold and every setting of its head."""
+    if recipe.tunes:
+        return fitter_of(recipe, problem)
+    features = recipe.model_dump_json(include={"base", "views", "block", "augmentation", "draws", "precision", "deliveries"})
+    if features not in frozen:
+        frozen[features] = FrozenFitter(problem, recipe)
+    fitter = copy(frozen[features])
+    fitter.recipe = recipe
+    return fitter
 
 
 def _some_of_each_source(problem: Problem, first: int, count: int) -> np.ndarray:
