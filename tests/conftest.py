@@ -124,6 +124,22 @@ def tiny_recipe(tiny_tower):
 
 
 @pytest.fixture(scope="session")
+def problem(tiny_recipe, toy_manifest, session_home):
+    """The toy pictures, opened and checked."""
+    from realgrain.learning.problem import prepare
+
+    return prepare(tiny_recipe, toy_manifest)
+
+
+@pytest.fixture(scope="session")
+def fitter(problem, tiny_recipe):
+    """Fits heads on the tiny tower's features of the toy pictures."""
+    from realgrain.learning.frozen import FrozenFitter
+
+    return FrozenFitter(problem, tiny_recipe)
+
+
+@pytest.fixture(scope="session")
 def tiny_bundle(tiny_recipe, toy_manifest, session_home, tmp_path_factory):
     """A real bundle, trained and calibrated on the toy pictures. Its folder is shared: copy it before changing a file."""
     from realgrain.learning.train import train

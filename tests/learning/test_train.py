@@ -42,16 +42,6 @@ def quick_recipe(tiny_recipe):
     return tiny_recipe.model_copy(update={"views": ViewSpec((View("resize"),)), "deliveries": ("clean",)})
 
 
-@pytest.fixture(scope="module")
-def problem(tiny_recipe, toy_manifest, session_home):
-    return prepare(tiny_recipe, toy_manifest)
-
-
-@pytest.fixture(scope="module")
-def fitter(problem, tiny_recipe):
-    return FrozenFitter(problem, tiny_recipe)
-
-
 class TestBundle:
     def test_loads_and_is_calibrated(self, tiny_bundle):
         assert read_bundle(tiny_bundle.folder).hash == tiny_bundle.hash

@@ -8,7 +8,6 @@ from realgrain.learning import methods, tune
 from realgrain.learning.backbone import encode, load_tower, taps
 from realgrain.learning.data import Fold
 from realgrain.learning.network import Network
-from realgrain.learning.problem import prepare
 from realgrain.learning.recipe import Recipe, RecipeError, read_recipe
 from realgrain.learning.train import train
 from realgrain.learning.tune import Balanced, Draws, TunedFitter
@@ -27,11 +26,6 @@ def recipe_of(tiny_tower, tmp_path):
         return read_recipe(path, {**{f"tuning.{name}": value for name, value in FAST.items()}, **changes})
 
     return read
-
-
-@pytest.fixture(scope="module")
-def problem(tiny_recipe, toy_manifest, session_home):
-    return prepare(tiny_recipe, toy_manifest)
 
 
 class TestMethods:

@@ -10,25 +10,13 @@ from rich.console import Console
 
 from realgrain.detector.calibration import probability
 from realgrain.learning.data import Fold, ManifestError, left_in
-from realgrain.learning.frozen import FrozenFitter
 from realgrain.learning.methods import probe
-from realgrain.learning.problem import prepare
 from realgrain.learning.train import folds_of, learn
 from realgrain.measuring import crossval
 from realgrain.measuring.crossval import by_fold, cross_validate, with_folds
 from realgrain.measuring.metrics import evaluate
 from realgrain.measuring.score import as_table
 from realgrain.measuring.tables import render
-
-
-@pytest.fixture(scope="module")
-def problem(tiny_recipe, toy_manifest, session_home):
-    return prepare(tiny_recipe, toy_manifest)
-
-
-@pytest.fixture(scope="module")
-def fitter(problem, tiny_recipe):
-    return FrozenFitter(problem, tiny_recipe)
 
 
 @pytest.fixture(scope="module")

@@ -28,6 +28,8 @@ app.command(weights_app)
 Runtime = Literal["onnxruntime", "openvino", "openvino-int8", "torch"]
 Bundle = Annotated[Path | None, Parameter(help="A detector's folder; without it, the one that realgrain ships.")]
 Offline = Annotated[bool, Parameter(negative="", help="Never touch the network.")]
+Data = Annotated[Path, Parameter(help="CSV manifest of labelled pictures.")]
+Changes = Annotated[tuple[str, ...], Parameter(name="--set", help="KEY=VALUE, over the recipe; dotted keys reach inside.")]
 Threads = Annotated[int | None, Parameter(help="Processors to use; without it, all.")]
 
 
@@ -174,9 +176,9 @@ def evaluate(
 def train(
     recipe: Annotated[Path, Parameter(help="YAML file: a diff from the defaults of `realgrain.learning.recipe.Recipe`.")],
     *,
-    data: Annotated[Path, Parameter(help="CSV manifest of labelled pictures.")],
+    data: Data,
     output: Annotated[Path, Parameter(alias="-o", help="Folder of the bundle to write.")],
-    set_: Annotated[tuple[str, ...], Parameter(name="--set", help="KEY=VALUE, over the recipe; dotted keys reach inside.")] = (),
+    set_: Changes = (),
 ) -> int:
     """Train a detector and calibrate it on left-out sources."""
     from realgrain.learning.train import train as learn
@@ -190,10 +192,10 @@ def train(
 def crossval(
     recipe: Annotated[Path, Parameter(help="YAML file, as for `train`.")],
     *,
-    data: Annotated[Path, Parameter(help="CSV manifest of labelled pictures.")],
+    data: Data,
     output: Annotated[Path, Parameter(alias="-o", help="JSON file to write.")],
     scores: Annotated[Path | None, Parameter(help="Parquet file for the scores behind the figures.")] = None,
-    set_: Annotated[tuple[str, ...], Parameter(name="--set", help="KEY=VALUE, over the recipe; dotted keys reach inside.")] = (),
+    set_: Changes = (),
 ) -> int:
     """Measure a recipe on sources left out of training, fold by fold."""
     from realgrain.measuring.crossval import by_fold, cross_validate
@@ -212,7 +214,7 @@ def crossval(
 def ablate(
     plan: Annotated[Path, Parameter(help="YAML file: a recipe, axes of settings, protocols with their left-out folds.")],
     *,
-    data: Annotated[Path, Parameter(help="CSV manifest of labelled pictures.")],
+    data: Data,
     output: Annotated[Path, Parameter(alias="-o", help="Ledger of finished runs, JSON lines; what it holds is not run again.")],
 ) -> int:
     """Run a grid of settings on left-out sources, and show the mean of each."""
