@@ -187,6 +187,13 @@ def adapt(tower: CLIPVisionModelWithProjection, adapter: Adapter, block: int | N
     setattr(tower, MARK, _Start(adapter, weights))
 
 
+def frozen_blocks(adapter: Adapter, depth: int) -> int:
+    """How many of the first blocks of ``depth`` an adapter leaves as they are."""
+    if adapter.kind == "none":
+        return depth
+    return 0 if adapter.blocks is None else depth - adapter.blocks
+
+
 def _inject_lora(tower: CLIPVisionModelWithProjection, adapter: Adapter, linears: list[str]) -> None:
     from peft import LoraConfig, inject_adapter_in_model
 

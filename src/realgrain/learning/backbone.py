@@ -49,28 +49,45 @@ def save_tiny_tower(folder: Path, seed: int = 0, **changes: Any) -> Tower:
     return check(str(folder), folder)
 
 
-def encode(tower: CLIPVisionModelWithProjection, views: torch.Tensor, block: int | None, kept: torch.Tensor | None = None) -> torch.Tensor:
-    """The feature that a head reads, with gradients, running no more of the tower than it takes.
+def embed(tower: CLIPVisionModelWithProjection, views: torch.Tensor, kept: torch.Tensor | None = None) -> torch.Tensor:
+    """Views as the tokens that enter the first block.
 
     Args:
         tower: the image tower.
         views: (N, 3, H, W).
-        block: class token after this block; None: joint-space embedding.
         kept: (N, K) patches that enter the encoder; None: all. Fewer tokens cost less time (our reading of masking by dropping).
 
     Returns:
-        (N, hidden) or (N, projection).
+        (N, 1 + patches, hidden), the class token first.
     """
-    vision = tower.vision_model
-    hidden = vision.embeddings(views)
+    hidden = tower.vision_model.embeddings(views)
     if kept is not None:
         patches = hidden[:, 1:].gather(1, kept[:, :, None].expand(-1, -1, hidden.shape[2]))
         hidden = torch.cat([hidden[:, :1], patches], dim=1)
-    hidden = vision.pre_layrnorm(hidden)
-    for layer in vision.encoder.layers[:block]:
-        hidden = layer(hidden, attention_mask=None)
-    token = hidden[:, 0]
-    return token if block is not None else tower.visual_projection(vision.post_layernorm(token))
+    return tower.vision_model.pre_layrnorm(hidden)
+
+
+def run_blocks(tower: CLIPVisionModelWithProjection, tokens: torch.Tensor, first: int, last: int) -> torch.Tensor:
+    """Tokens (N, T, hidden) that come out of block ``first`` (0: the embedding), as they come out of block ``last``."""
+    for layer in tower.vision_model.encoder.layers[first:last]:
+        tokens = layer(tokens, attention_mask=None)
+    return tokens
+
+
+def feature(tower: CLIPVisionModelWithProjection, tokens: torch.Tensor, block: int | None) -> torch.Tensor:
+    """The feature that a head reads, (N, hidden) or, where ``block`` is None, (N, projection), of the tokens of the last block that was run."""
+    token = tokens[:, 0]
+    return token if block is not None else tower.visual_projection(tower.vision_model.post_layernorm(token))
+
+
+def depth(tower: CLIPVisionModelWithProjection, block: int | None) -> int:
+    """How many blocks a feature takes."""
+    return int(tower.config.num_hidden_layers) if block is None else block
+
+
+def encode(tower: CLIPVisionModelWithProjection, views: torch.Tensor, block: int | None, kept: torch.Tensor | None = None) -> torch.Tensor:
+    """The feature that a head reads, with gradients, running no more of the tower than it takes; arguments and result as of the parts above."""
+    return feature(tower, run_blocks(tower, embed(tower, views, kept), 0, depth(tower, block)), block)
 
 
 @torch.inference_mode()

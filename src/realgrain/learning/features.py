@@ -132,8 +132,10 @@ def run(
 def _ahead(work: Callable[[tuple[Sample, str]], np.ndarray], items: Sequence[tuple[Sample, str]]) -> Iterator[list[np.ndarray]]:
     """Batches of results, the next one being decoded while the last is in use."""
     groups = [items[start : start + BATCH] for start in range(0, len(items), BATCH)]
+    if not groups:
+        return
     with ThreadPoolExecutor(cores()) as pool:
-        upcoming = [pool.submit(work, item) for item in groups[0]] if groups else []
+        upcoming = [pool.submit(work, item) for item in groups[0]]
         for following in [*groups[1:], []]:
             current, upcoming = upcoming, [pool.submit(work, item) for item in following]
             yield [future.result() for future in current]

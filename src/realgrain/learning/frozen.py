@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,10 +27,15 @@ class FrozenModel:
         """Nothing: the tower stays as it is."""
         return {}
 
-    def logits(self, problem: Problem) -> dict[str, np.ndarray]:
+    @property
+    def diagnostics(self) -> dict[str, float]:
+        """Nothing: a head is fitted to its optimum."""
+        return {}
+
+    def logits(self, problem: Problem, deliveries: Sequence[str] | None = None) -> dict[str, np.ndarray]:
         """Logits (N,) in each delivery of pictures that the fitter has seen, whether or not the head was fitted on them."""
-        rows = self.fitter.rows(problem)
-        return {name: probe.logits(features[rows], self.head) for name, features in self.fitter.delivered.items()}
+        deliveries = self.fitter.recipe.deliveries if deliveries is None else deliveries
+        return {name: probe.logits(self.fitter.features(problem, name), self.head) for name in deliveries}
 
 
 class FrozenFitter:
@@ -37,20 +43,26 @@ class FrozenFitter:
 
     Attributes:
         drawn: (draws, N, V, D) features of augmented pictures, to fit on.
-        delivered: (N, V, D) features in each delivery, to be asked about.
+        delivered: (N, V, D) features in each of the recipe's deliveries.
     """
 
     def __init__(self, problem: Problem, recipe: Recipe) -> None:
-        extractor = Extractor(weights.pull(recipe.base), recipe.views, recipe.block, recipe.precision == "bf16")
+        self.extractor = Extractor(weights.pull(recipe.base), recipe.views, recipe.block, recipe.precision == "bf16")
         draws = [Delivery("augmented", recipe.augmentation, draw) for draw in range(recipe.draws)]
-        self.recipe = recipe
-        self.drawn = np.stack([extractor.extract(problem.samples, problem.sha256, draw) for draw in draws])
-        self.delivered = {name: extractor.extract(problem.samples, problem.sha256, Delivery(name)) for name in recipe.deliveries}
+        self.recipe, self.problem = recipe, problem
+        self.drawn = np.stack([self.extractor.extract(problem.samples, problem.sha256, draw) for draw in draws])
+        self.delivered = {name: self.extractor.extract(problem.samples, problem.sha256, Delivery(name)) for name in recipe.deliveries}
         self._row = {sha256: row for row, sha256 in enumerate(problem.sha256)}
 
     def rows(self, problem: Problem) -> list[int]:
         """Where the pictures of a part are in the features."""
         return [self._row[sha256] for sha256 in problem.sha256]
+
+    def features(self, problem: Problem, name: str) -> np.ndarray:
+        """Features (N, V, D) of a part in a delivery; in one that is not the recipe's they are computed for this part alone."""
+        if name in self.delivered:
+            return self.delivered[name][self.rows(problem)]
+        return self.extractor.extract(problem.samples, problem.sha256, Delivery(name))
 
     def fit(self, problem: Problem) -> FrozenModel:
         """Fit the head on every draw and view of every picture of a part."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -19,6 +21,7 @@ class Network(nn.Module):
     """A tuned detector in training. Masking and noise act in training mode only.
 
     Attributes:
+        frozen: how many of the first blocks nothing moves; what they give may be computed once and kept (``stem.Stem``).
         history: what the noise did in each training step.
     """
 
@@ -28,6 +31,8 @@ class Network(nn.Module):
         config = tower.config
         size = config.projection_dim if recipe.block is None else config.hidden_size
         self.tower, self.recipe = tower, recipe
+        self.depth = backbone.depth(tower, recipe.block)
+        self.frozen = adapters.frozen_blocks(recipe.adapter, self.depth)
         self.patch = int(tower.vision_model.embeddings.patch_embedding.kernel_size[0])
         self.linear = nn.Linear(size, 1)
         nn.init.zeros_(self.linear.weight)
@@ -38,45 +43,78 @@ class Network(nn.Module):
         self.history: list[Diagnostics] = []
 
     @torch.no_grad()
-    def look(self, features: Tensor, fake: Tensor) -> None:
-        """Take the scale of the untuned features, and their class means as anchors of the noise.
+    def look(self, features: Tensor, fake: Tensor, head: dict[str, np.ndarray] | None = None) -> None:
+        """Take the scale of the untuned features, their class means as anchors of the noise, and a head to start from.
 
         Args:
             features: (N, D) of training pictures.
             fake: (N,) bool.
+            head: ``weight`` (D,) and ``bias`` (1,) for features as they come; None: all zero.
         """
         self.mean.copy_(features.mean(0))
         self.spread.copy_(features.std(0) + 1e-6)
         if isinstance(self.noise, PositiveIncentiveNoise):
             self.noise.set_anchors(prototypes(features, fake))
+        if head is not None:
+            weight, bias = (torch.from_numpy(head[name]) for name in ("weight", "bias"))
+            self.linear.weight.copy_((weight * self.spread)[None])
+            self.linear.bias.copy_(bias + weight @ self.mean)
 
     def head(self, features: Tensor) -> Tensor:
         """Logits (N,) of features (N, D)."""
         return self.linear((features - self.mean) / self.spread).squeeze(-1)
 
-    def forward(self, views: Tensor, fake: Tensor | None = None) -> dict[str, Tensor]:
-        """Logits (N,) of views (N, 3, H, W); with labels (N,) the loss too."""
+    def stem(self, views: Tensor, generators: Sequence[torch.Generator] | None) -> Tensor:
+        """Tokens (N, T, hidden) out of the frozen blocks, of views (N, 3, H, W).
+
+        Args:
+            views: normalised, those of a picture side by side.
+            generators: of the masks of each picture; None: nothing is hidden.
+        """
         kept = None
-        if self.training:
-            views, kept = self._hide(views)
-        features = backbone.encode(self.tower, views, self.recipe.block, kept)
+        if generators is not None:
+            each = zip(views.unflatten(0, (len(generators), -1)), generators, strict=True)
+            hidden = [found for some, generator in each if (found := self._hidden(some, generator)) is not None]
+            views, kept = self._hide(views, torch.cat(hidden) if hidden else None)
+        return backbone.run_blocks(self.tower, backbone.embed(self.tower, views, kept), 0, self.frozen)
+
+    def features(self, tokens: Tensor) -> Tensor:
+        """Features (N, D) of tokens (N, T, hidden) out of the frozen blocks."""
+        return backbone.feature(self.tower, backbone.run_blocks(self.tower, tokens, self.frozen, self.depth), self.recipe.block)
+
+    def forward(self, views: Tensor | None = None, tokens: Tensor | None = None, fake: Tensor | None = None) -> dict[str, Tensor]:
+        """Logits (N,) of views (N, 3, H, W), or of what the frozen blocks made of them, tokens (N, T, hidden); with labels (N,) the loss too."""
+        if tokens is None:
+            if views is None:
+                raise ValueError("a network needs views or tokens")
+            kept = None
+            if self.training:
+                views, kept = self._hide(views, self._hidden(views, None))
+            tokens = backbone.run_blocks(self.tower, backbone.embed(self.tower, views, kept), 0, self.frozen)
+        features = self.features(tokens)
         logits = self.head(features)
         if fake is None:
             return {"logits": logits}
         loss, seen = noise_loss(self.head, features, fake, self.noise if self.training else None, self.recipe.noise)
-        if self.training and self.noise is not None:
+        if self.training:
             self.history.append(seen)
-            check_collapse(self.history, WINDOW)
+            if self.noise is not None:
+                check_collapse(self.history, WINDOW)
         return {"loss": loss + adapters.regulariser(self.tower, self.recipe.adapter), "logits": logits}
 
-    def _hide(self, views: Tensor) -> tuple[Tensor, Tensor | None]:
+    def _hidden(self, views: Tensor, generator: torch.Generator | None) -> Tensor | None:
+        """Which patches (N, patches) of views are hidden; None where masking is not asked for."""
         masking, spec = self.recipe.masking, self.recipe.views
-        if masking.kind == "none":
+        return None if masking.kind == "none" else hidden_patches(luminance(views, spec.mean, spec.std), masking, self.patch, generator)
+
+    def _hide(self, views: Tensor, hidden: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Views as they are to be seen, and the patches (N, K) that enter the encoder, None for all."""
+        fill, spec = self.recipe.masking.fill, self.recipe.views
+        if hidden is None:
             return views, None
-        hidden = hidden_patches(luminance(views, spec.mean, spec.std), masking, self.patch, None)
-        if masking.fill == "drop":
+        if fill == "drop":
             return views, kept_tokens(hidden)
-        return fill_patches(views, hidden, self.patch, masking.fill, spec.mean, spec.std), None
+        return fill_patches(views, hidden, self.patch, fill, spec.mean, spec.std), None
 
     def shipped(self) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         """Head, with the standardisation folded into it, and adapter, as a bundle takes them."""

@@ -41,8 +41,11 @@ class Model(Protocol):
     @property
     def adapter(self) -> dict[str, np.ndarray]: ...
 
-    def logits(self, problem: Problem) -> dict[str, np.ndarray]:
-        """Logits (N,) of pictures in each delivery of the recipe."""
+    @property
+    def diagnostics(self) -> dict[str, float]: ...
+
+    def logits(self, problem: Problem, deliveries: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+        """Logits (N,) of pictures in each delivery; None: in those of the recipe."""
         ...
 
 

@@ -7,8 +7,8 @@ import json
 import math
 import shutil
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
@@ -20,9 +20,12 @@ from realgrain.detector import weights
 from realgrain.learning import backbone, features
 from realgrain.learning.data import balanced_weights
 from realgrain.learning.features import Delivery
-from realgrain.learning.network import Network
+from realgrain.learning.methods import probe
+from realgrain.learning.network import WINDOW, Network
+from realgrain.learning.noise import Diagnostics
 from realgrain.learning.problem import Problem
 from realgrain.learning.recipe import Recipe
+from realgrain.learning.stem import Stem
 from realgrain.picture.image import open_picture
 from realgrain.picture.views import make_views
 
@@ -30,10 +33,13 @@ LOOK = 256  # pictures, at most, that the scale of the features is taken from
 
 
 class Draws(Dataset[dict[str, torch.Tensor]]):
-    """Augmented pictures, one of their views each; every look at one is another draw, or, when fixed, always the same."""
+    """Augmented pictures, one of their views each; every look at one is another draw, or, when fixed, always the same.
 
-    def __init__(self, problem: Problem, recipe: Recipe, *, fixed: bool) -> None:
-        self.problem, self.recipe, self.fixed = problem, recipe, fixed
+    With a stem, which must have been filled, there are as many draws as the recipe says, and tokens take the place of views.
+    """
+
+    def __init__(self, problem: Problem, recipe: Recipe, stem: Stem | None = None, *, fixed: bool) -> None:
+        self.problem, self.recipe, self.stem, self.fixed = problem, recipe, stem, fixed
 
     def __len__(self) -> int:
         return len(self.problem.samples)
@@ -42,10 +48,23 @@ class Draws(Dataset[dict[str, torch.Tensor]]):
         sample, sha256 = self.problem.samples[index], self.problem.sha256[index]
         # torch's own generator, because its state is what a checkpoint keeps
         draw = 0 if self.fixed else int(torch.randint(2**31, ()))
-        spec = self.recipe.views
-        pixels = Delivery("augmented", self.recipe.augmentation, draw).apply(open_picture(sample.file).pixels, sha256)
-        view = (draw if not self.fixed else int(sha256[:8], 16)) % spec.count
-        return {"views": torch.from_numpy(make_views(pixels, spec)[view]), "fake": torch.tensor(float(sample.fake))}
+        view = (draw if not self.fixed else int(sha256[:8], 16)) % self.recipe.views.count
+        fake = torch.tensor(float(sample.fake))
+        if self.stem is not None:
+            delivery = self.delivery(draw // self.recipe.views.count % self.recipe.draws)
+            return {"tokens": torch.from_numpy(self.stem.read(sha256, delivery, masked=not self.fixed)[view]).float(), "fake": fake}
+        pixels = self.delivery(draw).apply(open_picture(sample.file).pixels, sha256)
+        return {"views": torch.from_numpy(make_views(pixels, self.recipe.views)[view]), "fake": fake}
+
+    def delivery(self, draw: int) -> Delivery:
+        """A draw of the recipe's augmentation."""
+        return Delivery("augmented", self.recipe.augmentation, draw)
+
+    def fill(self) -> None:
+        """Have the stem, if there is one, compute what these draws need."""
+        if self.stem is not None:
+            for draw in range(1 if self.fixed else self.recipe.draws):
+                self.stem.fill(self.problem, self.delivery(draw), masked=not self.fixed)
 
 
 class Balanced(Sampler[int]):
@@ -78,26 +97,36 @@ class _BalancedTrainer(Trainer):
 
 @dataclass(frozen=True)
 class TunedModel:
-    """A tuned tower with its head."""
+    """A tuned tower with its head.
+
+    Attributes:
+        diagnostics: of the last steps of training, by name: losses, and what the noise did (``noise.Diagnostics``).
+    """
 
     head: dict[str, np.ndarray]
     adapter: dict[str, np.ndarray]
+    diagnostics: dict[str, float]
     network: Network
+    stem: Stem | None
 
-    def logits(self, problem: Problem) -> dict[str, np.ndarray]:
-        """Logits (N,) in each of the recipe's deliveries."""
-        recipe = self.network.recipe
-
-        @torch.inference_mode()
-        def score(views: torch.Tensor) -> tuple[torch.Tensor]:
-            return (self.network(views)["logits"],)
-
-        def delivered(name: str) -> np.ndarray:
-            found = features.run(score, problem.samples, problem.sha256, Delivery(name), recipe.views)
-            return np.concatenate([logits for (logits,) in found]).mean(axis=1)
-
+    def logits(self, problem: Problem, deliveries: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+        """Logits (N,) in each delivery; None: in those of the recipe."""
         self.network.eval()
-        return {name: delivered(name) for name in recipe.deliveries}
+        return {name: self._delivered(problem, name) for name in (self.network.recipe.deliveries if deliveries is None else deliveries)}
+
+    @torch.inference_mode()
+    def _delivered(self, problem: Problem, name: str) -> np.ndarray:
+        views, bf16 = self.network.recipe.views, self.network.recipe.precision == "bf16"
+
+        def score(**seen: torch.Tensor) -> torch.Tensor:
+            with torch.autocast("cpu", torch.bfloat16, enabled=bf16 and self.stem is not None):
+                return self.network(**seen)["logits"].float()
+
+        if self.stem is not None:
+            found = torch.cat([score(tokens=tokens) for tokens in self.stem.batches(problem, Delivery(name))])
+            return found.unflatten(0, (len(problem.samples), -1)).mean(1).numpy()
+        each = features.run(lambda seen: (score(views=seen),), problem.samples, problem.sha256, Delivery(name), views)
+        return np.concatenate([logits for (logits,) in each]).mean(axis=1)
 
 
 @dataclass(frozen=True)
@@ -117,29 +146,47 @@ class TunedFitter:
         """
         torch.manual_seed(self.recipe.tuning.seed)
         kept = _kept_back(problem, self.recipe)
-        training, validation = problem.keep(~kept), problem.keep(kept)
-        network = Network(backbone.load_tower(weights.pull(self.recipe.base)), self.recipe)
-        network.look(*self._look(network, training))
+        tower = weights.pull(self.recipe.base)
+        network = Network(backbone.load_tower(tower), self.recipe)
+        stem = Stem(network, tower.sha256) if self.recipe.tuning.cache_frozen else None
+        training, validation = (Draws(problem.keep(part), self.recipe, stem, fixed=fixed) for part, fixed in ((~kept, False), (kept, True)))
+        training.fill()
+        validation.fill()
+        network.look(*self._look(network, training.problem, stem))
         folder = weights.home() / "runs" / _name(problem, self.recipe)
         trainer = self._trainer(network, training, validation, str(folder))
         trainer.train(resume_from_checkpoint=get_last_checkpoint(folder) if folder.is_dir() else None)
         shutil.rmtree(folder, ignore_errors=True)
         network.eval()
-        return TunedModel(*network.shipped(), network)
+        return TunedModel(*network.shipped(), _last_steps(network.history), network, stem)
 
-    def _look(self, network: Network, problem: Problem) -> tuple[torch.Tensor, torch.Tensor]:
-        """Features (N, D) of the untuned tower on some of the pictures, spread evenly, and their labels."""
-        rows = np.unique(np.linspace(0, len(problem.samples) - 1, LOOK).astype(int))
-        some = problem.keep(np.isin(np.arange(len(problem.samples)), rows))
-        items = [Draws(some, self.recipe, fixed=True)[index] for index in range(len(some.samples))]
-        with torch.inference_mode():
-            batches = torch.stack([item["views"] for item in items]).split(features.BATCH)
-            found = torch.cat([backbone.encode(network.tower, views, self.recipe.block) for views in batches])
-        return found, torch.stack([item["fake"] for item in items]) > 0.5
+    def _look(self, network: Network, problem: Problem, stem: Stem | None) -> tuple[torch.Tensor, torch.Tensor, dict[str, np.ndarray] | None]:
+        """Features (N, D) of the untuned tower, their labels, and the head to start from: on some of the pictures, spread evenly, or on all if a
+        head is fitted to them.
+        """
+        from_probe = self.recipe.tuning.head_start == "probe"
+        count = len(problem.samples) if from_probe else min(LOOK, len(problem.samples))
+        some = problem.keep(np.isin(np.arange(len(problem.samples)), np.linspace(0, len(problem.samples) - 1, count).astype(int)))
+        drawn = Draws(some, self.recipe, stem, fixed=True)
+        drawn.fill()
+        network.eval()
+        found = []
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=self.recipe.precision == "bf16"):
+            for start in range(0, count, features.BATCH):
+                items = [drawn[index] for index in range(start, min(start + features.BATCH, count))]
+                key = "views" if stem is None else "tokens"
+                seen = torch.stack([item[key] for item in items])
+                tokens = network.stem(seen, None) if stem is None else seen
+                found.append(network.features(tokens).float())
+        known, fake = torch.cat(found), torch.from_numpy(some.fake)
+        if not from_probe:
+            return known, fake, None
+        settings = {"penalty": self.recipe.penalty, "content_directions": self.recipe.content_directions}
+        return known, fake, probe.fit(known.numpy(), some.fake, balanced_weights(some.samples), **settings)
 
-    def _trainer(self, network: Network, training: Problem, validation: Problem, folder: str) -> Trainer:
+    def _trainer(self, network: Network, training: Draws, validation: Draws, folder: str) -> Trainer:
         tuning = self.recipe.tuning
-        steps = math.ceil(tuning.epochs * len(training.samples) / tuning.batch)
+        steps = math.ceil(tuning.epochs * len(training) / tuning.batch)
         arguments = TrainingArguments(
             output_dir=folder,
             per_device_train_batch_size=tuning.batch,
@@ -168,8 +215,8 @@ class TunedFitter:
         trainer = _BalancedTrainer(
             network,
             arguments,
-            train_dataset=Draws(training, self.recipe, fixed=False),
-            eval_dataset=Draws(validation, self.recipe, fixed=True),
+            train_dataset=training,
+            eval_dataset=validation,
             optimizers=(_optimiser(network, self.recipe), None),
             callbacks=[EarlyStoppingCallback(tuning.patience)],
         )
@@ -184,6 +231,12 @@ def _optimiser(network: Network, recipe: Recipe) -> torch.optim.Optimizer:
     tuning = recipe.tuning
     groups = [{"params": slow, "lr": tuning.rate}, {"params": fast, "lr": tuning.head_rate}]
     return torch.optim.AdamW([group for group in groups if group["params"]], weight_decay=tuning.decay)
+
+
+def _last_steps(history: Sequence[Diagnostics]) -> dict[str, float]:
+    """Means over the last steps, and how many there were in all."""
+    last = [asdict(step) for step in history[-WINDOW:]]
+    return {"steps": len(history)} | {name: sum(step[name] for step in last) / len(last) for name in (last[0] if last else ())}
 
 
 def _kept_back(problem: Problem, recipe: Recipe) -> np.ndarray:
