@@ -49,7 +49,7 @@ class FrozenFitter:
     def __init__(self, problem: Problem, recipe: Recipe) -> None:
         self.extractor = Extractor(weights.pull(recipe.base), recipe.views, recipe.block, recipe.precision == "bf16")
         draws = [Delivery("augmented", recipe.augmentation, draw) for draw in range(recipe.draws)]
-        self.recipe, self.problem = recipe, problem
+        self.recipe = recipe
         self.drawn = np.stack([self.extractor.extract(problem.samples, problem.sha256, draw) for draw in draws])
         self.delivered = {name: self.extractor.extract(problem.samples, problem.sha256, Delivery(name)) for name in recipe.deliveries}
         self._row = {sha256: row for row, sha256 in enumerate(problem.sha256)}
