@@ -161,6 +161,27 @@ class TestAugment:
         skipped = augment(photo(200, 200), dataclasses.replace(nothing, p_resize=1, scale_range=(0.5, 0.5)), rng())
         assert np.array_equal(skipped, photo(200, 200))
 
+    @given(st.integers(0, 2**32), st.integers(32, 700), st.integers(32, 700))
+    @settings(deadline=None, max_examples=30)
+    def test_one_law_of_sizes(self, seed, height, width):
+        """Larger pictures come to a shorter side within the range, smaller ones stay."""
+        law = Augmentation(short_side=(100, 140), p_resize=0, p_blur=0, p_noise=0, p_codec=0, p_flip=0)
+        found = augment(photo(height, width), law, rng(seed))
+        assert min(100, height, width) <= min(found.shape[:2]) <= 140 or found.shape == (height, width, 3)
+        assert abs(found.shape[0] * width - found.shape[1] * height) <= max(height, width)  # the shape is kept, to a pixel
+        if max(height, width) <= 100:
+            assert np.array_equal(found, photo(height, width))
+
+    def test_sizes_are_spread_over_the_range(self):
+        law = Augmentation(short_side=(100, 140), p_resize=0, p_blur=0, p_noise=0, p_codec=0, p_flip=0)
+        sides = {min(augment(photo(300, 400), law, rng(seed)).shape[:2]) for seed in range(60)}
+        assert len(sides) > 15
+
+    @pytest.mark.parametrize("wrong", [(0, 5), (9, 8)])
+    def test_a_wrong_range_of_sizes_is_refused(self, wrong):
+        with pytest.raises(ValueError, match="short_side"):
+            Augmentation(short_side=wrong)
+
     def test_law_is_kept(self, monkeypatch):
         """Count what many draws do, without doing it."""
         seen: dict[str, list] = {"jpeg": [], "webp": [], "scale": [], "blur": [], "noise": [], "flip": []}

@@ -130,7 +130,9 @@ class Augmentation:
     uniform unless said otherwise, and both ends are included.
 
     Args:
-        p_resize: Probability of shrinking.
+        short_side: Range of the shorter side, pixels, uniform in its logarithm, to which larger pictures are shrunk first, so that size cannot tell
+            the label either; one that is smaller stays as it is. None: sizes stay.
+        p_resize: Probability of shrinking by a factor.
         scale_range: Of the factor, uniform in its logarithm.
         min_side: Shrinking that would leave a side of fewer pixels is skipped.
         p_blur: Probability of a Gaussian blur.
@@ -147,6 +149,7 @@ class Augmentation:
         ValueError: A probability outside 0..1 or a range that is reversed or outside what its step takes.
     """
 
+    short_side: tuple[int, int] | None = None
     p_resize: float = 0.7
     scale_range: tuple[float, float] = (0.4, 1.0)
     min_side: int = 160
@@ -169,10 +172,12 @@ class Augmentation:
             low, high = getattr(self, name)
             if not least <= low <= high <= most:
                 raise ValueError(f"{name} must rise within {least} to {most}, got {low} to {high}")
+        if self.short_side is not None and not 1 <= self.short_side[0] <= self.short_side[1]:
+            raise ValueError(f"short_side must rise from at least 1, got {self.short_side[0]} to {self.short_side[1]}")
 
 
 def augment(pixels: Pixels, law: Augmentation, rng: np.random.Generator) -> Pixels:
-    """Degrade one training picture: shrink, blur, noise, codec, mirror, each with its probability.
+    """Degrade one training picture: bring to a size, shrink, blur, noise, codec, mirror, each with its probability.
 
     Args:
         pixels: (H, W, 3) uint8.
@@ -182,9 +187,13 @@ def augment(pixels: Pixels, law: Augmentation, rng: np.random.Generator) -> Pixe
     Returns:
         (H', W', 3) uint8; no side is below `law.min_side` unless it was before.
     """
+    if law.short_side is not None:
+        factor = _between(*law.short_side, rng) / min(pixels.shape[:2])
+        kernel = KERNELS[rng.integers(len(KERNELS))]
+        if factor < 1:
+            pixels = scale(pixels, factor, kernel)
     if rng.random() < law.p_resize:
-        low, high = law.scale_range
-        factor = math.exp(rng.uniform(math.log(low), math.log(high)))
+        factor = _between(*law.scale_range, rng)
         kernel = KERNELS[rng.integers(len(KERNELS))]
         if round(min(pixels.shape[:2]) * factor) >= law.min_side:
             pixels = scale(pixels, factor, kernel)
@@ -195,6 +204,11 @@ def augment(pixels: Pixels, law: Augmentation, rng: np.random.Generator) -> Pixe
     if rng.random() < law.p_codec:
         pixels = _any_codec(pixels, law, rng)
     return flip(pixels) if rng.random() < law.p_flip else pixels
+
+
+def _between(low: float, high: float, rng: np.random.Generator) -> float:
+    """A number drawn uniformly in its logarithm."""
+    return math.exp(rng.uniform(math.log(low), math.log(high)))
 
 
 def _any_codec(pixels: Pixels, law: Augmentation, rng: np.random.Generator) -> Pixels:
