@@ -1,16 +1,23 @@
 import json
 
 import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score
 
+from realgrain.detector.weights import file_sha256
+from realgrain.learning.data import read_manifest
 from realgrain.learning.recipe import RecipeError
+from realgrain.learning.tune import TunedModel
 from realgrain.measuring import ablate as ablating
-from realgrain.measuring.ablate import best_threshold, read_ledger, read_plan, runs_of
-from realgrain.measuring.tables import render_ablation
+from realgrain.measuring.ablate import best_threshold
+from realgrain.measuring.ledger import append_lines, read_lines
+from realgrain.measuring.metrics import point_metrics
+from realgrain.measuring.plan import read_plan, runs_of
 
 FOLDS = [{"fake": ["gan-a"], "real": ["camera-a"]}, {"fake": ["diffusion-a"], "real": ["camera-b"]}]
 
@@ -36,7 +43,7 @@ def test_runs_the_grid_and_no_run_twice(plan_file, toy_manifest, tmp_path, home)
     ledger = tmp_path / "runs.jsonl"
     lines = run(plan_file(), toy_manifest, ledger)
     assert len(lines) == 2 * 2 * 2  # settings, folds, deliveries
-    assert read_ledger(ledger) == json.loads(json.dumps(lines))
+    assert read_lines(ledger) == json.loads(json.dumps(lines))
     assert run(plan_file(), toy_manifest, ledger) == []
     more = run(plan_file(axes={"penalty": [1.0, 10.0]}), toy_manifest, ledger)
     assert {line["settings"]["penalty"] for line in more} == {10.0}
@@ -52,12 +59,112 @@ def test_a_line_says_what_was_run(plan_file, toy_manifest, tmp_path, home):
     assert len(line["manifest_sha256"]) == 64
 
 
+def test_figures_are_those_of_the_kept_scores(plan_file, toy_manifest, tmp_path, home):
+    lines = run(plan_file(), toy_manifest, tmp_path / "runs.jsonl")
+    for line in lines:
+        file = tmp_path / line["scores"]
+        assert line["scores_sha256"] == file_sha256(file)
+        rows = pq.read_table(file).filter(pc.field("condition") == line["delivery"])
+        assert rows.column_names == ["sha256", "label", "source", "generator", "condition", "logit"]
+        fake, logit = np.array(rows["label"].to_pylist()) == "fake", rows["logit"].to_numpy()
+        assert line["pictures"]["testing"] == len(fake)
+        found = point_metrics(fake, logit, np.zeros(len(fake)), line["threshold"])
+        assert (found["auc"], found["tpr_at_5_fpr"]) == (line["auc"], line["tpr_at_5_fpr"])
+        assert found["balanced_accuracy_at_threshold"] == line["balanced_accuracy"]
+
+
+def test_conditions_beyond_the_deliveries_use_fewer_pictures(plan_file, toy_manifest, tmp_path, home):
+    plan = plan_file(conditions=["clean", "hard", "jpeg-50", "blur-2"], grid_testing=3, protocols={"pairs": FOLDS[:1]})
+    lines = run(plan, toy_manifest, tmp_path / "runs.jsonl")
+    assert {line["delivery"]: line["pictures"]["testing"] for line in lines} == {"clean": 18, "hard": 18, "jpeg-50": 6, "blur-2": 6}
+    for line in lines:
+        assert (line["validation_auc"] is None) == (line["delivery"] in ("jpeg-50", "blur-2"))
+        assert line["threshold"] == next(other["threshold"] for other in lines if other["key"] == line["key"])
+    few, all_of = ({r["sha256"] for r in pq.read_table(tmp_path / lines[0]["scores"]).to_pylist() if r["condition"] == n} for n in ("blur-2", "clean"))
+    assert few < all_of
+
+
+def test_a_plan_that_asks_for_more_conditions_makes_the_run_again(plan_file, toy_manifest, tmp_path, home):
+    ledger, fewer = tmp_path / "runs.jsonl", {"axes": {"penalty": [1.0]}, "protocols": {"pairs": FOLDS[:1]}}
+    run(plan_file(**fewer), toy_manifest, ledger)
+    more = run(plan_file(**fewer, conditions=["blur-1"]), toy_manifest, ledger)
+    assert {line["delivery"] for line in more} == {"clean", "hard", "blur-1"}  # what was there is kept with it, of the same model
+    assert run(plan_file(**fewer), toy_manifest, ledger) == run(plan_file(**fewer, conditions=["blur-1"]), toy_manifest, ledger) == []
+
+
+@pytest.mark.parametrize("changes", [{"training": 4}, {"validation": 3}, {"testing": 6}, {"recipe": "other.yaml"}])
+def test_what_decides_the_result_makes_another_run(plan_file, toy_manifest, tmp_path, home, changes):
+    other = (tmp_path / "base.yaml").read_text() + "content_directions: 1\n"
+    (tmp_path / "other.yaml").write_text(other)
+    samples = read_manifest(toy_manifest)
+    keys = [{run.key for run in runs_of(read_plan(plan_file(**of)), samples)} for of in ({}, changes)]
+    assert len(keys[0]) == len(keys[1]) == 4
+    assert not keys[0] & keys[1]
+
+
+def test_other_pictures_make_another_run(plan_file, toy_manifest):
+    plan, samples = read_plan(plan_file()), read_manifest(toy_manifest)
+    unused = samples[0].model_copy(update={"path": "unused.png", "split": "test"})
+    keys = [[run.key for run in runs_of(plan, of)] for of in (samples, samples[::-1], [*samples, unused], samples[1:])]
+    assert keys[0] == keys[1] == keys[2] != keys[3]
+
+
+def test_plans_that_name_the_seed_and_plans_that_do_not_share_runs(plan_file, toy_manifest):
+    samples = read_manifest(toy_manifest)
+    silent, named = (read_plan(plan_file(axes={**axes, "penalty": [1.0]})) for axes in ({}, {"tuning.seed": [0, 1]}))
+    keys = [[run.key for run in runs_of(plan, samples)] for plan in (silent, named)]
+    assert keys[0] == keys[1][:2]
+    assert len({*keys[1]}) == 4
+
+
+def test_diagnostics_of_a_model_are_kept_as_json(plan_file, toy_manifest, tmp_path, home, monkeypatch):
+    axes = {"method": ["pinclip"], "tuning.epochs": [1], "tuning.batch": [8], "tuning.evaluate_every": [4]}
+    monkeypatch.setattr(TunedModel, "diagnostics", {"stopped": 4, "noise": float("nan")}, raising=False)
+    lines = run(plan_file(axes=axes, protocols={"pairs": FOLDS[:1]}), toy_manifest, tmp_path / "runs.jsonl")
+    assert {(line["method"], json.dumps(line["diagnostics"])) for line in lines} == {("pinclip", '{"stopped": 4.0, "noise": null}')}
+
+
+def test_scores_without_lines_are_no_run(plan_file, toy_manifest, tmp_path, home, monkeypatch):
+    """Killed between the two, a run is made again and its orphan becomes its own."""
+    ledger = tmp_path / "runs.jsonl"
+    with monkeypatch.context() as patch:
+        patch.setattr(ablating, "append_lines", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            run(plan_file(), toy_manifest, ledger)
+    orphans = {file.name for file in (tmp_path / "scores").iterdir()}
+    assert len(orphans) == 1
+    assert not ledger.exists()
+    lines = run(plan_file(), toy_manifest, ledger)
+    assert len(lines) == 8
+    assert {file.name for file in (tmp_path / "scores").iterdir()} == {line["scores"].removeprefix("scores/") for line in lines} > orphans
+
+
+def test_a_torn_line_is_left_out_and_its_run_made_again(plan_file, toy_manifest, tmp_path, home, caplog):
+    ledger = tmp_path / "runs.jsonl"
+    run(plan_file(), toy_manifest, ledger)
+    whole = ledger.read_text()
+    ledger.write_text(whole[:-40])
+    assert len(read_lines(ledger)) == 7
+    assert "line 8: torn" in caplog.text
+    assert [line["delivery"] for line in run(plan_file(), toy_manifest, ledger)] == ["clean", "hard"]
+    assert len(read_lines(ledger)) == 9
+
+
+@given(st.lists(st.dictionaries(st.text(max_size=5), st.text(max_size=5)), max_size=4), st.text(max_size=9).filter(lambda tail: "\n" not in tail))
+def test_lines_survive_whatever_came_before(tmp_path_factory, lines, tail):
+    path = tmp_path_factory.mktemp("ledger") / "runs.jsonl"
+    path.write_text('{"torn": "' + tail)
+    append_lines(path, lines)
+    append_lines(path, lines)
+    assert read_lines(path) == lines * 2
+
+
 def test_a_killed_run_leaves_whole_lines(plan_file, toy_manifest, tmp_path, home):
     ledger = tmp_path / "runs.jsonl"
     unfinished = ablating.ablate(read_plan(plan_file()), toy_manifest, ledger)
     next(unfinished)
     unfinished.close()
-    assert len(read_ledger(ledger)) == 2  # both deliveries of the one run
+    assert len(read_lines(ledger)) == 2  # both deliveries of the one run
     assert len(run(plan_file(), toy_manifest, ledger)) == 6
 
 
@@ -67,12 +174,12 @@ def test_tuned_runs_too(plan_file, toy_manifest, tmp_path, home):
     assert {(line["adapter"], line["noise"]) for line in lines} == {("lora", "pin")}
 
 
-def test_first_axis_changes_last(plan_file):
+def test_first_axis_changes_last(plan_file, toy_manifest):
     plan = read_plan(plan_file(axes={"tuning.seed": [0, 1], "penalty": [1.0, 2.0]}))
-    assert [run.changes["tuning.seed"] for run in runs_of(plan)] == [0, 0, 0, 0, 1, 1, 1, 1]
+    assert [run.changes["tuning.seed"] for run in runs_of(plan, read_manifest(toy_manifest))] == [0, 0, 0, 0, 1, 1, 1, 1]
 
 
-@pytest.mark.parametrize("changes", [{"axes": {"nonsense": [1]}}, {"axes": {"penalty": [-1]}}, {"recipe": "gone.yaml"}, {"extra": 1}])
+@pytest.mark.parametrize("changes", [{"axes": {"nonsense": [1]}}, {"axes": {"penalty": [-1]}}, {"recipe": "gone.yaml"}, {"extra": 1}, {"conditions": ["rain"]}])
 def test_a_wrong_plan_is_found_before_anything_runs(plan_file, toy_manifest, tmp_path, home, changes):
     with pytest.raises(RecipeError):
         run(plan_file(**changes), toy_manifest, tmp_path / "runs.jsonl")
@@ -84,16 +191,6 @@ def test_best_threshold_is_the_best(rows):
     fake, logits = np.array([row[0] for row in rows]), np.array([row[1] for row in rows])
     best = balanced_accuracy_score(fake, logits >= best_threshold(fake, logits))
     assert best >= max(balanced_accuracy_score(fake, logits >= value) for value in logits) - 1e-12
-
-
-def test_table_averages_over_seeds_and_folds():
-    from rich.console import Console
-
-    line = {"settings": {"penalty": 1}, "protocol": "p", "delivery": "clean", "auc": 0.5, "balanced_accuracy": 0.6, "key": "a"}
-    console = Console(width=200)
-    with console.capture() as capture:
-        console.print(render_ablation([line, {**line, "auc": 0.7, "key": "b", "settings": {"penalty": 1, "tuning.seed": 1}}]))
-    assert "0.600 / 0.600" in capture.get()
 
 
 def test_settings_of_the_head_count_though_its_features_are_shared(plan_file, toy_manifest, tmp_path, home):

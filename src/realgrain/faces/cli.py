@@ -5,9 +5,8 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -217,14 +216,41 @@ def ablate(
     data: Data,
     output: Annotated[Path, Parameter(alias="-o", help="Ledger of finished runs, JSON lines; what it holds is not run again.")],
 ) -> int:
-    """Run a grid of settings on left-out sources, and show the mean of each."""
+    """Run a grid of settings on left-out sources, and show the mean of each beside the plan's baseline."""
     from realgrain.faces import show
     from realgrain.measuring import ablate as ablating
+    from realgrain.measuring.compare import compare
+    from realgrain.measuring.plan import read_plan
     from realgrain.measuring.tables import render_ablation
 
-    for line in ablating.ablate(ablating.read_plan(plan), data, output):
+    what = read_plan(plan)
+    for line in ablating.ablate(what, data, output):
         _say(f"{line['settings']} without {line['left_out']}, {line['delivery']}: AUC {line['auc']:.3f}")
-    show.console().print(render_ablation(ablating.read_ledger(output)))
+    show.console().print(render_ablation(compare(output, what.baseline)))
+    return DONE
+
+
+@app.command
+def ablation(
+    ledger: Annotated[Path, Parameter(help="Ledger that `ablate` wrote, with its scores beside it.")],
+    *,
+    baseline: Annotated[
+        tuple[str, ...], Parameter(help="KEY=VALUE settings that pick what the others are compared with.", consume_multiple=True, negative="")
+    ] = (),
+    output: Annotated[Path | None, Parameter(alias="-o", help="Folder for comparison.json and the plots.")] = None,
+    resamples: Annotated[int, Parameter(help="Of the bootstrap behind each interval.")] = 1000,
+) -> int:
+    """Show what an ablation has found so far, and write it down, without running anything."""
+    from realgrain.measuring.compare import ablation_of
+    from realgrain.measuring.tables import render_ablation
+
+    found = ablation_of(ledger, _values(baseline) if baseline else None, resamples=resamples)
+    _publish(found, render_ablation(found.comparisons), output and output / "comparison.json", [ledger])
+    if output:
+        from realgrain.measuring.plots import draw
+
+        for file in draw(found.comparisons, output):
+            _say(f"{file}: drawn")
     return DONE
 
 
@@ -292,19 +318,22 @@ def verify(base: Annotated[str, Parameter(help="Name, local folder, or Hugging F
 
 
 def _recipe(path: Path, changes: tuple[str, ...]) -> Recipe:
-    import yaml
-
     from realgrain.learning.recipe import read_recipe
 
-    return read_recipe(path, {key: yaml.safe_load(value) for key, value in _pairs(changes)})
+    return read_recipe(path, _values(changes))
 
 
-def _pairs(changes: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+def _values(changes: tuple[str, ...]) -> dict[str, Any]:
+    """Settings by their dotted keys, each value read as YAML."""
+    import yaml
+
+    found = {}
     for change in changes:
         key, equals, value = change.partition("=")
         if not equals:
-            raise ValueError(f"--set {change}: not KEY=VALUE")
-        yield key, value
+            raise ValueError(f"{change}: not KEY=VALUE")
+        found[key] = yaml.safe_load(value)
+    return found
 
 
 def _publish(found: BaseModel, tables: RenderableType, output: Path | None, inputs: list[Path], json: bool = False) -> None:

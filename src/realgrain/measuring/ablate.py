@@ -1,146 +1,128 @@
-"""A grid of settings, each run on left-out sources, one line in a ledger for each: what is finished is never run again."""
+"""Runs the grid of a plan on left-out sources, a line in a ledger for each delivery of a run: what is finished is never run again."""
 
 from __future__ import annotations
 
-import json
-import os
+import hashlib
+import math
 import resource
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from copy import copy
-from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+import pyarrow as pa
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score, roc_curve
 from tqdm import tqdm
 
 from realgrain.detector import weights
-from realgrain.learning.data import Fold, left_in
+from realgrain.learning.data import left_in, read_manifest
 from realgrain.learning.frozen import FrozenFitter
 from realgrain.learning.problem import Problem, prepare
-from realgrain.learning.recipe import Recipe, RecipeError, read_recipe
+from realgrain.learning.recipe import Recipe, read_recipe
 from realgrain.learning.train import Fitter, fitter_of, part_of
-from realgrain.measuring.ledger import run_info
+from realgrain.measuring.ledger import append_lines, read_lines, run_info
 from realgrain.measuring.metrics import point_metrics
+from realgrain.measuring.plan import Plan, Run, runs_of
+from realgrain.measuring.score import write_table
 
-
-class Plan(BaseModel):
-    """What an ablation runs: every combination of the axes' values, in each protocol, with each of its folds left out.
-
-    Attributes:
-        recipe: file, relative to the plan's.
-        axes: dotted setting -> values.
-        protocols: name -> folds.
-        training: pictures of each source to train on, at most.
-        validation: pictures of each training source that choose the threshold, and are not trained on.
-        testing: pictures of each left-out source, at most. Fewer of all three cost less; each line says how many there were.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    recipe: Path
-    axes: dict[str, list[Any]]
-    protocols: dict[str, list[Fold]]
-    training: int = Field(default=10_000, ge=1)
-    validation: int = Field(default=20, ge=1)
-    testing: int = Field(default=10_000, ge=1)
-
-
-@dataclass(frozen=True)
-class Run:
-    """One line to be: settings over the recipe, and what is left out under which protocol."""
-
-    changes: dict[str, Any]
-    protocol: str
-    fold: Fold
-
-    @property
-    def key(self) -> str:
-        """What makes it this run and no other."""
-        return json.dumps([self.changes, self.protocol, self.fold.name], sort_keys=True)
-
-
-def read_plan(path: Path) -> Plan:
-    """Read a plan.
-
-    Raises:
-        RecipeError: not readable, an unknown key, or a value that does not fit.
-    """
-    try:
-        plan = Plan.model_validate(yaml.safe_load(path.read_text()))
-    except (OSError, yaml.YAMLError, ValidationError) as error:
-        raise RecipeError(f"{path}: {error}") from error
-    return plan.model_copy(update={"recipe": path.parent / plan.recipe})
-
-
-def runs_of(plan: Plan) -> list[Run]:
-    """All runs, in order of the grid: an axis that is named first changes last, so name the seed first to have whole grids early."""
-    grid = [dict(zip(plan.axes, values, strict=True)) for values in product(*plan.axes.values())]
-    return [Run(changes, name, fold) for changes in grid for name, folds in plan.protocols.items() for fold in folds]
+SCORES = pa.schema([*((name, pa.string()) for name in ("sha256", "label", "source", "generator", "condition")), ("logit", pa.float32())])
+"""Of the table beside the ledger: every left-out picture of a run in every condition."""
 
 
 def ablate(plan: Plan, manifest: Path, ledger: Path) -> Iterator[dict[str, Any]]:
-    """Run what the ledger lacks, adding a line for each delivery of a finished run, and yield those lines.
+    """Run what the ledger lacks, adding a line for each condition of a finished run, and yield those lines.
+
+    The scores behind them are written first, to ``scores/`` beside the ledger, in a file that the lines name with its sha256: a run that is killed in
+    between has no lines, so it is made again and writes the same file.
 
     Raises:
         ManifestError: the pictures do not allow it.
         RecipeError: a combination is no recipe.
     """
-    done = {line["key"] for line in read_ledger(ledger)}
-    todo = [run for run in runs_of(plan) if run.key not in done]
-    recipes = {run.key: read_recipe(plan.recipe, run.changes) for run in todo}  # a wrong value is found before hours are spent
+    runs = runs_of(plan, read_manifest(manifest))  # a wrong value is found before hours are spent
+    done: dict[str, dict[str, int]] = {}
+    for line in read_lines(ledger):
+        done.setdefault(line["key"], {})[line["delivery"]] = line.get("at_most", 0)
+    todo = [run for run in runs if not run.conditions.items() <= done.get(run.key, {}).items()]
     if not todo:
         return
     problem, manifest_sha256 = prepare(read_recipe(plan.recipe), manifest), weights.file_sha256(manifest)
     frozen: dict[str, FrozenFitter] = {}
     for run in tqdm(todo, "runs", disable=None):
-        lines = [{**line, "manifest_sha256": manifest_sha256} for line in _lines(run, recipes[run.key], plan, problem, frozen)]
-        _append(ledger, lines)
+        # what an earlier plan asked for is scored again with the rest, so that all lines of a run speak of the same model
+        lines, scores = _measure(run, {**done.get(run.key, {}), **run.conditions}, problem, frozen)
+        file = ledger.parent / "scores" / f"{hashlib.sha256(run.key.encode()).hexdigest()[:16]}.parquet"
+        write_table(scores, file)
+        named = {"manifest_sha256": manifest_sha256, "scores": f"scores/{file.name}", "scores_sha256": weights.file_sha256(file)}
+        lines = [{**line, **named} for line in lines]
+        append_lines(ledger, lines)
         yield from lines
 
 
-def read_ledger(path: Path) -> list[dict[str, Any]]:
-    """Lines of a ledger; none where there is no file."""
-    return [json.loads(line) for line in path.read_text().splitlines() if line] if path.exists() else []
-
-
-def _lines(run: Run, recipe: Recipe, plan: Plan, problem: Problem, frozen: dict[str, FrozenFitter]) -> Iterator[dict[str, Any]]:
+def _measure(run: Run, conditions: dict[str, int], problem: Problem, frozen: dict[str, FrozenFitter]) -> tuple[list[dict[str, Any]], pa.Table]:
+    """Train without the fold and score it: a line for each condition, and the scores behind them."""
+    plan, recipe = run.plan, run.recipe
     left = problem.keep(left_in(problem.samples, run.fold, problem.twins))
     check = left.keep(_some_of_each_source(left, 0, plan.validation))
     training = left.keep(_some_of_each_source(left, plan.validation, plan.training))
-    out = part_of(problem, run.fold)
-    out = out.keep(_some_of_each_source(out, 0, plan.testing))
     started = time.perf_counter()
     model = _fitter(recipe, problem, frozen).fit(training)
     seconds = time.perf_counter() - started
-    chosen = model.logits(check)
+    chosen = _single(model.logits(check))
     threshold = best_threshold(np.tile(check.fake, len(chosen)), np.concatenate(list(chosen.values())))
-    for name, logits in model.logits(out).items():
-        found = point_metrics(out.fake, logits, np.zeros(len(logits)), None)
-        yield {
+    scored: dict[str, tuple[Problem, np.ndarray]] = {}
+    for at_most in sorted(set(conditions.values())):
+        out = part_of(problem, run.fold)
+        out = out.keep(_some_of_each_source(out, 0, at_most))
+        found = model.logits(out, [name for name, limit in conditions.items() if limit == at_most])
+        scored |= {name: (out, logits) for name, logits in _single(found).items()}
+    lines = [
+        {
             "key": run.key,
-            "settings": run.changes,
+            **run.identity,
+            "method": recipe.method,
             "adapter": recipe.adapter.kind,
             "masking": recipe.masking.kind,
             "noise": recipe.noise.kind,
-            "seed": recipe.tuning.seed,
-            "protocol": run.protocol,
-            "left_out": run.fold.name,
+            "deliveries": list(recipe.deliveries),
             "delivery": name,
-            "balanced_accuracy": float(balanced_accuracy_score(out.fake, logits >= threshold)),
-            "auc": found["auc"],
-            "tpr_at_5_fpr": found["tpr_at_5_fpr"],
-            "validation_auc": float(roc_auc_score(check.fake, chosen[name])),
-            "pictures": {"training": len(training.samples), "validation": len(check.samples), "testing": len(out.samples)},
+            "at_most": conditions[name],
+            **_figures(scored[name][0].fake, scored[name][1], threshold),
+            "threshold": threshold,
+            "validation_auc": float(roc_auc_score(check.fake, chosen[name])) if name in chosen else None,
+            "pictures": {"training": len(training.samples), "validation": len(check.samples), "testing": len(scored[name][0].samples)},
             "seconds": round(seconds, 1),
             "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+            "diagnostics": _plain(getattr(model, "diagnostics", None)),
             **{key: value for key, value in run_info([]).items() if key in ("day", "processor", "python", "versions")},
         }
+        for name in conditions
+    ]
+    return lines, pa.concat_tables([_rows(name, *scored[name]) for name in conditions])
+
+
+def _single(logits: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """In single precision, as they are kept: whoever computes a figure from the kept scores finds the line's."""
+    return {name: values.astype(np.float32) for name, values in logits.items()}
+
+
+def _figures(fake: np.ndarray, logits: np.ndarray, threshold: float) -> dict[str, float | None]:
+    found = point_metrics(fake, logits, np.zeros(len(logits)), None)
+    balanced = float(balanced_accuracy_score(fake, logits >= threshold))
+    return {"balanced_accuracy": balanced, "auc": found["auc"], "tpr_at_5_fpr": found["tpr_at_5_fpr"]}
+
+
+def _plain(diagnostics: dict[str, float] | None) -> dict[str, float | None] | None:
+    """As JSON takes them: it knows no infinity."""
+    return None if diagnostics is None else {name: float(value) if math.isfinite(value) else None for name, value in diagnostics.items()}
+
+
+def _rows(name: str, problem: Problem, logits: np.ndarray) -> pa.Table:
+    samples = problem.samples
+    columns = [problem.sha256, *([getattr(sample, column) for sample in samples] for column in ("label", "source", "generator"))]
+    return pa.Table.from_arrays([*map(pa.array, columns), pa.array([name] * len(samples)), pa.array(logits)], schema=SCORES)
 
 
 def _fitter(recipe: Recipe, problem: Problem, frozen: dict[str, FrozenFitter]) -> Fitter:
@@ -175,12 +157,3 @@ def best_threshold(fake: np.ndarray, logits: np.ndarray) -> float:
     fpr, tpr, thresholds = roc_curve(fake, logits, drop_intermediate=False)
     best = thresholds[np.argmax(tpr - fpr)]
     return float(best) if np.isfinite(best) else float(np.nextafter(logits.max(), np.inf))
-
-
-def _append(path: Path, lines: Sequence[dict[str, Any]]) -> None:
-    """All lines of a run in one write, so that a killed run leaves none of them."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        file.write("".join(json.dumps(line) + "\n" for line in lines))
-        file.flush()
-        os.fsync(file.fileno())

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
 import platform
 import shlex
 import sys
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,6 +17,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from realgrain.detector.weights import file_sha256
+
+log = logging.getLogger(__name__)
 
 PACKAGES = ("realgrain", "numpy", "pillow", "onnxruntime", "openvino", "torch", "transformers", "scikit-learn")
 
@@ -57,3 +62,29 @@ def write_result(path: Path, result: BaseModel, inputs: list[Path]) -> None:
     scratch = path.with_name(f".{path.name}.partial")
     scratch.write_text(json.dumps({"run": run_info(inputs), "result": result.model_dump(mode="json")}, indent=1) + "\n")
     scratch.replace(path)
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Lines of a ledger of JSON lines; none where there is no file. A line that a kill has torn is named on the log and left out."""
+    found = []
+    for number, line in enumerate(path.read_text().split("\n") if path.exists() else [], 1):
+        try:
+            found += [json.loads(line)] if line else []
+        except json.JSONDecodeError:
+            log.warning("%s, line %d: torn, left out", path, number)
+    return found
+
+
+def unseeded(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings but the seed: what the runs of one setting share."""
+    return {name: value for name, value in settings.items() if name != "tuning.seed"}
+
+
+def append_lines(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
+    """Add lines in one write, so that a kill leaves all or, but for a torn one, none of them."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torn = path.exists() and path.read_bytes()[-1:] not in (b"", b"\n")
+    with path.open("a") as file:
+        file.write(("\n" if torn else "") + "".join(json.dumps(line) + "\n" for line in lines))
+        file.flush()
+        os.fsync(file.fileno())

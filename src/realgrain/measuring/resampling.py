@@ -4,7 +4,7 @@ A resample is a count per row. Weighting a sorted table with such counts gives a
 thousand calls to scikit-learn and torchmetrics; tests/measuring/test_metrics.py holds it equal to those calls.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,33 +32,47 @@ def resample_counts(fake: Bools, resamples: int, seed: int) -> Iterator[Floats]:
         (b, n) how often each row was drawn, the b of all chunks adding up to `resamples`.
     """
     strata = [(rows, rng) for rows, rng in zip((~fake, fake), np.random.default_rng(seed).spawn(2), strict=True) if rows.any()]
-    chunk = max(1, _CELLS // max(1, fake.size))
+    yield from draw_counts(strata, fake.size, resamples)
+
+
+def draw_counts(strata: Sequence[tuple[Bools, np.random.Generator]], size: int, resamples: int) -> Iterator[Floats]:
+    """Draws resamples stratum by stratum, each as large as it is.
+
+    Args:
+        strata: (n,) True for the rows of a stratum, none of them empty, and where its draws come from.
+        size: n.
+        resamples: How many resamples to draw.
+
+    Yields:
+        (b, n) how often each row was drawn, the b of all chunks adding up to `resamples`.
+    """
+    chunk = max(1, _CELLS // max(1, size))
     for start in range(0, resamples, chunk):
-        counts = np.zeros((min(chunk, resamples - start), fake.size))
+        counts = np.zeros((min(chunk, resamples - start), size))
         for rows, rng in strata:
-            size = int(rows.sum())
-            counts[:, rows] = rng.multinomial(size, np.full(size, 1 / size), size=len(counts))
+            drawn = int(rows.sum())
+            counts[:, rows] = rng.multinomial(drawn, np.full(drawn, 1 / drawn), size=len(counts))
         yield counts
 
 
-def weighted_metrics(counts: Floats, fake: Bools, logit: Floats, probability: Floats, threshold: float | None) -> dict[str, Floats]:
+def weighted_metrics(counts: Floats, fake: Bools, logit: Floats, probability: Floats | None, threshold: float | None) -> dict[str, Floats]:
     """Every metric of every resample.
 
     Args:
         counts: (b, n) how often each row was drawn.
         fake: (n,) True for the rows of the class "fake".
         logit: (n,) scores, higher = more likely fake.
-        probability: (n,) calibrated, in [0, 1].
+        probability: (n,) calibrated, in [0, 1]; None leaves the metrics of it out.
         threshold: Rows with logit >= threshold are flagged; None leaves the metrics at it out.
 
     Returns:
         (b,) by metric; NaN where a class has no rows to define the metric on.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
-        found = _ranked(counts, fake, logit) | _flagged(counts, fake, probability >= 0.5, "half")
-        if threshold is not None:
-            found |= _flagged(counts, fake, logit >= threshold, "threshold")
-        return found | {"ece": _calibration_error(counts, fake, probability)}
+        found = _ranked(counts, fake, logit)
+        if probability is not None:
+            found |= _flagged(counts, fake, probability >= 0.5, "half") | {"ece": _calibration_error(counts, fake, probability)}
+        return found if threshold is None else found | _flagged(counts, fake, logit >= threshold, "threshold")
 
 
 def _ranked(counts: Floats, fake: Bools, logit: Floats) -> dict[str, Floats]:

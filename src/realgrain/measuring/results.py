@@ -1,5 +1,7 @@
 """What an evaluation found: frozen models that dump to JSON."""
 
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict
 
 from realgrain.detector.calibration import Rate
@@ -55,3 +57,74 @@ class LeftOut(_Frozen):
 
     folds: dict[str, Evaluation]
     mean: dict[str, dict[str, float | None]]
+
+
+MEAN = "mean"
+"""Name, among conditions, of the mean over deliveries."""
+
+
+class Measure(_Frozen):
+    """A metric in [0, 1] of a setting: the mean over its left-out folds of the mean over its seeds.
+
+    Attributes:
+        value: from the ledger's lines.
+        low: of the 95 % bootstrap interval over test pictures, seeds and folds as they are; None without scores.
+        high: likewise.
+        seeds: the mean over folds of each seed that has all of them: the spread over seeds.
+    """
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    seeds: dict[int, float]
+
+
+class Difference(_Frozen):
+    """A metric of a setting less that of the baseline on the same folds and pictures, in [-1, 1], with its 95 % paired bootstrap interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Comparison(_Frozen):
+    """A setting in one condition, beside the baseline.
+
+    Attributes:
+        setting: in words, without the seed.
+        settings: over the plan's recipe, without the seed.
+        protocol: its name.
+        recipe_sha256: of all of the recipe but the seed.
+        sizes: pictures of each source that the plan allowed.
+        condition: its name, or ``mean``: over those of the recipe's deliveries that were scored.
+        delivery: whether the condition is one of the recipe's deliveries, or their mean.
+        baseline: whether this is the baseline itself.
+        runs: trained models behind it.
+        folds: left out.
+        metrics: ``auc``, ``balanced_accuracy`` at each run's own validation threshold, ``tpr_at_5_fpr``.
+        differences: from the baseline, likewise; empty where there is none or nothing pairs.
+        notes: what intervals and differences had to leave out, and why.
+    """
+
+    setting: str
+    settings: dict[str, Any]
+    protocol: str
+    recipe_sha256: str
+    sizes: dict[str, int]
+    condition: str
+    delivery: bool
+    baseline: bool
+    runs: int
+    folds: list[str]
+    metrics: dict[str, Measure]
+    differences: dict[str, Difference]
+    notes: list[str]
+
+
+class Ablation(_Frozen):
+    """The comparisons of a ledger, with what is needed to compute them again."""
+
+    baseline: dict[str, Any] | None
+    resamples: int
+    seed: int
+    comparisons: list[Comparison]

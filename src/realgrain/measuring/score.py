@@ -62,5 +62,5 @@ def write_table(table: pa.Table, path: Path) -> None:
     """Write a parquet file at once, or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(f".{path.name}.partial")
-    pq.write_table(table, scratch)
+    pq.write_table(table, scratch, compression="zstd")
     scratch.replace(path)

@@ -1,14 +1,16 @@
-"""Shows an Evaluation as text tables."""
+"""Shows what was found as text tables."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from realgrain.detector.calibration import Rate
-from realgrain.measuring.results import ConditionResult, Estimate, Evaluation, LeftOut
+from realgrain.measuring.results import MEAN, Comparison, ConditionResult, Difference, Estimate, Evaluation, LeftOut, Measure
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
+
+ABLATED = {"auc": "AUC", "balanced_accuracy": "Balanced accuracy", "tpr_at_5_fpr": "Recall at 5 % false positives"}
 
 
 def render(found: Evaluation | LeftOut) -> "RenderableType":
@@ -33,25 +35,64 @@ def render(found: Evaluation | LeftOut) -> "RenderableType":
     return Group(*(table for table in tables if table.row_count))
 
 
-def render_ablation(lines: Sequence[Mapping[str, Any]]) -> "RenderableType":
-    """Means over folds and seeds of an ablation's ledger, one row for each setting of the axes and protocol.
+def render_ablation(found: Sequence[Comparison]) -> "RenderableType":
+    """A table for each metric and protocol: a row for each setting, a column for each delivery and their mean, the difference from the baseline.
 
     Args:
-        lines: Of `realgrain.measuring.ablate.read_ledger`.
+        found: Of `realgrain.measuring.compare.compare`. Conditions that are no deliveries have a table of means.
     """
-    deliveries = list(dict.fromkeys(line["delivery"] for line in lines))
-    groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
-    for line in lines:
-        settings = ", ".join(f"{name}={value}" for name, value in line["settings"].items() if name != "tuning.seed")
-        groups.setdefault((line["protocol"], settings), []).append(line)
-    table = _table("Ablation: mean AUC / balanced accuracy over folds and seeds", dict.fromkeys(("setting", "runs", *deliveries)))
-    for (protocol, settings), rows in groups.items():
-        cells = []
-        for name in deliveries:
-            here = [row for row in rows if row["delivery"] == name]
-            cells.append(" / ".join(_value(sum(row[metric] for row in here) / len(here)) for metric in ("auc", "balanced_accuracy")) if here else "–")
-        table.add_row(protocol, settings or "as the recipe", str(len({row["key"] for row in rows})), *cells)
+    from rich.console import Group
+    from rich.text import Text
+
+    tables = []
+    for protocol in dict.fromkeys(of.protocol for of in found):
+        mine = [of for of in found if of.protocol == protocol]
+        tables += [_ablated(mine, metric, f"{title}, {protocol}") for metric, title in ABLATED.items()]
+        tables += [_elsewhere(mine, protocol)]
+    notes = dict.fromkeys(f"{of.setting}: {note}" for of in found for note in of.notes)
+    return Group(*(table for table in tables if table.row_count), *(Text(f"* {note}") for note in notes))
+
+
+def _ablated(found: Sequence[Comparison], metric: str, title: str) -> "Table":
+    from rich.text import Text
+
+    delivered = [of for of in found if of.delivery]
+    columns = list(dict.fromkeys(of.condition for of in delivered))
+    against = list(dict.fromkeys(of.setting for of in found if of.baseline))
+    last = [f"{MEAN} − {against[0] if len(against) == 1 else 'baseline'}"] if against else []
+    table = _table(f"{title}: mean over folds and seeds (lowest–highest seed)", dict.fromkeys(("runs", *columns, *last)))
+    for setting in dict.fromkeys(of.setting for of in delivered):
+        row = {of.condition: of for of in delivered if of.setting == setting}
+        runs = max(of.runs for of in row.values())
+        noted = any(of.notes for of in row.values())
+        cells = [_measure(row[name].metrics[metric]) if name in row else "–" for name in columns]
+        mean = row.get(MEAN)
+        cells += ["–" if mean is None else "baseline" if mean.baseline else _difference(mean.differences.get(metric))] * bool(last)
+        table.add_row(Text(setting + " *" * noted), str(runs), *cells)
     return table
+
+
+def _elsewhere(found: Sequence[Comparison], protocol: str) -> "Table":
+    """Conditions that are no deliveries, without spread and difference: too many to read, and in the plots."""
+    from rich.text import Text
+
+    rest = [of for of in found if not of.delivery]
+    columns = list(dict.fromkeys(of.condition for of in rest))
+    table = _table(f"AUC / balanced accuracy in other conditions, {protocol}", dict.fromkeys(columns))
+    for setting in dict.fromkeys(of.setting for of in rest):
+        row = {of.condition: of.metrics for of in rest if of.setting == setting}
+        cells = [f"{row[name]['auc'].value:.3f} / {row[name]['balanced_accuracy'].value:.3f}" if name in row else "–" for name in columns]
+        table.add_row(Text(setting), *cells)
+    return table
+
+
+def _measure(measure: Measure) -> str:
+    seeds = measure.seeds.values()
+    return f"{measure.value:.3f}" + (f" ({min(seeds):.3f}–{max(seeds):.3f})" if len(seeds) > 1 else "")
+
+
+def _difference(difference: Difference | None) -> str:
+    return "–" if difference is None else f"{difference.value:+.3f} ({difference.low:+.3f} to {difference.high:+.3f})"
 
 
 def _left_out(found: LeftOut) -> "Table":
