@@ -19,7 +19,7 @@ from realgrain.detector.verdict import Report
 from realgrain.detector.weights import file_sha256
 from realgrain.faces.cli import main
 from realgrain.measuring.metrics import evaluate
-from realgrain.measuring.results import Evaluation
+from realgrain.measuring.results import Ablation, Evaluation
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "picture"))
 from hostile import build_hostile
@@ -355,6 +355,28 @@ class TestLearning:
         capsys.readouterr()
         assert main(["evaluate", str(tmp_path / "c.parquet"), "--resamples", "1000", "--json"]) == 0
         assert json.loads(capsys.readouterr().out) == found
+
+    def test_ablate_then_ablation(self, recipe, toy_manifest, tmp_path, capsys):
+        plan, ledger, folder = tmp_path / "plan.yaml", tmp_path / "runs.jsonl", tmp_path / "report"
+        folds = "[{fake: [gan-a], real: [camera-a]}]"
+        plan.write_text(
+            f"recipe: {recipe}\naxes: {{penalty: [1, 100]}}\nprotocols: {{pairs: {folds}}}\nvalidation: 2\nbaseline: {{penalty: 1}}\n"
+            "conditions: [clean, jpeg-95, jpeg-50]\n"
+        )
+        assert main(["ablate", str(plan), "--data", str(toy_manifest), "-o", str(ledger)]) == 0
+        shown, err = capsys.readouterr()
+        assert "mean − penalty=1" in shown
+        assert err.count("without gan-a|camera-a") == 2 * 3
+        assert main(["ablation", str(ledger), "--baseline", "penalty=1", "--resamples", "20", "-o", str(folder)]) == 0
+        assert "mean − penalty=1" in capsys.readouterr().out
+        assert {file.name for file in folder.iterdir()} == {"comparison.json", "pairs-deliveries.png", "pairs-robustness.png"}
+        written = json.loads((folder / "comparison.json").read_text())
+        assert written["run"]["inputs"] == {"runs.jsonl": file_sha256(ledger)}
+        assert Ablation.model_validate(written["result"]).baseline == {"penalty": 1}
+
+    def test_ablation_of_nothing(self, tmp_path, capsys):
+        assert main(["ablation", str(tmp_path / "gone.jsonl")]) == 2
+        assert "no lines" in capsys.readouterr().err
 
     def test_export_says_what_it_measured(self, tiny_bundle, toy_manifest, tmp_path, capsys, monkeypatch):
         monkeypatch.setattr("realgrain.learning.export.AUC_LOSS", 0.2)  # of a random tower

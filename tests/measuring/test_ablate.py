@@ -80,7 +80,9 @@ def test_conditions_beyond_the_deliveries_use_fewer_pictures(plan_file, toy_mani
     for line in lines:
         assert (line["validation_auc"] is None) == (line["delivery"] in ("jpeg-50", "blur-2"))
         assert line["threshold"] == next(other["threshold"] for other in lines if other["key"] == line["key"])
-    few, all_of = ({r["sha256"] for r in pq.read_table(tmp_path / lines[0]["scores"]).to_pylist() if r["condition"] == n} for n in ("blur-2", "clean"))
+    few, all_of = (
+        {r["sha256"] for r in pq.read_table(tmp_path / lines[0]["scores"]).to_pylist() if r["condition"] == n} for n in ("blur-2", "clean")
+    )
     assert few < all_of
 
 
@@ -179,7 +181,9 @@ def test_first_axis_changes_last(plan_file, toy_manifest):
     assert [run.changes["tuning.seed"] for run in runs_of(plan, read_manifest(toy_manifest))] == [0, 0, 0, 0, 1, 1, 1, 1]
 
 
-@pytest.mark.parametrize("changes", [{"axes": {"nonsense": [1]}}, {"axes": {"penalty": [-1]}}, {"recipe": "gone.yaml"}, {"extra": 1}, {"conditions": ["rain"]}])
+@pytest.mark.parametrize(
+    "changes", [{"axes": {"nonsense": [1]}}, {"axes": {"penalty": [-1]}}, {"recipe": "gone.yaml"}, {"extra": 1}, {"conditions": ["rain"]}]
+)
 def test_a_wrong_plan_is_found_before_anything_runs(plan_file, toy_manifest, tmp_path, home, changes):
     with pytest.raises(RecipeError):
         run(plan_file(**changes), toy_manifest, tmp_path / "runs.jsonl")

@@ -171,9 +171,10 @@ def test_a_comparison_does_not_depend_on_what_else_is_in_the_ledger(ledger):
     ledger.add("gaussian", {"clean": scores(3)})
     ledger.add("pin", {"clean": scores(4)}, protocol="other")
     assert found_in(ledger, "gaussian", resamples=50).differences
-    (again,) = [c for c in compare(ledger.path, {"noise.kind": "none"}, resamples=50) if (c.setting, c.protocol) == (alone.setting, "pairs")][1:2]
-    assert again.settings["noise.kind"] == "pin"
-    assert again.differences == alone.differences
+    again = [c for c in compare(ledger.path, {"noise.kind": "none"}, resamples=50) if (c.settings, c.condition) == (alone.settings, "clean")]
+    assert [c.protocol for c in again] == ["pairs", "other"]
+    assert again[0].differences == alone.differences
+    assert again[1].differences == {}
 
 
 class TestLeftOut:
@@ -297,10 +298,21 @@ def test_table_shows_means_spreads_and_differences(filled):
     assert "*" not in shown
 
 
+def test_words_leave_out_what_all_settings_share(ledger):
+    kinds = [{"adapter.kind": "lora", "noise.kind": kind, "penalty": value} for kind, value in (("none", 1), ("pin", [1, 2]), ("pin", 2))]
+    for settings_ in kinds:
+        ledger.add("any", {"clean": scores(1)}, settings=settings_)
+    assert [c.setting for c in compare(ledger.path, resamples=1) if c.condition == "clean"] == [
+        "noise.kind=none, penalty=1",
+        "noise.kind=pin, penalty=[1, 2]",
+        "noise.kind=pin, penalty=2",
+    ]
+
+
 def test_table_says_what_was_left_out(filled):
     filled.add("pin", {"clean": scores(1), "web": scores(1)}, seed=2).unlink()
     shown = text_of(compare(filled.path, resamples=10))
-    assert "noise.kind=pin *" in shown
+    assert " noise.kind=pin * " in shown
     assert "* noise.kind=pin: seed 2 without gan|camera" in shown
 
 

@@ -44,13 +44,13 @@ class Setting:
 
     Attributes:
         line: one of theirs.
-        name: in words.
+        name: in words, once all are known.
         cells: condition -> run -> what it found there.
         notes: which runs have no scores, and why.
     """
 
     line: Mapping[str, Any]
-    name: str
+    name: str = ""
     cells: dict[str, dict[Place, Cell]] = field(default_factory=lambda: defaultdict(dict))
     notes: list[str] = field(default_factory=list)
 
@@ -105,10 +105,10 @@ def _settings(lines: Sequence[Mapping[str, Any]], folder: Path, resamples: int, 
     drawn, missing = replicates(lines, folder, resamples, seed)
     found: dict[str, Setting] = {}
     for line in lines:
-        settings = unseeded(line["settings"])
-        name = ", ".join(f"{key}={value}" for key, value in settings.items()) or "as the recipe"
-        identity = json.dumps([settings, line["protocol"], line["recipe_sha256"], line["sizes"], line["pictures_sha256"]], sort_keys=True)
-        setting = found.setdefault(identity, Setting(line, name))
+        identity = json.dumps(
+            [unseeded(line["settings"]), line["protocol"], line["recipe_sha256"], line["sizes"], line["pictures_sha256"]], sort_keys=True
+        )
+        setting = found.setdefault(identity, Setting(line))
         place = line["left_out"], line["seed"]
         values = {metric: line[metric] for metric in METRICS}
         setting.cells[line["delivery"]][place] = Cell(values, drawn.get((line["key"], line["delivery"])))
@@ -116,7 +116,7 @@ def _settings(lines: Sequence[Mapping[str, Any]], folder: Path, resamples: int, 
         setting.notes += [note] if note and note not in setting.notes else []
     for setting in found.values():
         _add_mean(setting)
-    _tell_apart(list(found.values()))
+    _name(list(found.values()))
     return list(found.values())
 
 
@@ -142,10 +142,12 @@ def _mean_replicates(names: list[str], parts: list[Replicates | None]) -> Replic
     return Replicates(hashlib.sha256(pictures.encode()).hexdigest(), drawn)
 
 
-def _tell_apart(settings: list[Setting]) -> None:
-    """Where settings of several recipes, sizes or picture sets have the same words, add what differs."""
+def _name(settings: Sequence[Setting]) -> None:
+    """In words, without what all settings of the ledger share; where several recipes, sizes or picture sets have the same words, with those."""
+    shared = [item for item in settings[0].settings.items() if all(item in of.settings.items() for of in settings)] if len(settings) > 1 else []
     same = defaultdict(list)
     for setting in settings:
+        setting.name = ", ".join(f"{key}={value}" for key, value in setting.settings.items() if (key, value) not in shared) or "as the recipe"
         same[setting.line["protocol"], setting.name].append(setting)
     for group in same.values():
         for setting in group if len(group) > 1 else []:

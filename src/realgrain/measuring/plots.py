@@ -53,8 +53,13 @@ def _deliveries(rows: Mapping[str, Row], protocol: str) -> Figure:
     for (metric, title), line in zip(SHOWN.items(), panels, strict=True):
         for name, panel in zip(conditions, line, strict=True):
             _dots(panel, {setting: row[name] for setting, row in rows.items() if name in row}, list(rows), metric)
-            panel.set(title=f"{title}, {name}", xlim=limits)
-    base = " Dashed: the baseline's mean." if any(of.baseline for row in rows.values() for of in row.values()) else ""
+            panel.set(xlim=limits)
+            panel.set_title(f"{title}, {name}", fontsize=9)
+    base = (
+        " Dashed: the baseline's mean; paired differences from it are in comparison.json."
+        if any(of.baseline for row in rows.values() for of in row.values())
+        else ""
+    )
     _titled(figure, protocol, rows, f"Dot: mean over left-out folds and seeds. Circle: one seed. Dotted: chance.{base}")
     return figure
 

@@ -91,7 +91,7 @@ class Comparison(_Frozen):
     """A setting in one condition, beside the baseline.
 
     Attributes:
-        setting: in words, without the seed.
+        setting: in words, without the seed and what all settings of the ledger share.
         settings: over the plan's recipe, without the seed.
         protocol: its name.
         recipe_sha256: of all of the recipe but the seed.
