@@ -17,6 +17,8 @@ FAMILIES = {"jpeg": "JPEG quality", "blur": "blur, sigma in pixels"}
 """Of conditions that a curve runs over -> what its axis counts."""
 INK, OWN, GREY, FAINT = "#222222", "#1f5fa8", "#777777", "#cccccc"
 DPI = 150
+LETTERS = 12
+"""Of a title, in an inch."""
 Row = Mapping[str, Comparison]
 """A setting: condition -> what it found there."""
 
@@ -140,8 +142,11 @@ def _mark(found: Comparison | None) -> str:
 def _titled(figure: Figure, protocol: str, rows: Mapping[str, Row], words: str) -> None:
     every = [of for row in rows.values() for of in row.values()]
     bars = " Bar: 95 % bootstrap interval over test pictures." if any(m.low is not None for of in every for m in of.metrics.values()) else ""
-    noted = "\n* Some runs have no scores or no pair: left out of the bars; comparison.json names them." if any(of.notes for of in every) else ""
-    figure.suptitle(f"{protocol}: settings on left-out sources\n{words}{bars}{noted}", fontsize=9, color=INK)
+    parts = [f"{protocol}: settings on left-out sources", words + bars]
+    if any(of.notes for of in every):
+        parts.append("* Some runs have no scores or no pair: left out of the bars; comparison.json names them.")
+    wide = int(figure.get_figwidth() * LETTERS)
+    figure.suptitle("\n".join(fill(part, wide) for part in parts), fontsize=9, color=INK)
 
 
 def _saved(figure: Figure, file: Path) -> Path:
