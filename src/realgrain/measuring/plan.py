@@ -93,7 +93,8 @@ class Run:
             "seed": self.recipe.tuning.seed,
             "protocol": self.protocol,
             "left_out": self.fold.name,
-            "recipe_sha256": _digest(recipe.model_dump(mode="json")),
+            # what differs from the defaults: a setting that is new and neutral leaves older runs as they are
+            "recipe_sha256": _digest(recipe.model_dump(mode="json", exclude_defaults=True)),
             "sizes": self.plan.model_dump(include={"training", "validation", "testing"}),
             "pictures_sha256": self.pictures,
         }
