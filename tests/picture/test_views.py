@@ -4,6 +4,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from realgrain.picture.degrade import jpeg
 from realgrain.picture.views import CLIP_MEAN, CLIP_STD, View, ViewSpec, make_views
 
 MEAN, STD = (np.array(values, np.float32)[:, None, None] for values in (CLIP_MEAN, CLIP_STD))
@@ -31,6 +32,25 @@ def oracle():
         return processor(Image.fromarray(pixels))["pixel_values"][0]
 
     return process
+
+
+class TestQuality:
+    @settings(deadline=None, max_examples=20)
+    @given(st.integers(32, 400), st.integers(32, 400), st.sampled_from(["resize", "crop"]), st.integers(1, 100))
+    def test_is_the_square_saved_as_jpeg(self, height, width, kind, quality):
+        pixels = noise(height, width)
+        square = restored(only(pixels, View(kind))[0])
+        assert np.array_equal(restored(only(pixels, View(kind, quality=quality))[0]), jpeg(square, quality))
+
+    def test_tiles_each_on_their_own(self):
+        pixels = noise(500, 600)
+        plain, saved = only(pixels, View("tiles", grid=2)), only(pixels, View("tiles", grid=2, quality=50))
+        assert all(np.array_equal(restored(b), jpeg(restored(a), 50)) for a, b in zip(plain, saved, strict=True))
+
+    @pytest.mark.parametrize("quality", [0, 101])
+    def test_out_of_range(self, quality):
+        with pytest.raises(ValueError, match="quality"):
+            View("resize", quality=quality)
 
 
 class TestResize:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -42,15 +42,16 @@ class FrozenFitter:
     """Fits heads on any part of a problem.
 
     Attributes:
-        drawn: (draws, N, V, D) features of augmented pictures, to fit on.
+        drawn: (draws, N, V, D) features of augmented pictures in the training views, to fit on.
         delivered: (N, V, D) features in each of the recipe's deliveries.
     """
 
     def __init__(self, problem: Problem, recipe: Recipe) -> None:
         self.extractor = Extractor(weights.pull(recipe.base), recipe.views, recipe.block, recipe.precision == "bf16")
+        drawing = replace(self.extractor, views=recipe.drawn_views)
         draws = [Delivery("augmented", recipe.augmentation, draw) for draw in range(recipe.draws)]
         self.recipe = recipe
-        self.drawn = np.stack([self.extractor.extract(problem.samples, problem.sha256, draw) for draw in draws])
+        self.drawn = np.stack([drawing.extract(problem.samples, problem.sha256, draw) for draw in draws])
         self.delivered = {name: self.extractor.extract(problem.samples, problem.sha256, Delivery(name)) for name in recipe.deliveries}
         self._row = {sha256: row for row, sha256 in enumerate(problem.sha256)}
 

@@ -68,6 +68,7 @@ class Recipe(BaseModel):
         method: of ``realgrain.learning.methods``; its defaults come before the recipe's own settings.
         base: name of ``realgrain weights list``, local folder, or Hugging Face id.
         views: preprocessing; the default is CLIP's own, as in UnivFD.
+        training_views: preprocessing in training, where it is to be another than in use: more various, for one; null: the same.
         block: feature to read: class token after this block; null: the joint-space embedding, as in UnivFD.
         masking: what is hidden in training.
         noise: what is added to features in training.
@@ -95,6 +96,7 @@ class Recipe(BaseModel):
     method: str = "probe"
     base: str = DEFAULT_BASE
     views: ViewSpec = ViewSpec((View("resize"),))
+    training_views: ViewSpec | None = None
     block: int | None = Field(default=None, ge=1)
     masking: Masking = Masking()
     noise: Noise = Noise()
@@ -120,10 +122,17 @@ class Recipe(BaseModel):
         """Whether anything but a head on a frozen tower is asked for."""
         return any(axis.kind != "none" for axis in (self.masking, self.noise, self.adapter))
 
+    @property
+    def drawn_views(self) -> ViewSpec:
+        """What training sees of a picture."""
+        return self.training_views or self.views
+
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:
         for name in self.deliveries:
             condition(name)
+        if self.drawn_views.size != self.views.size:
+            raise ValueError(f"views are of {self.views.size} pixels, training_views of {self.drawn_views.size}: a tower takes one size")
         if self.tuning.cache_frozen and self.masking.fill == "drop" and self.masking.probability < 1:
             raise ValueError("with tuning.cache_frozen, masking that drops patches needs probability 1: kept tokens must be equally many")
         sources = [source for fold in self.folds for source in (*fold.fake, *fold.real)]

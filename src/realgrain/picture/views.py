@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from realgrain.picture.degrade import jpeg
+
 Pixels = NDArray[np.uint8]
 
 # The statistics CLIP was trained with (Radford et al. 2021), red, green, blue on a scale of 0..1.
@@ -34,14 +36,17 @@ class View:
         kind: As above.
         size: Side of the result, pixels.
         grid: Tiles along each side; 1 for the other kinds.
+        quality: Save each square as JPEG of this quality (1..100, colour 4:2:0) and look at what comes back; None: look at it as it is. After
+            it, what a picture went through before matters less: clean and recompressed copies look more alike (our choice).
 
     Raises:
-        ValueError: An unknown kind, a size or grid below 1, or a grid for something other than tiles.
+        ValueError: An unknown kind, a size or grid below 1, a grid for something other than tiles, or no such quality.
     """
 
     kind: Literal["resize", "crop", "tiles"]
     size: int = 224
     grid: int = 1
+    quality: int | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in ("resize", "crop", "tiles"):
@@ -50,6 +55,8 @@ class View:
             raise ValueError(f"size and grid of a view must be at least 1, got {self.size} and {self.grid}")
         if self.grid != 1 and self.kind != "tiles":
             raise ValueError(f"only tiles have a grid, not {self.kind}")
+        if self.quality is not None and not 1 <= self.quality <= 100:
+            raise ValueError(f"quality of a view must be 1 to 100, got {self.quality}")
 
     @property
     def count(self) -> int:
@@ -130,6 +137,11 @@ def _levels(mean: tuple[float, float, float], std: tuple[float, float, float]) -
 
 
 def _squares(pixels: Pixels, view: View) -> Iterator[Pixels]:
+    for square in _cut(pixels, view):
+        yield square if view.quality is None else jpeg(np.ascontiguousarray(square), view.quality)
+
+
+def _cut(pixels: Pixels, view: View) -> Iterator[Pixels]:
     if view.kind == "resize":
         yield _resized(pixels, view.size)
         return
