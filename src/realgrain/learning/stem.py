@@ -17,6 +17,7 @@ from realgrain.learning import features
 from realgrain.learning.features import Delivery
 from realgrain.learning.network import Network
 from realgrain.learning.problem import Problem
+from realgrain.picture.views import ViewSpec
 
 
 @dataclass(frozen=True)
@@ -41,17 +42,17 @@ class Stem:
         """
         folder = self._folder(delivery, masked)
         missing = problem.keep(np.array([not (folder / f"{sha256}.npy").exists() for sha256 in problem.sha256], bool))
-        recipe, upcoming = self.network.recipe, iter(missing.sha256)
+        recipe, views, upcoming = self.network.recipe, self._views(delivery), iter(missing.sha256)
 
         @torch.inference_mode()
-        def tokens(views: torch.Tensor) -> tuple[torch.Tensor]:
-            owners = [next(upcoming) for _ in range(len(views) // recipe.views.count)]
+        def tokens(seen: torch.Tensor) -> tuple[torch.Tensor]:
+            owners = [next(upcoming) for _ in range(len(seen) // views.count)]
             generators = [_generator(sha256, delivery.draw) for sha256 in owners] if masked else None
             with torch.autocast("cpu", torch.bfloat16, enabled=recipe.precision == "bf16"):
-                return (self.network.stem(views, generators).half(),)
+                return (self.network.stem(seen, generators).half(),)
 
         names = iter(missing.sha256)
-        for (found,) in features.run(tokens, missing.samples, missing.sha256, delivery, recipe.views):
+        for (found,) in features.run(tokens, missing.samples, missing.sha256, delivery, views):
             for one in found:
                 _save(folder / f"{next(names)}.npy", one)
 

@@ -48,13 +48,13 @@ class Draws(Dataset[dict[str, torch.Tensor]]):
         sample, sha256 = self.problem.samples[index], self.problem.sha256[index]
         # torch's own generator, because its state is what a checkpoint keeps
         draw = 0 if self.fixed else int(torch.randint(2**31, ()))
-        view = (draw if not self.fixed else int(sha256[:8], 16)) % self.recipe.views.count
+        view = (draw if not self.fixed else int(sha256[:8], 16)) % self.recipe.drawn_views.count
         fake = torch.tensor(float(sample.fake))
         if self.stem is not None:
-            delivery = self.delivery(draw // self.recipe.views.count % self.recipe.draws)
+            delivery = self.delivery(draw // self.recipe.drawn_views.count % self.recipe.draws)
             return {"tokens": torch.from_numpy(self.stem.read(sha256, delivery, masked=not self.fixed)[view]).float(), "fake": fake}
         pixels = self.delivery(draw).apply(open_picture(sample.file).pixels, sha256)
-        return {"views": torch.from_numpy(make_views(pixels, self.recipe.views)[view]), "fake": fake}
+        return {"views": torch.from_numpy(make_views(pixels, self.recipe.drawn_views)[view]), "fake": fake}
 
     def delivery(self, draw: int) -> Delivery:
         """A draw of the recipe's augmentation."""
