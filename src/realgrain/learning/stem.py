@@ -67,16 +67,13 @@ class Stem:
             some = problem.sha256[start : start + features.BATCH]
             yield torch.from_numpy(np.concatenate([self.read(sha256, delivery, masked=False) for sha256 in some])).float()
 
+    def _views(self, delivery: Delivery) -> ViewSpec:
+        """Augmented pictures are for training, and seen as there."""
+        return self.network.recipe.drawn_views if delivery.law is not None else self.network.recipe.views
+
     def _folder(self, delivery: Delivery, masked: bool) -> Path:
-        recipe = self.network.recipe
-        settings = [
-            self.base_sha256,
-            self.network.frozen,
-            asdict(recipe.views),
-            asdict(delivery),
-            recipe.precision,
-            masked and asdict(recipe.masking),
-        ]
+        recipe, views = self.network.recipe, asdict(self._views(delivery))
+        settings = [self.base_sha256, self.network.frozen, views, asdict(delivery), recipe.precision, masked and asdict(recipe.masking)]
         return weights.home() / "stems" / hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:24]
 
 
