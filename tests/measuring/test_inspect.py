@@ -2,6 +2,7 @@ import json
 import re
 import shutil
 import sys
+from html import unescape
 from html.parser import HTMLParser
 from io import BytesIO
 from pathlib import Path
@@ -24,7 +25,7 @@ from realgrain.measuring.inspect_results import Inspection
 from realgrain.measuring.inspect_words import NEAR, conclusion, findings
 
 HEADS = {"plain": {"penalty": 1.0, "content_directions": 0}}
-SIZE, EACH = 12, 30  # dimensions of the clouds, pictures of a source
+SIZE, EACH = 16, 20  # dimensions of the clouds, pictures of a source
 REAL, FAKE = ("camera-a", "camera-b", "camera-c", "camera-d"), ("gan-a", "gan-b", "gan-c", "gan-d")
 
 
@@ -39,14 +40,11 @@ def problem_of(real=REAL, fake=FAKE, each=EACH, generator=lambda source: source.
 
 
 def cloud(problem, *, label=0.0, source=0.0, seed=0) -> np.ndarray:
-    """Unit noise; generated pictures stand ``label`` off along the first axis, and each source ``source`` off in a direction of its own."""
-    rng = np.random.default_rng(seed)
-    points = rng.normal(size=(len(problem.samples), SIZE))
-    points[:, 0] += label * problem.fake
+    """Unit noise; generated pictures stand ``label`` off along half of the axes, and each source ``source`` off along one of the others."""
+    points = np.random.default_rng(seed).normal(size=(len(problem.samples), SIZE))
+    points[:, : SIZE // 2] += label * problem.fake[:, None]
     names = sorted(set(problem.source))
-    # Alike for both labels: a source of each has the same place, but for a little, so that the place does not tell the label.
-    directions = np.eye(SIZE)[1 : 1 + len(names)]
-    return points + source * directions[[names.index(name) for name in problem.source]]
+    return points + source * np.eye(SIZE)[[SIZE // 2 + names.index(name) for name in problem.source]]
 
 
 def seen(problem, **offsets):
@@ -84,9 +82,9 @@ class TestSilhouette:
         assert abs(alike.by_label.euclidean) < 0.02
 
     def test_planted_sources(self, by_source):
-        assert by_source.by_source.cosine > 0.7
-        assert by_source.by_source.euclidean > 0.5
-        assert by_source.by_source.cosine > by_source.by_label.cosine + 0.5
+        assert by_source.by_source.cosine > 0.4
+        assert by_source.by_source.euclidean > 0.2
+        assert by_source.by_source.cosine > by_source.by_label.cosine + 0.3
 
     def test_of_two_points_by_hand(self):
         points = np.array([[0.0], [1.0], [10.0], [11.0]])
@@ -149,7 +147,7 @@ class TestPurity:
         assert by_source.source_purity.value > 0.95
         assert by_source.source_purity.chance < 0.15
         assert by_source.label_purity.value > 0.95  # the source gives the label away
-        assert by_source.label_purity_elsewhere.value < 0.7  # and nothing else does
+        assert by_source.label_purity_elsewhere.value == pytest.approx(by_source.label_purity_elsewhere.chance, abs=0.06)  # and nothing else does
 
     def test_undefined_where_a_label_has_one_source(self):
         problem = problem_of(("a", "b"), ("c",))
@@ -161,7 +159,7 @@ class TestDistances:
         assert set(alike.generators) == {name.upper() for name in FAKE}
         assert set(alike.real_sources) == set(REAL)
         assert all(found.n == EACH for found in [*alike.generators.values(), *alike.real_sources.values()])
-        assert all(0.9 < found.ratio < 1.1 for found in [*alike.generators.values(), *alike.real_sources.values()])
+        assert all(0.85 < found.ratio < 1.15 for found in [*alike.generators.values(), *alike.real_sources.values()])
 
     def test_far(self, apart):
         assert all(found.ratio > 3 for found in apart.generators.values())
@@ -184,8 +182,8 @@ class TestDistances:
 class TestHeads:
     def test_alike(self, alike):
         head = alike.heads["plain"]
-        assert head.random == pytest.approx(0.5, abs=0.1)
-        assert head.left_out == pytest.approx(0.5, abs=0.1)
+        assert head.random == pytest.approx(0.5, abs=0.12)
+        assert head.left_out == pytest.approx(0.5, abs=0.12)
 
     def test_separated_labels_carry_over(self, apart):
         head = apart.heads["plain"]
@@ -195,7 +193,7 @@ class TestHeads:
     def test_planted_sources_do_not(self, by_source):
         head = by_source.heads["plain"]
         assert head.random > 0.99
-        assert head.left_out < 0.8
+        assert head.left_out < 0.6
         assert head.gap == pytest.approx(head.random - head.left_out)
         assert head.left_out == pytest.approx(np.mean([pair.left_out for pair in head.pairs.values()]))
 
@@ -249,7 +247,7 @@ class TestWords:
         assert "not of generation" in says(by_source, "Linear head, plain: shortcut")
         assert abs(apart.heads["plain"].gap) < NEAR
         assert "carries over" in says(apart, "Linear head, plain: shortcut")
-        assert "more than chance" in says(by_source, "Nearest neighbours of its source")
+        assert "more than by chance" in says(by_source, "Nearest neighbours of its source")
 
     def test_nothing_to_say_of_what_could_not_be_measured(self):
         problem = problem_of(("a",), ("b",))
@@ -418,7 +416,7 @@ class TestPage:
 
     def test_says_every_finding(self, page, inspected):
         for finding in inspected.result.towers["frozen"].findings:
-            assert finding.says.split("%")[-1].split("'")[0] in page
+            assert finding.says in unescape(page)
 
     def test_names_are_escaped(self, tiny_bundle, toy_manifest, tmp_path):
         shutil.copytree(toy_manifest.parent, tmp_path / "toy")

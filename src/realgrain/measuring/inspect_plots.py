@@ -32,11 +32,11 @@ def project(features: NDArray[np.floating], *, seed: int = 0) -> dict[str, NDArr
     first, second = components.explained_variance_ratio_
     perplexity = min(30.0, (len(points) - 1) / 3)  # 30 as van der Maaten and Hinton 2008 advise, and what few points allow
     near = TSNE(2, perplexity=perplexity, metric="cosine", init="random", random_state=seed).fit_transform(points)
-    return {f"principal components ({first:.0%} and {second:.0%} of the variance)": components.transform(points), "t-SNE (cosine)": near}
+    return {f"Principal components ({first:.0%} and {second:.0%} of the variance)": components.transform(points), "t-SNE (cosine)": near}
 
 
 def legend_groups(problem: Problem) -> dict[tuple[bool, str], NDArray[np.bool_]]:
-    """Pictures (N,) of each (fake, name), real sources first, large ones first; of many, the smallest together."""
+    """Pictures (N,) of each (fake, name): real sources, then generators, the largest first; of many, the smallest together."""
     made, source, fake = group_names(problem), problem.source, problem.fake
     groups: dict[tuple[bool, str], NDArray[np.bool_]] = {}
     for label, names in ((False, source), (True, made)):

@@ -26,7 +26,7 @@ def conclusion(look: Look) -> str:
             f"The pictures cluster by whether they are real (silhouette {label:.2f}) at least as much as by where they come from ({source:.2f})."
         )
     told = [
-        f"{name}: AUC {head.random:.2f} on sources that the head has seen, {head.left_out:.2f} on those that it has not"
+        f"{name}, reaches AUC {head.random:.2f} on sources that it has seen and {head.left_out:.2f} on others"
         for name, head in look.heads.items()
         if head.left_out is not None
     ]
@@ -57,16 +57,18 @@ def _silhouette(of: str, found: Silhouette, zero: str, one: str) -> Iterator[Fin
 
 
 def _purities(look: Look) -> Iterator[Finding]:
-    yield _purity("of its label", look.label_purity, "neighbours of a picture share its label")
+    yield _purity("of its label", look.label_purity, "of a picture's nearest neighbours share its label")
     if look.label_purity_elsewhere:
-        says = "do so when neighbours of its own source do not count: what is left of the label without the source"
+        says = "of its nearest neighbours among pictures of other sources share its label, which is what the label does without the source"
         yield _purity("of its label, from other sources", look.label_purity_elsewhere, says)
-    yield _purity("of its source", look.source_purity, "neighbours of a picture come from its very source")
+    yield _purity("of its source", look.source_purity, "of a picture's nearest neighbours come from its own source")
 
 
 def _purity(of: str, share: Share, says: str) -> Finding:
     about = "about as many as" if abs(share.value - share.chance) < NEAR else "more than" if share.value > share.chance else "fewer than"
-    return Finding(name=f"Nearest neighbours {of}", value=f"{share.value:.0%}", says=f"{share.value:.0%} {says}; {about} chance, {share.chance:.0%}.")
+    return Finding(
+        name=f"Nearest neighbours {of}", value=f"{share.value:.0%}", says=f"{share.value:.0%} {says}: {about} by chance, {share.chance:.0%}."
+    )
 
 
 def _distances(look: Look) -> Iterator[Finding]:
@@ -90,7 +92,7 @@ def _head(name: str, head: Head) -> Iterator[Finding]:
         yield Finding(
             name=f"Linear head, {name}: AUC, left-out sources",
             value=f"{head.left_out:.3f}",
-            says="The same for the same pictures, by heads that had seen no picture of their sources: what carries over to the next generator.",
+            says="The same for the same pictures, by heads that had not seen their sources: what carries over to new generators and cameras.",
         )
         yield Finding(
             name=f"Linear head, {name}: shortcut",
