@@ -16,7 +16,7 @@ from realgrain.detector.bundle import BundleError, array_sha256, read_bundle, wr
 from realgrain.faces import inspect_page
 from realgrain.faces.cli import main
 from realgrain.learning.data import Fold, ManifestError, Sample, automatic_folds, read_manifest
-from realgrain.learning.problem import Problem
+from realgrain.learning.problem import Problem, first_of_each
 from realgrain.measuring import inspect as measuring
 from realgrain.measuring import inspect_towers
 from realgrain.measuring.inspect import look
@@ -360,6 +360,15 @@ class TestTowers:
             ranked = sorted(sha256 for sha256, of in zip(everything.sha256, everything.source, strict=True) if of == source)
             assert sorted(s for s, of in zip(found.problem.sha256, found.problem.source, strict=True) if of == source) == ranked[:3]
 
+    def test_limit_does_not_depend_on_the_order_of_rows(self, toy_manifest):
+        samples = read_manifest(toy_manifest)
+        assert {s.path for s in first_of_each(samples[::-1], 3)} == {s.path for s in first_of_each(samples, 3)}
+
+    def test_limit_takes_missing_files_last(self, toy_manifest):
+        samples = read_manifest(toy_manifest)
+        gone = [s.model_copy(update={"path": f"gone/{s.path}", "file": s.file.with_name("gone")}) for s in samples]
+        assert first_of_each([*gone, *samples], 5) == first_of_each(samples, 5)
+
     def test_delivery_counts(self, inspected, tiny_bundle, toy_manifest):
         hard = inspect_towers.inspect(toy_manifest, tiny_bundle, condition="hard")
         assert np.abs(hard.features["frozen"] - inspected.features["frozen"]).max() > 0.01
@@ -463,7 +472,7 @@ class TestCommand:
         assert written["run"]["command"] == "realgrain inspect m.csv"
         assert Inspection.model_validate(written["result"]) == inspected.result
         assert re.search("<title>What .* sees", (tmp_path / "new" / "r.html").read_text())
-        assert Image.open(tmp_path / "r.png").format == "PNG"
+        assert (tmp_path / "r.png").read_bytes().startswith(b"\x89PNG")
 
     def test_json(self, call, inspected):
         code, out, _ = call("--json")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +14,7 @@ from realgrain.detector import weights
 from realgrain.detector.bundle import Bundle
 from realgrain.detector.compose import base_of
 from realgrain.detector.weights import Tower, file_sha256
-from realgrain.learning.data import Fold, ManifestError, automatic_folds, read_manifest
+from realgrain.learning.data import Fold, ManifestError, automatic_folds
 from realgrain.learning.features import Delivery, Extractor
 from realgrain.learning.problem import Problem, prepare
 from realgrain.learning.recipe import Recipe
@@ -84,9 +84,7 @@ def inspect(
     spec = ViewSpec(tuple(map(View, views)), card.views.mean, card.views.std) if views else card.views
     tap = (card.block if block is None else block) or None
     _check_fit(tower, spec, tap)
-    rows = [sample for sample in read_manifest(manifest) if not split or sample.split == split]
-    everything = prepare(recipe, manifest)
-    problem = everything if limit is None else everything.keep(first_of_each(everything, limit))
+    problem = prepare(recipe, manifest, limit=limit)
     folds = _folds(recipe, problem)
     plain = {"penalty": Recipe().penalty, "content_directions": 0}
     own = {"penalty": recipe.penalty, "content_directions": recipe.content_directions}
@@ -111,20 +109,10 @@ def inspect(
         precision=recipe.precision,
         real=dict(Counter(sample.source for sample in problem.samples if not sample.fake)),
         fake=dict(Counter(sample.generator or sample.source for sample in problem.samples if sample.fake)),
-        failed=len(rows) - len(everything.samples),
+        failed=problem.failed,
         towers=looks,
     )
     return Inspected(result, problem, features, own)
-
-
-def first_of_each(problem: Problem, limit: int) -> NDArray[np.bool_]:
-    """Which pictures (N,) are among the first ``limit`` of their source and label by sha256: a choice that no order of rows can change."""
-    groups: dict[tuple[str, str], list[int]] = defaultdict(list)
-    for row in sorted(range(len(problem.samples)), key=lambda row: problem.sha256[row]):
-        groups[problem.samples[row].label, problem.samples[row].source].append(row)
-    kept = np.zeros(len(problem.samples), bool)
-    kept[[row for rows in groups.values() for row in rows[:limit]]] = True
-    return kept
 
 
 def _folds(recipe: Recipe, problem: Problem) -> list[Fold]:
