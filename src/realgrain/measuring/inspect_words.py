@@ -25,12 +25,10 @@ def conclusion(look: Look) -> str:
         grouped = (
             f"The pictures cluster by whether they are real (silhouette {label:.2f}) at least as much as by where they come from ({source:.2f})."
         )
-    told = [
-        f"{name}, reaches AUC {head.random:.2f} on sources that it has seen and {head.left_out:.2f} on others"
-        for name, head in look.heads.items()
-        if head.left_out is not None
-    ]
-    return f"{grouped} A linear head, {'; '.join(told)}." if told else grouped
+    told = [f"{head.random:.2f} and {head.left_out:.2f} ({name})" for name, head in look.heads.items() if head.left_out is not None]
+    if not told:
+        return grouped
+    return f"{grouped} AUC of a linear head on sources that it has seen, and on sources that it has not: {'; '.join(told)}."
 
 
 def _silhouettes(look: Look) -> Iterator[Finding]:
