@@ -255,6 +255,40 @@ def ablation(
 
 
 @app.command
+def inspect(
+    manifest: Annotated[Path, Parameter(help="CSV manifest of labelled pictures.")],
+    *,
+    output: Annotated[
+        tuple[Path, ...],
+        Parameter(alias="-o", negative="", help="File to write: .html the report, .json the figures, .png the plot. May be repeated."),
+    ] = (),
+    json: Annotated[bool, Parameter(negative="", help="Print JSON instead of a table.")] = False,
+    split: Annotated[str, Parameter(help="Only rows of this split; '' for all.")] = "train",
+    condition: Annotated[str, Parameter(help="Delivery condition, such as clean, web or hard.")] = "clean",
+    limit: Annotated[int | None, Parameter(help="Pictures of each source at most, those whose sha256 comes first.")] = None,
+    bundle: Annotated[
+        Path | None, Parameter(help="Detector whose base to look through, and its tuned tower beside it; without it, the one that realgrain ships.")
+    ] = None,
+    base: Annotated[str | None, Parameter(help="Another base: name, local folder, or Hugging Face id.")] = None,
+    views: Annotated[tuple[Literal["resize", "crop"], ...], Parameter(consume_multiple=True, help="Other views than the bundle's.")] = (),
+    block: Annotated[int | None, Parameter(help="Class token after another block than the bundle's; 0: the joint-space embedding.")] = None,
+    offline: Offline = False,
+) -> int:
+    """Look at what a tower sees of labelled pictures: is it the label that keeps them apart, or the source?"""
+    from realgrain.detector.bundle import read_bundle
+    from realgrain.faces import inspect_page
+    from realgrain.measuring import inspect_towers
+
+    inspect_page.check_outputs(output)
+    chosen = {"split": split, "condition": condition, "limit": limit, "base": base, "views": views, "block": block}
+    found = inspect_towers.inspect(manifest, read_bundle(bundle), offline=offline, **chosen)
+    for file in output:
+        inspect_page.write(found, file, [manifest])
+    _publish(found.result, inspect_page.as_tables(found.result), None, [manifest], json)
+    return SOME_FAILED if found.result.failed else DONE
+
+
+@app.command
 def export(
     bundle: Bundle = None,
     *,

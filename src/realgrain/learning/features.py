@@ -1,4 +1,4 @@
-"""Features of a frozen tower, computed once and kept: pictures, in each of their deliveries, to arrays on disk."""
+"""Features of a tower that does not move any more, computed once and kept: pictures, in each of their deliveries, to arrays on disk."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from tqdm import tqdm
 from transformers import CLIPVisionModelWithProjection
 
 from realgrain.detector import weights
+from realgrain.detector.bundle import Bundle
+from realgrain.detector.compose import tower_of
 from realgrain.detector.runtime import cores
 from realgrain.detector.weights import Tower
 from realgrain.learning import backbone
@@ -59,12 +61,14 @@ class Extractor:
         views: the preprocessing.
         block: the feature: class token after this block, or None for the joint-space embedding.
         bf16: compute in bfloat16.
+        bundle: whose learned changes are added to the tower; None: it stays as it is.
     """
 
     tower: Tower
     views: ViewSpec
     block: int | None
     bf16: bool
+    bundle: Bundle | None = None
 
     def extract(self, samples: Sequence[Sample], sha256: Sequence[str], delivery: Delivery, *, quiet: bool | None = None) -> np.ndarray:
         """Features (N, V, D) float32 of pictures; V views each.
@@ -74,12 +78,15 @@ class Extractor:
             sha256: of their files.
             delivery: how to degrade them first.
             quiet: no progress bar; None: only where stderr is no terminal.
+
+        Raises:
+            BundleError: the bundle's changes do not fit the tower.
         """
         loaded: list[CLIPVisionModelWithProjection] = []  # the tower is loaded for the first shard that is not in the cache, if any
 
         def tower() -> CLIPVisionModelWithProjection:
             if not loaded:
-                loaded.append(backbone.load_tower(self.tower))
+                loaded.append(self._load())
             return loaded[0]
 
         parts = []
@@ -92,9 +99,18 @@ class Extractor:
                 parts.append(kept["embedding"] if self.block is None else kept["tokens"][:, :, self.block - 1])
         return np.concatenate(parts).astype(np.float32)
 
+    def _load(self) -> CLIPVisionModelWithProjection:
+        model = backbone.load_tower(self.tower)
+        if self.bundle and self.bundle.adapter:
+            merged = tower_of(self.bundle, self.tower)
+            changed = {name.rpartition(".")[0] for name in self.bundle.adapter}
+            model.load_state_dict({name: torch.from_numpy(merged[name]) for name in changed}, strict=False)
+        return model
+
     def _file(self, sha256: Sequence[str], delivery: Delivery) -> Path:
         """All blocks share a file, so that another block costs nothing."""
-        settings = [self.tower.sha256, asdict(self.views), asdict(delivery), self.bf16, list(sha256)]
+        changed = [self.bundle.card.adapter_sha256] if self.bundle and self.bundle.adapter else []
+        settings = [self.tower.sha256, asdict(self.views), asdict(delivery), self.bf16, list(sha256), *changed]
         name = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:32]
         return weights.home() / "features" / f"{name}.npz"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from realgrain.detector.runtime import cores
+from realgrain.detector.weights import file_sha256
 from realgrain.learning.data import ManifestError, Sample, near_duplicates, read_manifest
 from realgrain.learning.recipe import Recipe
 from realgrain.picture.image import PictureError, open_picture
@@ -27,11 +29,13 @@ class Problem:
         samples: N of them.
         sha256: of each file.
         twins: (N,) group of near-duplicates.
+        failed: pictures that did not open, and are not among these.
     """
 
     samples: list[Sample]
     sha256: list[str]
     twins: np.ndarray
+    failed: int = 0
 
     @property
     def fake(self) -> np.ndarray:
@@ -49,13 +53,20 @@ class Problem:
         return Problem([self.samples[row] for row in rows], [self.sha256[row] for row in rows], self.twins[rows])
 
 
-def prepare(recipe: Recipe, manifest: Path) -> Problem:
+def prepare(recipe: Recipe, manifest: Path, *, limit: int | None = None) -> Problem:
     """Open and check a manifest's pictures; unreadable ones are named on the log and left out.
+
+    Args:
+        recipe: gives split and distance of near-duplicates.
+        manifest: labelled pictures.
+        limit: of each source and label open no more than these many, whose sha256 comes first; None: all.
 
     Raises:
         ManifestError: unusable, one label only, or the same bytes carry both labels.
     """
     samples = [sample for sample in read_manifest(manifest) if not recipe.split or sample.split == recipe.split]
+    samples = samples if limit is None else first_of_each(samples, limit)
+    asked = len(samples)
     samples, sha256, hashes = _survey(samples)
     if len({sample.label for sample in samples}) < 2:
         raise ManifestError(f"{manifest}: training needs readable pictures of both labels in split {recipe.split!r}")
@@ -63,7 +74,24 @@ def prepare(recipe: Recipe, manifest: Path) -> Problem:
     for sample, digest in zip(samples, sha256, strict=True):
         if labels.setdefault(digest, sample).label != sample.label:
             raise ManifestError(f"{manifest}: {labels[digest].path} and {sample.path} are the same bytes with different labels")
-    return Problem(samples, sha256, near_duplicates(hashes, recipe.duplicate_distance))
+    return Problem(samples, sha256, near_duplicates(hashes, recipe.duplicate_distance), asked - len(samples))
+
+
+def first_of_each(samples: Sequence[Sample], limit: int) -> list[Sample]:
+    """Of each source and label at most ``limit`` samples: a choice by the sha256 of the files, which no order of rows can change."""
+    groups: dict[tuple[str, str], list[int]] = defaultdict(list)
+    ranks = [_rank(sample) for sample in samples]
+    for row in sorted(range(len(samples)), key=ranks.__getitem__):
+        groups[samples[row].label, samples[row].source].append(row)
+    return [samples[row] for row in sorted(row for rows in groups.values() for row in rows[:limit])]
+
+
+def _rank(sample: Sample) -> tuple[bool, str, str]:
+    """Where a sample stands in the order of sha256; those that cannot be read come last."""
+    try:
+        return False, file_sha256(sample.file), sample.path
+    except OSError:
+        return True, "", sample.path
 
 
 def _survey(samples: Sequence[Sample]) -> tuple[list[Sample], list[str], np.ndarray]:
