@@ -1,4 +1,5 @@
-"""How the shipped probe was chosen: AUC on left-out training sources by views, feature, penalty and content directions. Tests are not looked at.
+"""How the shipped probe was chosen: AUC on left-out training sources by training views, feature, penalty and content directions. Tests are not
+looked at.
 
 python benchmarks/probe_choice.py recipes/probe.yaml --data MANIFEST.csv -o results/left-out/choice.json
 """
@@ -21,13 +22,13 @@ from realgrain.learning.train import folds_of, part_of
 from realgrain.measuring.ledger import write_result
 
 BLOCKS = (None, 12, 11, 10, 9, 8, 6, 4)
-HEADS = ((1.0, 0), (100.0, 0), (100.0, 5), (100.0, 10), (100.0, 20))  # penalty, content directions
+HEADS = ((1.0, 0), (100.0, 0), (100.0, 4), (100.0, 5), (100.0, 6), (100.0, 10), (100.0, 20))  # penalty, content directions
 
 
 class Choice(BaseModel):
     """One candidate: AUC of each fold in each delivery, and the mean of all."""
 
-    views: list[str]
+    training_views: list[str]
     block: int | None
     penalty: float
     content_directions: int
@@ -42,17 +43,16 @@ class Choices(BaseModel):
 
 
 def measure(problem: Problem, fitter: FrozenFitter, recipe: Recipe, views: list[int]) -> Choice:
-    """AUC of a candidate on each left-out fold, looking at the pictures through some of the recipe's views only."""
+    """AUC of a candidate on each left-out fold, having learned from some of the recipe's training views only."""
     seen = copy(fitter)
     seen.recipe, seen.drawn = recipe, fitter.drawn[:, :, views]
-    seen.delivered = {name: features[:, views] for name, features in fitter.delivered.items()}
     auc: dict[str, dict[str, float]] = {}
     for fold in folds_of(recipe, problem):
         part = part_of(problem, fold)
         found = seen.fit(problem.keep(left_in(problem.samples, fold, problem.twins))).logits(part)
         auc[fold.name] = {name: float(roc_auc_score(part.fake, logits)) for name, logits in found.items()}
     return Choice(
-        views=[recipe.views.views[index].kind for index in views],
+        training_views=[recipe.drawn_views.views[index].kind for index in views],
         block=recipe.block,
         penalty=recipe.penalty,
         content_directions=recipe.content_directions,
@@ -73,18 +73,18 @@ def main() -> None:
     for block in BLOCKS:
         recipe = read_recipe(options.recipe, {"block": block})
         fitter = FrozenFitter(problem, recipe)
-        each = range(len(recipe.views.views))
+        each = range(len(recipe.drawn_views.views))
         for views in [*([index] for index in each), list(each)]:
             for penalty, hidden in HEADS:
                 candidate = recipe.model_copy(update={"penalty": penalty, "content_directions": hidden})
                 found.append(measure(problem, fitter, candidate, views))
     found.sort(key=lambda choice: -choice.mean)
     write_result(options.output, Choices(candidates=found), [options.recipe, options.data])
-    table = Table("views", "block", "penalty", "hidden", "mean AUC", *found[0].auc)
+    table = Table("training views", "block", "penalty", "hidden", "mean AUC", *found[0].auc)
     for choice in found:
         folds = (f"{np.mean(list(of.values())):.3f}" for of in choice.auc.values())
         table.add_row(
-            "+".join(choice.views),
+            "+".join(choice.training_views),
             str(choice.block or "embedding"),
             f"{choice.penalty:g}",
             str(choice.content_directions),
