@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 import torch
-from toy import picture
 from torch import nn
+from toy import picture
 
 from realgrain.learning import autoencoder
 from realgrain.learning.autoencoder import DESIGNS, REACH, Autoencoder, Design, doubling
@@ -23,9 +23,9 @@ def random_model(design: Design, seed: int = 0) -> Autoencoder:
     return model.eval()
 
 
-@pytest.fixture(params=DESIGNS)
+@pytest.fixture(params=[*DESIGNS.values(), Design("transposed", "plain", 8, 32)], ids=[*DESIGNS, "eighth"])
 def model(request):
-    return random_model(DESIGNS[request.param])
+    return random_model(request.param)
 
 
 def noise(*shape):

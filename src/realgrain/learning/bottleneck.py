@@ -22,7 +22,7 @@ class Gaussian(nn.Module):
     """Latents as a law to draw from while learning; its mean, when asked to remake."""
 
     def forward(self, found: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance (N, 2C, h, w) float32 to latents (N, C, h, w), and their divergence from the unit Gaussian per number, weighted, ()."""
+        """Mean and log-variance (N, 2C, h, w) float32 to latents (N, C, h, w), and their divergence from the unit Gaussian, a mean, weighted, ()."""
         mean, log_variance = found.chunk(2, dim=1)
         log_variance = (log_variance + FIRST_LOG_VARIANCE).clamp(-20, 10)
         divergence = 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).mean()
