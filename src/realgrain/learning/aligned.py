@@ -2,8 +2,8 @@
 
 A detector that is given both cannot use what is in a picture, only how it was made; so it is with the pairs of DDA (arXiv 2505.14359), B-Free (arXiv
 2412.17671) and the reconstructions of DRCT. They take a published generator's decoder. Here small ones of our own, of several kinds, are trained from
-nothing in minutes, so that nothing is downloaded and no one decoder is what "generated" means. They see photographs alone, and of no use to them is
-which are scored later; the remakes of a left-out photograph are left out with it, being its twins.
+nothing in minutes, so that nothing is downloaded and no one decoder is what "generated" means. They see photographs alone and no label; the remakes
+of a left-out photograph are left out with it, being its twins.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Aligned:
         steps: of training, of each.
         per_photograph: how many of the autoencoders remake each photograph; which ones, its sha256 decides.
         seed: of every draw.
-        precision: of training and remaking; ``bf16`` takes half the time on a processor that has it, and longer on one that has not.
+        precision: of training and remaking; ``bf16`` takes some 0.6 of the time on a processor that has it, and longer on one that has not.
 
     Raises:
         ValueError: an unknown kind, name or precision, a name twice, or a number out of its range.
