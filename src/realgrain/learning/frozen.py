@@ -13,6 +13,7 @@ from realgrain.learning.features import Delivery, Extractor
 from realgrain.learning.methods import probe
 from realgrain.learning.problem import Problem
 from realgrain.learning.recipe import Recipe
+from realgrain.learning.remaking import remakes, with_remakes
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,8 @@ class FrozenFitter:
     """Fits heads on any part of a problem.
 
     Attributes:
-        drawn: (draws, N, V, D) features of augmented pictures in the training views, to fit on.
+        made: aligned fakes, each of which is fitted on along with its photograph.
+        drawn: (draws, N + remakes, V, D) features of augmented pictures in the training views, to fit on.
         delivered: (N, V, D) features in each of the recipe's deliveries.
     """
 
@@ -50,10 +52,11 @@ class FrozenFitter:
         self.extractor = Extractor(weights.pull(recipe.base), recipe.views, recipe.block, recipe.precision == "bf16")
         drawing = replace(self.extractor, views=recipe.drawn_views)
         draws = [Delivery("augmented", recipe.augmentation, draw) for draw in range(recipe.draws)]
-        self.recipe = recipe
-        self.drawn = np.stack([drawing.extract(problem.samples, problem.sha256, draw) for draw in draws])
+        self.recipe, self.made = recipe, remakes(problem, recipe.aligned)
+        whole = with_remakes(problem, self.made)
+        self.drawn = np.stack([drawing.extract(whole.samples, whole.sha256, draw) for draw in draws])
         self.delivered = {name: self.extractor.extract(problem.samples, problem.sha256, Delivery(name)) for name in recipe.deliveries}
-        self._row = {sha256: row for row, sha256 in enumerate(problem.sha256)}
+        self._row = {sha256: row for row, sha256 in enumerate(whole.sha256)}
 
     def rows(self, problem: Problem) -> list[int]:
         """Where the pictures of a part are in the features."""
@@ -66,7 +69,8 @@ class FrozenFitter:
         return self.extractor.extract(problem.samples, problem.sha256, Delivery(name))
 
     def fit(self, problem: Problem) -> FrozenModel:
-        """Fit the head on every draw and view of every picture of a part."""
+        """Fit the head on every draw and view of every picture of a part, and of the remakes of its photographs."""
+        problem = with_remakes(problem, self.made)
         drawn = self.drawn[:, self.rows(problem)]
         draws, _, views, size = drawn.shape
         fake, weight = np.repeat(problem.fake, draws * views), np.repeat(balanced_weights(problem.samples), draws * views)

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from realgrain.detector.weights import DEFAULT_BASE
 from realgrain.learning import methods
 from realgrain.learning.adapters import Adapter
+from realgrain.learning.aligned import Aligned
 from realgrain.learning.data import Fold
 from realgrain.learning.masking import Masking
 from realgrain.learning.noise import Noise
@@ -77,6 +78,7 @@ class Recipe(BaseModel):
         penalty: of a frozen tower's head: of its weights, on standardised features; chosen on left-out sources.
         content_directions: principal directions of the real pictures' features that the head may not use; 0: all are open to it, as in UnivFD.
         augmentation: the law of degradations, the same for both classes.
+        aligned: fakes of our own that are trained on as well: remakes of the training photographs, which show the same.
         draws: of that law for each picture, where what they give is kept.
         precision: of the tower in training.
         split: rows of the manifest to use; empty: all.
@@ -105,6 +107,7 @@ class Recipe(BaseModel):
     penalty: float = Field(default=1.0, gt=0)
     content_directions: int = Field(default=0, ge=0)
     augmentation: Augmentation = Augmentation()
+    aligned: Aligned = Aligned()
     draws: int = Field(default=3, ge=1)
     precision: Literal["f32", "bf16"] = "f32"
     split: str = "train"

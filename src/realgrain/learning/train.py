@@ -19,6 +19,7 @@ from realgrain.learning.data import Fold, ManifestError, automatic_folds, balanc
 from realgrain.learning.frozen import FrozenFitter
 from realgrain.learning.problem import Problem, prepare
 from realgrain.learning.recipe import Recipe
+from realgrain.learning.remaking import remakes
 from realgrain.learning.tune import TunedFitter
 
 INTENDED_USE = (
@@ -65,12 +66,12 @@ class Learned:
 
 
 def fitter_of(recipe: Recipe, problem: Problem) -> Fitter:
-    """How a recipe learns.
+    """How a recipe learns; aligned fakes are made of all of the problem's photographs, once.
 
     Raises:
-        WeightsError: the base cannot be had.
+        WeightsError: the base cannot be had, or an autoencoder in the cache is damaged.
     """
-    return TunedFitter(recipe) if recipe.tunes else FrozenFitter(problem, recipe)
+    return TunedFitter(recipe, remakes(problem, recipe.aligned)) if recipe.tunes else FrozenFitter(problem, recipe)
 
 
 def folds_of(recipe: Recipe, problem: Problem) -> list[Fold]:

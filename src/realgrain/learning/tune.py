@@ -25,6 +25,7 @@ from realgrain.learning.network import WINDOW, Network
 from realgrain.learning.noise import Diagnostics
 from realgrain.learning.problem import Problem
 from realgrain.learning.recipe import Recipe
+from realgrain.learning.remaking import with_remakes
 from realgrain.learning.stem import Stem
 from realgrain.picture.image import open_picture
 from realgrain.picture.views import make_views
@@ -131,9 +132,14 @@ class TunedModel:
 
 @dataclass(frozen=True)
 class TunedFitter:
-    """Tunes towers as a recipe says."""
+    """Tunes towers as a recipe says.
+
+    Attributes:
+        made: aligned fakes, each of which is trained on along with its photograph; None: there are none.
+    """
 
     recipe: Recipe
+    made: Problem | None = None
 
     def fit(self, problem: Problem) -> TunedModel:
         """Tune on the pictures of a part, all but a few of each source, which decide when to stop.
@@ -144,6 +150,7 @@ class TunedFitter:
             WeightsError: the base cannot be had.
             NoiseCollapse: the noise stopped teaching anything.
         """
+        problem = problem if self.made is None else with_remakes(problem, self.made)
         torch.manual_seed(self.recipe.tuning.seed)
         kept = _kept_back(problem, self.recipe)
         tower = weights.pull(self.recipe.base)

@@ -129,7 +129,9 @@ def _fitter(recipe: Recipe, problem: Problem, frozen: dict[str, FrozenFitter]) -
     """How a recipe learns; features of a frozen tower are taken once and serve every fold and every setting of its head."""
     if recipe.tunes:
         return fitter_of(recipe, problem)
-    features = recipe.model_dump_json(include={"base", "views", "training_views", "block", "augmentation", "draws", "precision", "deliveries"})
+    features = recipe.model_dump_json(
+        include={"base", "views", "training_views", "block", "augmentation", "aligned", "draws", "precision", "deliveries"}
+    )
     if features not in frozen:
         frozen[features] = FrozenFitter(problem, recipe)
     fitter = copy(frozen[features])
