@@ -65,8 +65,8 @@ def _measure(run: Run, conditions: dict[str, int], problem: Problem, frozen: dic
     """Train without the fold and score it: a line for each condition, and the scores behind them."""
     plan, recipe = run.plan, run.recipe
     left = problem.keep(left_in(problem.samples, run.fold, problem.twins))
-    check = left.keep(_some_of_each_source(left, 0, plan.validation))
-    training = left.keep(_some_of_each_source(left, plan.validation, plan.training))
+    check = left.keep(some_of_each_source(left, 0, plan.validation))
+    training = left.keep(some_of_each_source(left, plan.validation, plan.training))
     started = time.perf_counter()
     model = _fitter(recipe, problem, frozen).fit(training)
     seconds = time.perf_counter() - started
@@ -75,7 +75,7 @@ def _measure(run: Run, conditions: dict[str, int], problem: Problem, frozen: dic
     scored: dict[str, tuple[Problem, np.ndarray]] = {}
     for at_most in sorted(set(conditions.values())):
         out = part_of(problem, run.fold)
-        out = out.keep(_some_of_each_source(out, 0, at_most))
+        out = out.keep(some_of_each_source(out, 0, at_most))
         found = model.logits(out, [name for name, limit in conditions.items() if limit == at_most])
         scored |= {name: (out, logits) for name, logits in _single(found).items()}
     lines = [
@@ -139,7 +139,7 @@ def _fitter(recipe: Recipe, problem: Problem, frozen: dict[str, FrozenFitter]) -
     return fitter
 
 
-def _some_of_each_source(problem: Problem, first: int, count: int) -> np.ndarray:
+def some_of_each_source(problem: Problem, first: int, count: int) -> np.ndarray:
     """Mask (N,) of ``count`` pictures of each source from the ``first`` on, in order of their sha256, so that the choice depends on nothing else."""
     kept = np.zeros(len(problem.samples), bool)
     order = np.argsort(problem.sha256)
