@@ -47,6 +47,7 @@ docs: $(VENV)/.core
 
 bench: $(VENV)/.dev $(DEMO)/.done
 	$(RUN)python benchmarks/cold_start.py --python $(RUN)python $(DEMO)/skimage/data/coffee.png
+	$(RUN)python benchmarks/training.py
 
 clean:
 	rm -rf $(VENV) build

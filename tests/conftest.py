@@ -123,6 +123,21 @@ def tiny_recipe(tiny_tower):
     return Recipe(name="tiny", base=str(tiny_tower.folder), views=ViewSpec((View("crop"), View("resize"))), block=2, draws=1, licence="CC0-1.0")
 
 
+@pytest.fixture
+def recipe_of(tiny_tower, tmp_path):
+    """A method's recipe for the tiny tower, made quick, with changes by dotted key."""
+    from realgrain.learning.recipe import Recipe, read_recipe
+
+    fast = {"epochs": 3, "batch": 16, "evaluate_every": 4, "rate": 1e-3, "head_rate": 1e-2}
+
+    def read(method: str, **changes) -> Recipe:
+        path = tmp_path / f"{method}.yaml"
+        path.write_text(f"method: {method}\nbase: {tiny_tower.folder}\nblock: 2\ndeliveries: [clean]\n")
+        return read_recipe(path, {**{f"tuning.{name}": value for name, value in fast.items()}, **changes})
+
+    return read
+
+
 @pytest.fixture(scope="session")
 def problem(tiny_recipe, toy_manifest, session_home):
     """The toy pictures, opened and checked."""

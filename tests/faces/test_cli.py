@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import toy
+import yaml
 
 import realgrain
 from realgrain._version import __version__
@@ -18,6 +19,7 @@ from realgrain.detector.detect import load
 from realgrain.detector.verdict import Report
 from realgrain.detector.weights import file_sha256
 from realgrain.faces.cli import main
+from realgrain.learning.recipe import Recipe, read_recipe
 from realgrain.measuring.metrics import evaluate
 from realgrain.measuring.results import Ablation, Evaluation
 
@@ -331,18 +333,41 @@ class TestLearning:
 
     def test_train_detect(self, recipe, toy_manifest, toy_pictures, tmp_path, run):
         command = ["-W", "error", "-m", "realgrain", "train", recipe, "--data", toy_manifest, "-o", tmp_path / "b"]
-        found = run(*command, "--set", "name=mine", "--set", "augmentation.p_blur=0.5", "--set", "block=null")
+        logged = ["--tuning.log", "tensorboard", "--tuning.log-to", tmp_path / "logs"]
+        found = run(*command, "--name", "mine", "--augmentation.p_blur=0.5", "--block", "null", "--penalty", "1e-2", *logged)
         assert (found.returncode, found.stdout) == (0, ""), found.stderr
         made = read_bundle(tmp_path / "b")
-        assert found.stderr == f"realgrain: {tmp_path / 'b'}: bundle {made.hash}\n"
-        assert (made.card.name, made.card.block, made.card.recipe["augmentation"]["p_blur"]) == ("mine", None, 0.5)
+        *concerns, last = found.stderr.splitlines()
+        assert last == f"realgrain: {tmp_path / 'b'}: bundle {made.hash}"
+        assert [line.split(": ")[1].split(" pictures")[0] for line in concerns] == ["only 32 real", "only 32 fake"]
+        learned = made.card.recipe
+        assert "log_to" not in learned["tuning"]  # of this machine and nobody's business
+        assert (made.card.name, made.card.block, learned["augmentation"]["p_blur"], learned["penalty"]) == ("mine", None, 0.5, 0.01)
         assert main(["detect", str(toy_pictures[0]), "--bundle", str(tmp_path / "b")]) == 0
 
-    @pytest.mark.parametrize("change", ["block", "nonsense=1", "penalty=-1", "block.x=1", "augmentation.p_blurr=1"])
-    def test_a_change_that_does_not_fit(self, recipe, toy_manifest, tmp_path, change, capsys):
-        assert main(["train", str(recipe), "--data", str(toy_manifest), "-o", str(tmp_path / "b"), "--set", change]) == 2
-        assert change.split("=")[0].split(".")[-1] in capsys.readouterr().err
+    @pytest.mark.parametrize(
+        ("change", "words"),
+        [
+            (["--block"], "--block: no value"),
+            (["stray"], "stray: settings are given as --NAME VALUE"),
+            (["--nonsense", "1"], "nonsense: no such setting"),
+            (["--penalty", "-1"], "penalty: "),
+            (["--block.x", "1"], "block.x: block is 1"),
+            (["--augmentation.p_blurr", "1"], "did you mean augmentation.p_blur"),
+        ],
+    )
+    def test_a_setting_that_does_not_fit(self, recipe, toy_manifest, tmp_path, change, words, capsys):
+        assert main(["train", str(recipe), *change, "--data", str(toy_manifest), "-o", str(tmp_path / "b")]) == 2
+        assert words in capsys.readouterr().err
         assert not (tmp_path / "b").exists()
+
+    def test_recipe_tells_all_settings(self, recipe, capsys):
+        assert main(["recipe"]) == 0
+        assert Recipe.model_validate(yaml.safe_load(capsys.readouterr().out)) == Recipe()
+        assert main(["recipe", str(recipe), "--tuning.rate", "2e-4"]) == 0
+        out = capsys.readouterr().out
+        assert Recipe.model_validate(yaml.safe_load(out)) == read_recipe(recipe, {"tuning.rate": 2e-4})
+        assert "\n  # of learning, for what moves in the tower; AdamW.\n  rate: 0.0002\n" in out
 
     def test_crossval(self, recipe, toy_manifest, tmp_path, capsys):
         arguments = ["crossval", str(recipe), "--data", str(toy_manifest), "-o", str(tmp_path / "c.json"), "--scores", str(tmp_path / "c.parquet")]
@@ -413,6 +438,7 @@ class Forbidden(MetaPathFinder):
             raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 sys.meta_path.insert(0, Forbidden())
 from realgrain.faces.cli import main
+from realgrain.learning.recipe import Recipe, read_recipe
 sys.exit(main(sys.argv[1:]))
 """
         found = run("-c", code, "detect", toy_pictures[0], "--json", *bundle, env={"REALGRAIN_OFFLINE": "1"})

@@ -4,7 +4,8 @@ import pytest
 
 from realgrain.learning.recipe import Recipe, RecipeError, read_recipe
 
-SHIPPED = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
+RECIPES = Path(__file__).parents[2] / "recipes"
+SHIPPED = sorted([*RECIPES.glob("*.yaml"), *RECIPES.glob("full/*.yaml")])
 
 
 def written(tmp_path, text):
@@ -51,8 +52,10 @@ class TestChanges:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("penalti: 1\n", "penalti"),
-        ("augmentation: {p_blurr: 0.1}\n", r"augmentation\.p_blurr"),
+        ("penalti: 1\n", r"r\.yaml: penalti: no such setting; did you mean penalty\?"),
+        ("augmentation: {p_blurr: 0.1}\n", r"augmentation\.p_blurr: no such setting; did you mean augmentation\.p_blur\?"),
+        ("augmentation: {p_crop: 1, crop_size: 200}\n", "crop_size 200 is less than the views show, 224"),
+        ("tuning: {batch: 30, accumulate: 4}\n", "batch 30 does not divide into 4"),
         ("views: {views: [{kind: crop, sise: 3}]}\n", "sise"),
         ("augmentation: {p_blur: 2}\n", "p_blur must be a probability"),
         ("views: {views: []}\n", "views of one size"),

@@ -2,13 +2,15 @@ import numpy as np
 import pytest
 import torch
 
+from realgrain.learning import processes
 from realgrain.learning import stem as stems
 from realgrain.learning.backbone import load_tower
+from realgrain.learning.draws import Draws
 from realgrain.learning.features import Delivery
 from realgrain.learning.network import Network
 from realgrain.learning.recipe import Recipe, RecipeError, read_recipe
 from realgrain.learning.stem import Stem
-from realgrain.learning.tune import Draws, TunedFitter
+from realgrain.learning.tune import TunedFitter
 
 CLEAN = Delivery("clean")
 
@@ -101,10 +103,20 @@ def test_tuning_on_what_is_kept_learns_and_scores_the_same_from_pixels(method, p
 
 def test_draws_are_the_recipes(problem, recipe_of, stem_of):
     stem = stem_of(draws=2)
-    drawn = Draws(problem, stem.network.recipe, stem, fixed=False)
-    drawn.fill()
-    torch.manual_seed(0)
-    assert len({tuple(drawn[0]["tokens"].flatten()[:20].tolist()) for _ in range(40)}) == 2 * 2  # draws, views
+    drawn = Draws(problem, stem.network.recipe, stem)
+    drawn.fill(fixed=False)
+    assert len({tuple(drawn[0, draw]["tokens"].flatten()[:20].tolist()) for draw in range(40)}) == 2 * 2  # draws, views
+
+
+def test_processes_fill_a_share_each(problem, stem_of, home, monkeypatch):
+    stem = stem_of(draws=1)
+    drawn = Draws(problem, stem.network.recipe, stem)
+    monkeypatch.setattr(processes, "wait", lambda: None)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for rank, share in (("1", 0.5), ("0", 1)):
+        monkeypatch.setenv("RANK", rank)
+        drawn.fill(fixed=False)
+        assert len(list((home / "stems").rglob("*.npy"))) == share * len(problem.samples)
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ from PIL import Image
 
 from realgrain.picture import degrade
 from realgrain.picture.degrade import CONDITIONS, Augmentation, augment, condition
+from realgrain.picture.views import extended
 
 NAMES = {
     *("clean", "web", "hard", "webp-80", "half"),
@@ -122,6 +123,22 @@ class TestParts:
             with pytest.raises(ValueError, match="fraction"):
                 degrade.crop(pixels, fraction)
 
+    @given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 80), st.integers(0, 2**32))
+    @settings(deadline=None)
+    def test_square_is_a_piece(self, height, width, side, seed):
+        pixels = photo(height, width)
+        found = degrade.square(pixels, side, rng(seed))
+        assert found.shape == (side, side, 3)
+        assert np.array_equal(found, degrade.square(pixels, side, rng(seed)))
+        inside = np.lib.stride_tricks.sliding_window_view(extended(pixels, side), (side, side), axis=(0, 1))
+        assert (inside == np.moveaxis(found, 2, 0)[None, None]).all(axis=(2, 3, 4)).any()
+
+    def test_square_comes_from_anywhere(self):
+        pixels = np.arange(5 * 4 * 3, dtype=np.uint8).reshape(5, 4, 3)
+        generator = rng()
+        corners = {int(degrade.square(pixels, 3, generator)[0, 0, 0]) for _ in range(200)}
+        assert corners == {int(pixels[top, left, 0]) for top in range(3) for left in range(2)}
+
     def test_flip_twice_is_nothing(self):
         assert np.array_equal(degrade.flip(degrade.flip(photo())), photo())
         assert not np.array_equal(degrade.flip(photo()), photo())
@@ -149,6 +166,22 @@ class TestAugment:
     def test_nothing_where_nothing_is_likely(self):
         law = Augmentation(p_resize=0, p_blur=0, p_noise=0, p_codec=0, p_flip=0)
         assert np.array_equal(augment(photo(), law, rng()), photo())
+
+    def test_a_law_without_squares_draws_what_it_drew_before_there_were_any(self):
+        law = Augmentation(p_resize=0, p_blur=0, p_noise=1, p_codec=0, p_flip=0)
+        expected = rng(5)
+        expected.random(3)  # resize, blur, noise: whether
+        sigma = expected.uniform(*law.noise_range)
+        assert np.array_equal(augment(photo(), law, rng(5)), degrade.noise(photo(), sigma, expected))
+
+    def test_a_square_first_then_the_rest(self):
+        nothing = Augmentation(p_crop=1, crop_size=64, p_resize=0, p_blur=0, p_noise=0, p_codec=0, p_flip=0)
+        generator = rng(3)
+        generator.random()
+        assert np.array_equal(augment(photo(90, 120), nothing, rng(3)), degrade.square(photo(90, 120), 64, generator))
+        shrunk = dataclasses.replace(nothing, p_resize=1, scale_range=(0.5, 0.5), min_side=32)
+        assert augment(photo(90, 120), shrunk, rng()).shape == (32, 32, 3)
+        assert augment(photo(20, 20), nothing, rng()).shape == (64, 64, 3)
 
     def test_each_step_alone(self):
         nothing = Augmentation(p_resize=0, p_blur=0, p_noise=0, p_codec=0, p_flip=0)
@@ -202,7 +235,16 @@ class TestAugment:
         assert {more[1] for more, _ in seen["scale"]} == set(degrade.KERNELS)
 
     @pytest.mark.parametrize(
-        "wrong", [{"p_flip": 1.5}, {"p_blur": -0.1}, {"jpeg_range": (0, 50)}, {"scale_range": (0.9, 0.4)}, {"scale_range": (0.5, 2)}]
+        "wrong",
+        [
+            {"p_flip": 1.5},
+            {"p_blur": -0.1},
+            {"jpeg_range": (0, 50)},
+            {"scale_range": (0.9, 0.4)},
+            {"scale_range": (0.5, 2)},
+            {"p_crop": 2},
+            {"crop_size": 0},
+        ],
     )
     def test_impossible_laws(self, wrong):
         with pytest.raises(ValueError, match=next(iter(wrong))):

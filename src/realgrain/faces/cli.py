@@ -28,7 +28,9 @@ Runtime = Literal["onnxruntime", "openvino", "openvino-int8", "torch"]
 Bundle = Annotated[Path | None, Parameter(help="A detector's folder; without it, the one that realgrain ships.")]
 Offline = Annotated[bool, Parameter(negative="", help="Never touch the network.")]
 Data = Annotated[Path, Parameter(help="CSV manifest of labelled pictures.")]
-Changes = Annotated[tuple[str, ...], Parameter(name="--set", help="KEY=VALUE, over the recipe; dotted keys reach inside.")]
+Setting = Annotated[
+    str, Parameter(allow_leading_hyphen=True, help="Any setting over the recipe's, such as --tuning.rate 1e-4; `realgrain recipe` tells all of them.")
+]
 Threads = Annotated[int | None, Parameter(help="Processors to use; without it, all.")]
 
 
@@ -174,38 +176,51 @@ def evaluate(
 @app.command
 def train(
     recipe: Annotated[Path, Parameter(help="YAML file: a diff from the defaults of `realgrain.learning.recipe.Recipe`.")],
-    *,
+    *settings: Setting,
     data: Data,
     output: Annotated[Path, Parameter(alias="-o", help="Folder of the bundle to write.")],
-    set_: Changes = (),
 ) -> int:
-    """Train a detector and calibrate it on left-out sources."""
+    """Train a detector and calibrate it on left-out sources. Under torchrun its processes share each step."""
+    from realgrain.learning import processes
     from realgrain.learning.train import train as learn
 
-    bundle = learn(_recipe(recipe, set_), data, output)
-    _say(f"{output}: bundle {bundle.hash}")
+    bundle = learn(_recipe(recipe, settings), data, output)
+    if processes.rank() == 0:
+        _say(f"{output}: bundle {bundle.hash}")
     return DONE
 
 
 @app.command
 def crossval(
     recipe: Annotated[Path, Parameter(help="YAML file, as for `train`.")],
-    *,
+    *settings: Setting,
     data: Data,
     output: Annotated[Path, Parameter(alias="-o", help="JSON file to write.")],
     scores: Annotated[Path | None, Parameter(help="Parquet file for the scores behind the figures.")] = None,
-    set_: Changes = (),
 ) -> int:
     """Measure a recipe on sources left out of training, fold by fold."""
+    from realgrain.learning import processes
     from realgrain.measuring.crossval import by_fold, cross_validate
     from realgrain.measuring.score import write_table
     from realgrain.measuring.tables import render
 
-    table = cross_validate(_recipe(recipe, set_), data)
+    table = cross_validate(_recipe(recipe, settings), data)
+    if processes.rank():
+        return DONE
     if scores:
         write_table(table, scores)
     found = by_fold(table)
     _publish(found, render(found), output, [recipe, data])
+    return DONE
+
+
+@app.command(name="recipe")
+def show_recipe(recipe: Annotated[Path | None, Parameter(help="YAML file; without it, the defaults.")] = None, *settings: Setting) -> int:
+    """Print every setting that a recipe comes to, with what it means, as YAML."""
+    from realgrain.learning.recipe import Recipe
+    from realgrain.learning.settings import as_yaml
+
+    print(as_yaml(Recipe() if recipe is None else _recipe(recipe, settings)), end="")
     return DONE
 
 
@@ -351,10 +366,11 @@ def verify(base: Annotated[str, Parameter(help="Name, local folder, or Hugging F
     return DONE
 
 
-def _recipe(path: Path, changes: tuple[str, ...]) -> Recipe:
+def _recipe(path: Path, settings: tuple[str, ...]) -> Recipe:
+    from realgrain.faces.flags import changes
     from realgrain.learning.recipe import read_recipe
 
-    return read_recipe(path, _values(changes))
+    return read_recipe(path, changes(settings))
 
 
 def _values(changes: tuple[str, ...]) -> dict[str, Any]:

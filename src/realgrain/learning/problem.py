@@ -14,6 +14,8 @@ from tqdm import tqdm
 
 from realgrain.detector.runtime import cores
 from realgrain.detector.weights import file_sha256
+from realgrain.learning import processes
+from realgrain.learning.concerns import Form, concerns
 from realgrain.learning.data import ManifestError, Sample, near_duplicates, read_manifest
 from realgrain.learning.recipe import Recipe
 from realgrain.picture.image import PictureError, open_picture
@@ -54,12 +56,12 @@ class Problem:
 
 
 def prepare(recipe: Recipe, manifest: Path, *, limit: int | None = None) -> Problem:
-    """Open and check a manifest's pictures; unreadable ones are named on the log and left out.
+    """Open and check a manifest's pictures; unreadable ones, which are left out, are named on the log, and so are ``concerns``.
 
     Args:
         recipe: gives split and distance of near-duplicates.
         manifest: labelled pictures.
-        limit: of each source and label open no more than these many, whose sha256 comes first; None: all.
+        limit: of each source and label open no more than these many, whose sha256 comes first; None: all, and then there may be concerns.
 
     Raises:
         ManifestError: unusable, one label only, or the same bytes carry both labels.
@@ -67,13 +69,16 @@ def prepare(recipe: Recipe, manifest: Path, *, limit: int | None = None) -> Prob
     samples = [sample for sample in read_manifest(manifest) if not recipe.split or sample.split == recipe.split]
     samples = samples if limit is None else first_of_each(samples, limit)
     asked = len(samples)
-    samples, sha256, hashes = _survey(samples)
+    samples, sha256, hashes, forms = _survey(samples)
     if len({sample.label for sample in samples}) < 2:
         raise ManifestError(f"{manifest}: training needs readable pictures of both labels in split {recipe.split!r}")
     labels: dict[str, Sample] = {}
     for sample, digest in zip(samples, sha256, strict=True):
         if labels.setdefault(digest, sample).label != sample.label:
             raise ManifestError(f"{manifest}: {labels[digest].path} and {sample.path} are the same bytes with different labels")
+    if limit is None and processes.rank() == 0:
+        for concern in concerns(samples, forms):
+            log.warning("%s: %s", manifest, concern)
     return Problem(samples, sha256, near_duplicates(hashes, recipe.duplicate_distance), asked - len(samples))
 
 
@@ -94,19 +99,19 @@ def _rank(sample: Sample) -> tuple[bool, str, str]:
         return True, "", sample.path
 
 
-def _survey(samples: Sequence[Sample]) -> tuple[list[Sample], list[str], np.ndarray]:
-    """Readable samples, the sha256 of each, and their 64-bit perceptual hashes (N, 64) bool."""
+def _survey(samples: Sequence[Sample]) -> tuple[list[Sample], list[str], np.ndarray, list[Form]]:
+    """Readable samples, the sha256 of each, their 64-bit perceptual hashes (N, 64) bool, and the forms of their files."""
     from imagehash import phash
     from PIL import Image
 
-    def look(sample: Sample) -> tuple[str, np.ndarray] | PictureError:
+    def look(sample: Sample) -> tuple[str, np.ndarray, Form] | PictureError:
         try:
             picture = open_picture(sample.file)
         except PictureError as error:
             return error
-        return picture.sha256, phash(Image.fromarray(picture.pixels)).hash.ravel()
+        return picture.sha256, phash(Image.fromarray(picture.pixels)).hash.ravel(), (picture.format, picture.width, picture.height)
 
-    good: list[tuple[Sample, str, np.ndarray]] = []
+    good: list[tuple[Sample, str, np.ndarray, Form]] = []
     with ThreadPoolExecutor(cores()) as pool:
         for sample, found in zip(samples, tqdm(pool.map(look, samples), "reading", len(samples), disable=None), strict=True):
             if isinstance(found, PictureError):
@@ -114,5 +119,6 @@ def _survey(samples: Sequence[Sample]) -> tuple[list[Sample], list[str], np.ndar
             else:
                 good.append((sample, *found))
     if not good:
-        return [], [], np.zeros((0, 64), bool)
-    return [row[0] for row in good], [row[1] for row in good], np.stack([row[2] for row in good])
+        return [], [], np.zeros((0, 64), bool), []
+    kept, sha256, hashes, forms = zip(*good, strict=True)
+    return list(kept), list(sha256), np.stack(hashes), list(forms)

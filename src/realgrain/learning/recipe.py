@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from realgrain.detector.weights import DEFAULT_BASE
 from realgrain.learning import methods
@@ -15,6 +15,7 @@ from realgrain.learning.aligned import Aligned
 from realgrain.learning.data import Fold
 from realgrain.learning.masking import Masking
 from realgrain.learning.noise import Noise
+from realgrain.learning.settings import meant
 from realgrain.picture.degrade import Augmentation, condition
 from realgrain.picture.views import View, ViewSpec
 
@@ -31,8 +32,12 @@ class Tuning(BaseModel):
         head_rate: of learning, for head and noise generator.
         decay: of weights.
         epochs: passes over as many pictures as there are, drawn so that classes and sources are balanced.
-        batch: pictures in a step.
-        schedule: of both rates.
+        batch: pictures in a step, over all processes.
+        accumulate: parts that each process takes its share of a batch in, one after the other, for less memory; the step stays the same, but for
+            what noise measures of a batch.
+        schedule: of both rates; ``step`` multiplies them by a factor every some epochs.
+        step_epochs: step: epochs.
+        step_factor: step: factor.
         warmup: share of the steps in which the rates rise from 0.
         validation: share of each training source kept back to stop early on; the best step counts, not the last.
         evaluate_every: steps.
@@ -42,6 +47,11 @@ class Tuning(BaseModel):
             probing, then tuning: Kumar et al. 2022), so that tuning starts from what the frozen tower knows.
         cache_frozen: run the blocks that do not move once for each picture and draw, and keep what they give on disk (0.3 MB each for ViT-B/16).
             Then a picture has ``draws`` degradations and masks instead of a new one each time.
+        workers: processes that decode and degrade pictures meanwhile; 0: the one that trains does. The pictures are the same with any number.
+        deterministic: none but torch's deterministic algorithms: the same machine, versions and settings give the same bytes; an operation that has
+            none is an error.
+        log: of losses, rates and noise: ``none``, or ``tensorboard``.
+        log_to: folder of logs, one folder inside for each run.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -51,7 +61,10 @@ class Tuning(BaseModel):
     decay: float = Field(default=0.0, ge=0)
     epochs: float = Field(default=1.0, gt=0)
     batch: int = Field(default=32, ge=1)
-    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    accumulate: int = Field(default=1, ge=1)
+    schedule: Literal["constant", "linear", "cosine", "step"] = "constant"
+    step_epochs: float = Field(default=2.0, gt=0)
+    step_factor: float = Field(default=0.7, gt=0, le=1)
     warmup: float = Field(default=0.0, ge=0, lt=1)
     validation: float = Field(default=0.1, gt=0, lt=1)
     evaluate_every: int = Field(default=20, ge=1)
@@ -59,6 +72,18 @@ class Tuning(BaseModel):
     seed: int = 0
     head_start: Literal["zero", "probe"] = "zero"
     cache_frozen: bool = False
+    workers: int = Field(default=0, ge=0)
+    deterministic: bool = False
+    log: Literal["none", "tensorboard"] = "none"
+    log_to: Path | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Tuning:
+        if self.batch % self.accumulate:
+            raise ValueError(f"batch {self.batch} does not divide into {self.accumulate} equal parts (accumulate)")
+        if (self.log == "none") != (self.log_to is None):
+            raise ValueError("log and log_to go together: what to log by, and the folder")
+        return self
 
 
 class Recipe(BaseModel):
@@ -138,6 +163,8 @@ class Recipe(BaseModel):
             raise ValueError(f"views are of {self.views.size} pixels, training_views of {self.drawn_views.size}: a tower takes one size")
         if self.tuning.cache_frozen and self.masking.fill == "drop" and self.masking.probability < 1:
             raise ValueError("with tuning.cache_frozen, masking that drops patches needs probability 1: kept tokens must be equally many")
+        if self.augmentation.p_crop and self.augmentation.crop_size < self.views.size:
+            raise ValueError(f"augmentation.crop_size {self.augmentation.crop_size} is less than the views show, {self.views.size} pixels a side")
         sources = [source for fold in self.folds for source in (*fold.fake, *fold.real)]
         twice = sorted({source for source in sources if sources.count(source) > 1})
         if twice:
@@ -170,8 +197,22 @@ def read_recipe(path: Path, changes: dict[str, Any] | None = None) -> Recipe:
         return Recipe.model_validate(_over(methods.defaults(settings.get("method", "probe")), settings))
     except RecipeError:
         raise
+    except ValidationError as error:
+        raise RecipeError(f"{path}: {_explained(error)}") from error
     except (OSError, yaml.YAMLError, ValueError) as error:
         raise RecipeError(f"{path}: {error}") from error
+
+
+def _explained(error: ValidationError) -> str:
+    """What is wrong, a sentence for each thing, by dotted name."""
+    found = []
+    for one in error.errors():
+        name = ".".join(map(str, one["loc"]))
+        if one["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+            found.append(f"{name}: no such setting{meant(name, Recipe)}")
+        else:
+            found.append(f"{name}: {one['msg']}" if name else one["msg"])
+    return "\n".join(found)
 
 
 def _over(settings: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

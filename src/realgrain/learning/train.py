@@ -15,10 +15,11 @@ from realgrain.detector import bundle as bundles
 from realgrain.detector import calibration, weights
 from realgrain.detector.bundle import BaseRef, Bundle, Card, TrainingData
 from realgrain.detector.calibration import Calibration, OperatingPoint
+from realgrain.learning import processes
 from realgrain.learning.data import Fold, ManifestError, automatic_folds, balanced_weights, left_in
 from realgrain.learning.frozen import FrozenFitter
 from realgrain.learning.problem import Problem, prepare
-from realgrain.learning.recipe import Recipe
+from realgrain.learning.recipe import Recipe, RecipeError
 from realgrain.learning.remaking import remakes
 from realgrain.learning.tune import TunedFitter
 
@@ -70,7 +71,10 @@ def fitter_of(recipe: Recipe, problem: Problem) -> Fitter:
 
     Raises:
         WeightsError: the base cannot be had, or an autoencoder in the cache is damaged.
+        RecipeError: several processes for a frozen tower's head, which one fits.
     """
+    if not recipe.tunes and processes.world() > 1:
+        raise RecipeError(f"method {recipe.method}: the head of a frozen tower is fitted by one process, not by {processes.world()}")
     return TunedFitter(recipe, remakes(problem, recipe.aligned)) if recipe.tunes else FrozenFitter(problem, recipe)
 
 
@@ -115,6 +119,8 @@ def part_of(problem: Problem, fold: Fold) -> Problem:
 def train(recipe: Recipe, manifest: Path, output: Path) -> Bundle:
     """Train a detector and write its bundle; what was computed on the way stays in the cache, so a killed run resumes.
 
+    Of several processes (``processes``) the first one writes.
+
     Args:
         recipe: settings.
         manifest: labelled pictures.
@@ -124,6 +130,7 @@ def train(recipe: Recipe, manifest: Path, output: Path) -> Bundle:
         FileExistsError: the output is there already.
         ManifestError: the pictures do not allow it.
         WeightsError: the base cannot be had.
+        RecipeError: the recipe does not fit the number of processes.
     """
     if output.exists():
         raise FileExistsError(f"{output}: exists already")
@@ -136,7 +143,7 @@ def train(recipe: Recipe, manifest: Path, output: Path) -> Bundle:
     card = Card(
         name=recipe.name,
         method=recipe.method,
-        recipe=recipe.model_dump(mode="json"),
+        recipe=recipe.model_dump(mode="json", exclude={"tuning": {"log", "log_to"}}),
         base=BaseRef(id=recipe.base, sha256=tower.sha256, config=tower.config()),
         views=recipe.views,
         block=recipe.block,
@@ -151,4 +158,7 @@ def train(recipe: Recipe, manifest: Path, output: Path) -> Bundle:
         intended_use=INTENDED_USE,
         limits=LIMITS,
     )
-    return bundles.write_bundle(output, card, model.head, model.adapter)
+    if processes.rank() == 0:
+        bundles.write_bundle(output, card, model.head, model.adapter)
+    processes.wait()
+    return bundles.read_bundle(output)

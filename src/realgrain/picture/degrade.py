@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
+from realgrain.picture.views import extended
+
 Pixels = NDArray[np.uint8]
 Resample = Image.Resampling
 
@@ -84,6 +86,15 @@ def crop(pixels: Pixels, fraction: float, rng: np.random.Generator | None = None
     return np.ascontiguousarray(pixels[top : top + height, left : left + width])
 
 
+def square(pixels: Pixels, side: int, rng: np.random.Generator) -> Pixels:
+    """Keep `side` x `side` native pixels (at least 1) from anywhere; a picture that is smaller is mirrored about its edges first, as for a view."""
+    if side < 1:
+        raise ValueError(f"side must be at least 1, got {side}")
+    pixels = extended(pixels, side)
+    top, left = (int(rng.integers(length - side + 1)) for length in pixels.shape[:2])
+    return np.ascontiguousarray(pixels[top : top + side, left : left + side])
+
+
 def flip(pixels: Pixels) -> Pixels:
     """Mirror left to right."""
     return np.ascontiguousarray(pixels[:, ::-1])
@@ -130,6 +141,8 @@ class Augmentation:
     uniform unless said otherwise, and both ends are included.
 
     Args:
+        p_crop: Probability of keeping a native square from anywhere and nothing else, before everything; 0 as long as views choose what is seen.
+        crop_size: Side of that square, pixels.
         short_side: Range of the shorter side, pixels, uniform in its logarithm, to which larger pictures are shrunk first, so that size cannot tell
             the label either; one that is smaller stays as it is. None: sizes stay.
         p_resize: Probability of shrinking by a factor.
@@ -149,6 +162,8 @@ class Augmentation:
         ValueError: A probability outside 0..1 or a range that is reversed or outside what its step takes.
     """
 
+    p_crop: float = 0.0
+    crop_size: int = 224
     short_side: tuple[int, int] | None = None
     p_resize: float = 0.7
     scale_range: tuple[float, float] = (0.4, 1.0)
@@ -164,7 +179,9 @@ class Augmentation:
     p_flip: float = 0.5
 
     def __post_init__(self) -> None:
-        for name in ("p_resize", "p_blur", "p_noise", "p_codec", "p_webp", "p_flip"):
+        if self.crop_size < 1:
+            raise ValueError(f"crop_size must be at least 1, got {self.crop_size}")
+        for name in ("p_crop", "p_resize", "p_blur", "p_noise", "p_codec", "p_webp", "p_flip"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be a probability, got {getattr(self, name)}")
         bounds = {"scale_range": (1e-3, 1), "blur_range": (0, 100), "noise_range": (0, 255), "jpeg_range": (1, 100), "webp_range": (1, 100)}
@@ -177,7 +194,7 @@ class Augmentation:
 
 
 def augment(pixels: Pixels, law: Augmentation, rng: np.random.Generator) -> Pixels:
-    """Degrade one training picture: bring to a size, shrink, blur, noise, codec, mirror, each with its probability.
+    """Degrade one training picture: cut a square, bring to a size, shrink, blur, noise, codec, mirror, each with its probability.
 
     Args:
         pixels: (H, W, 3) uint8.
@@ -185,8 +202,10 @@ def augment(pixels: Pixels, law: Augmentation, rng: np.random.Generator) -> Pixe
         rng: Source of all chance; the same state and law give the same result.
 
     Returns:
-        (H', W', 3) uint8; no side is below `law.min_side` unless it was before.
+        (H', W', 3) uint8; no side is below `law.min_side` unless it was before, or the square's is.
     """
+    if law.p_crop and rng.random() < law.p_crop:  # without it no number is drawn, so that laws from before there was one mean what they meant
+        pixels = square(pixels, law.crop_size, rng)
     if law.short_side is not None:
         factor = _between(*law.short_side, rng) / min(pixels.shape[:2])
         kernel = KERNELS[rng.integers(len(KERNELS))]

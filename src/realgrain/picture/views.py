@@ -145,7 +145,7 @@ def _cut(pixels: Pixels, view: View) -> Iterator[Pixels]:
     if view.kind == "resize":
         yield _resized(pixels, view.size)
         return
-    pixels = _extended(pixels, view.size)
+    pixels = extended(pixels, view.size)
     height, width = pixels.shape[:2]
     for top in _starts(height - view.size, view):
         for left in _starts(width - view.size, view):
@@ -158,7 +158,7 @@ def _starts(room: int, view: View) -> list[int]:
     return [room * i // (view.grid - 1) for i in range(view.grid)]
 
 
-def _extended(pixels: Pixels, size: int) -> Pixels:
+def extended(pixels: Pixels, size: int) -> Pixels:
     """Mirror a picture about its edges until no side is shorter than `size`: unlike tiling it makes no seam (our choice).
 
     The edge row itself is not repeated, but for a side of one pixel, where nothing else is left; the mirroring repeats as needed.
