@@ -2,8 +2,8 @@
 
 python benchmarks/tuning_path.py recipes/plans/tuning-path.yaml --data MANIFEST.csv -o results/ablation/tuning_path.json
 
-The plan is one of `realgrain ablate`; its first axis value counts, but for tuning.seed, each of whose values is a run. Every figure is the mean AUC over
-the recipe's deliveries on pictures of left-out sources. Writes a plot beside the JSON.
+The plan is one of `realgrain ablate`; the first value of each axis counts, but each seed is a run. Every figure is the mean AUC over the recipe's
+deliveries on pictures of left-out sources. Writes a plot beside the JSON.
 """
 
 import argparse
@@ -62,7 +62,7 @@ class Watch(TrainerCallback):
     def __init__(self, out: Problem) -> None:
         self.out, self.seen = out, {}
 
-    def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+    def on_step_end(self, _: Any, state: Any, __: Any, model: Any = None, **___: Any) -> None:
         if state.global_step % EVERY == 0 or state.global_step == state.max_steps:
             head, adapter = model.shipped()
             self.seen[state.global_step] = auc(assemble(model.recipe, head, adapter).logits(self.out), self.out.fake)
@@ -121,7 +121,9 @@ def draw(found: Paths, path: Path) -> None:
     for number, (name, fold) in enumerate(found.folds.items()):
         for axis, curves in ((left, fold.steps), (right, fold.shares)):
             for order, curve in enumerate(curves.values()):
-                axis.plot(list(curve), list(curve.values()), "o-", ms=3, color=f"C{number}", alpha=0.7, label=None if order else name.replace("|", "\n"))
+                axis.plot(
+                    list(curve), list(curve.values()), "o-", ms=3, color=f"C{number}", alpha=0.7, label=None if order else name.replace("|", "\n")
+                )
         right.axhline(fold.soup, color=f"C{number}", ls=":", lw=1)
     left.set(xlabel="step of tuning (0: the untuned tower with its own head)", ylabel="AUC on left-out sources, mean of deliveries")
     right.set(xlabel="share of the tuned model (dotted: average of the seeds' weights)")
@@ -145,7 +147,15 @@ def main() -> None:
     write_result(options.output, found, [options.plan, plan.recipe, options.data])
     draw(found, options.output.with_suffix(".png"))
     for name, fold in found.folds.items():
-        print(name, "soup", round(fold.soup, 3), "ensemble", round(fold.ensemble, 3), "pooled", {seed: round(value, 3) for seed, value in fold.pooled.items()})
+        print(
+            name,
+            "soup",
+            round(fold.soup, 3),
+            "ensemble",
+            round(fold.ensemble, 3),
+            "pooled",
+            {seed: round(value, 3) for seed, value in fold.pooled.items()},
+        )
 
 
 if __name__ == "__main__":

@@ -40,4 +40,4 @@ def assemble(recipe: Recipe, head: Mapping[str, np.ndarray], adapter: Mapping[st
         network.linear.weight.copy_(torch.from_numpy(np.asarray(head["weight"]))[None])
         network.linear.bias.copy_(torch.from_numpy(np.asarray(head["bias"])))
     stem = Stem(network, base.sha256) if recipe.tuning.cache_frozen else None
-    return TunedModel(dict(head), dict(adapter), {}, network.eval(), stem)
+    return TunedModel(dict(head), dict(adapter), dict(head), {}, network.eval(), stem)

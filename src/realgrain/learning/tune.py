@@ -35,11 +35,13 @@ class TunedModel:
     """A tuned tower with its head.
 
     Attributes:
+        start: the head that tuning started from, on the untuned tower.
         diagnostics: of the last steps of training, by name: losses, and what the noise did (``noise.Diagnostics``).
     """
 
     head: dict[str, np.ndarray]
     adapter: dict[str, np.ndarray]
+    start: dict[str, np.ndarray]
     diagnostics: dict[str, float]
     network: Network
     stem: Stem | None
@@ -101,6 +103,7 @@ class TunedFitter:
         training.fill(fixed=False)
         validation.fill(fixed=True)
         network.look(*self._look(network, training.problem, stem))
+        start, _ = network.shipped()
         folder = weights.home() / "runs" / _name(problem, self.recipe)
         trainer = make_trainer(network, self.recipe, training, validation, folder, self.callbacks)
         trainer.train(resume_from_checkpoint=get_last_checkpoint(folder) if folder.is_dir() else None)
@@ -108,7 +111,7 @@ class TunedFitter:
         if processes.rank() == 0:
             shutil.rmtree(folder, ignore_errors=True)
         network.eval().cpu()
-        return TunedModel(*network.shipped(), _last_steps(network.history, trainer.state.global_step), network, stem)
+        return TunedModel(*network.shipped(), start, _last_steps(network.history, trainer.state.global_step), network, stem)
 
     def _look(self, network: Network, problem: Problem, stem: Stem | None) -> tuple[torch.Tensor, torch.Tensor, dict[str, np.ndarray] | None]:
         """Features (N, D) of the untuned tower, their labels, and the head to start from: on some of the pictures, spread evenly, or on all if a
