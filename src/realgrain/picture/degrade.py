@@ -14,8 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from realgrain.picture.views import extended
-
 Pixels = NDArray[np.uint8]
 Resample = Image.Resampling
 
@@ -84,6 +82,20 @@ def crop(pixels: Pixels, fraction: float, rng: np.random.Generator | None = None
     room = (pixels.shape[0] - height, pixels.shape[1] - width)
     top, left = (spare // 2 if rng is None else int(rng.integers(spare + 1)) for spare in room)
     return np.ascontiguousarray(pixels[top : top + height, left : left + width])
+
+
+def extended(pixels: Pixels, size: int) -> Pixels:
+    """Mirror a picture about its edges until no side is shorter than `size`: unlike tiling it makes no seam (our choice).
+
+    The edge row itself is not repeated, but for a side of one pixel, where nothing else is left; the mirroring repeats as needed.
+    """
+    for axis in (0, 1):
+        missing = max(0, size - pixels.shape[axis])
+        if missing:
+            around = [(0, 0), (0, 0), (0, 0)]
+            around[axis] = (missing // 2, missing - missing // 2)
+            pixels = np.pad(pixels, around, mode="reflect")
+    return pixels
 
 
 def square(pixels: Pixels, side: int, rng: np.random.Generator) -> Pixels:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from realgrain.picture.degrade import jpeg
+from realgrain.picture.degrade import extended, jpeg
 
 Pixels = NDArray[np.uint8]
 
@@ -156,20 +156,6 @@ def _starts(room: int, view: View) -> list[int]:
     if view.grid == 1:  # the centre: also of a single tile, which has no corner of its own
         return [room // 2]
     return [room * i // (view.grid - 1) for i in range(view.grid)]
-
-
-def extended(pixels: Pixels, size: int) -> Pixels:
-    """Mirror a picture about its edges until no side is shorter than `size`: unlike tiling it makes no seam (our choice).
-
-    The edge row itself is not repeated, but for a side of one pixel, where nothing else is left; the mirroring repeats as needed.
-    """
-    for axis in (0, 1):
-        missing = max(0, size - pixels.shape[axis])
-        if missing:
-            around = [(0, 0), (0, 0), (0, 0)]
-            around[axis] = (missing // 2, missing - missing // 2)
-            pixels = np.pad(pixels, around, mode="reflect")
-    return pixels
 
 
 def _resized(pixels: Pixels, size: int) -> Pixels:
