@@ -12,7 +12,8 @@ from realgrain.learning.recipe import RecipeError
 from realgrain.learning.train import train
 from realgrain.learning.tune import TunedFitter
 
-TUNED = [name for name in methods.names() if name != "probe"]
+FROZEN = {"probe", "realgrain"}
+TUNED = [name for name in methods.names() if name not in FROZEN]
 
 
 class TestMethods:
@@ -21,7 +22,7 @@ class TestMethods:
 
     @pytest.mark.parametrize("method", methods.names())
     def test_defaults_are_settings(self, method, recipe_of):
-        assert recipe_of(method).tunes == (method != "probe")
+        assert recipe_of(method).tunes == (method not in FROZEN)
 
     def test_lol_and_mpft_differ_in_the_mask_alone(self, recipe_of):
         lol, mpft = (recipe_of(name).model_dump() for name in ("lol", "mpft"))

@@ -1,7 +1,7 @@
-"""How the shipped probe was chosen: AUC on left-out training sources by training views, feature, penalty and content directions. Tests are not
+"""How the shipped head was chosen: AUC on left-out training sources by training views, feature, penalty and content directions. Tests are not
 looked at.
 
-python benchmarks/probe_choice.py recipes/probe.yaml --data MANIFEST.csv -o results/left-out/choice.json
+python benchmarks/head_choice.py recipes/realgrain.yaml --data MANIFEST.csv -o results/left-out/choice.json
 """
 
 import argparse
