@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-NAMES = {"probe": "realgrain", "sahu65": "sahu65 1.1.0"}
+NAMES = {"realgrain": "realgrain", "probe": "frozen probe", "sahu65": "sahu65 1.1.0"}
 CONDITIONS = ("clean", "web", "hard")
 
 
@@ -26,7 +26,7 @@ def rows(header: list[str], lines: list[list[str]]) -> str:
 
 
 def left_out() -> str:
-    """Mean over the left-out folds, both detectors."""
+    """Mean over the left-out folds, each detector."""
     metrics = {"auc": "AUC", "balanced_accuracy_at_half": "balanced accuracy at 0.5", "tpr_at_5_fpr": "recall at 5 % false positives"}
     lines = []
     for file, name in NAMES.items():
