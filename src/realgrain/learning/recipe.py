@@ -126,6 +126,8 @@ class Recipe(BaseModel):
             condition(name)
         if self.tuning.cache_frozen and self.masking.fill == "drop" and self.masking.probability < 1:
             raise ValueError("with tuning.cache_frozen, masking that drops patches needs probability 1: kept tokens must be equally many")
+        if self.noise.prompted and self.block is not None:
+            raise ValueError(f"text anchors of noise live in the joint space, not among the tokens of block {self.block}: block null, or prototypes")
         sources = [source for fold in self.folds for source in (*fold.fake, *fold.real)]
         twice = sorted({source for source in sources if sources.count(source) > 1})
         if twice:

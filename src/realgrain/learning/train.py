@@ -18,7 +18,7 @@ from realgrain.detector.calibration import Calibration, OperatingPoint
 from realgrain.learning.data import Fold, ManifestError, automatic_folds, balanced_weights, left_in
 from realgrain.learning.frozen import FrozenFitter
 from realgrain.learning.problem import Problem, prepare
-from realgrain.learning.recipe import Recipe
+from realgrain.learning.recipe import Recipe, RecipeError
 from realgrain.learning.tune import TunedFitter
 
 INTENDED_USE = (
@@ -121,11 +121,17 @@ def train(recipe: Recipe, manifest: Path, output: Path) -> Bundle:
 
     Raises:
         FileExistsError: the output is there already.
+        RecipeError: noise in use, which no bundle can carry.
         ManifestError: the pictures do not allow it.
         WeightsError: the base cannot be had.
     """
     if output.exists():
         raise FileExistsError(f"{output}: exists already")
+    if recipe.noise.in_use:
+        raise RecipeError(
+            f"noise.inference_draws {recipe.noise.inference_draws}: the graph of a bundle has no noise in it. Set 0, or measure such a recipe with "
+            "`realgrain ablate`, which writes no bundle"
+        )
     problem = prepare(recipe, manifest)
     learned = learn(problem, folds_of(recipe, problem), recipe, fitter_of(recipe, problem))
     model = learned.model
