@@ -8,7 +8,7 @@ import torch
 from realgrain.learning import methods
 from realgrain.learning.backbone import load_tower
 from realgrain.learning.network import Network
-from realgrain.learning.recipe import read_recipe
+from realgrain.learning.recipe import Recipe, read_recipe
 from realgrain.learning.tune import Draws, _optimiser
 
 pytestmark = [pytest.mark.parametrize("method", methods.names()), pytest.mark.usefixtures("one_thread")]
@@ -21,11 +21,12 @@ MAY_MOVE = {  # of a tower whose head reads the class token after block 2, by wh
 }
 
 
-@pytest.fixture
-def toy_batch(problem, tiny_tower, recipe_of):
-    """Views of every toy picture, and their labels."""
-    drawn = Draws(problem, recipe_of("probe"), fixed=True)
-    return torch.stack([drawn[index]["views"] for index in range(len(drawn))]), torch.from_numpy(problem.fake).float()
+@pytest.fixture(scope="module")
+def toy_batch(problem):
+    """Views (32, 3, 224, 224) of half of the toy pictures, and their labels."""
+    drawn = Draws(problem, Recipe(), fixed=True)
+    items = [drawn[index] for index in range(0, len(drawn), 2)]
+    return torch.stack([item["views"] for item in items]), torch.stack([item["fake"] for item in items])
 
 
 @pytest.fixture
@@ -48,14 +49,18 @@ def network(method, recipe_of, tiny_tower, toy_batch) -> Network:
     return network
 
 
-def taught(network, toy_batch, steps=8):
-    optimiser = _optimiser(network, network.recipe)
+def taught(network, toy_batch, steps):
+    """Loss of each step, on pictures hidden and noised as the method does it; the network is left in evaluation mode."""
+    optimiser, losses = _optimiser(network, network.recipe), []
     network.train()
     for _ in range(steps):
         optimiser.zero_grad()
-        network(toy_batch[0], fake=toy_batch[1])["loss"].backward()
+        loss = network(toy_batch[0], fake=toy_batch[1])["loss"]
+        loss.backward()
         optimiser.step()
-    return network.eval()
+        losses.append(loss.item())
+    network.eval()
+    return losses
 
 
 def test_nothing_moves_but_what_may(method, network, toy_batch):
@@ -71,16 +76,15 @@ def test_nothing_moves_but_what_may(method, network, toy_batch):
     assert any(name.startswith("tower.") for name in moved) == (network.recipe.adapter.kind != "none")
 
 
-def test_a_few_steps_lower_the_loss_on_pictures_as_they_are(method, network, toy_batch):
-    before = network(toy_batch[0], fake=toy_batch[1])["loss"].item()
-    after = taught(network, toy_batch)(toy_batch[0], fake=toy_batch[1])["loss"].item()
-    assert after < 0.9 * before
+def test_a_few_steps_lower_the_loss(method, network, toy_batch):
+    losses = taught(network, toy_batch, steps=10)
+    assert sum(losses[-2:]) / 2 < 0.8 * losses[0]
 
 
 def test_evaluation_is_the_same_each_time_whatever_the_neighbours(method, network, toy_batch):
-    views, state = toy_batch[0], taught(network, toy_batch, steps=3).state_dict()
-    state = {name: value.clone() for name, value in state.items()}
-    steps = len(network.history)
+    views = toy_batch[0]
+    taught(network, toy_batch, steps=3)
+    state, steps = {name: value.clone() for name, value in network.state_dict().items()}, len(network.history)
     with torch.no_grad():
         found = network(views)["logits"]
         torch.manual_seed(99)
