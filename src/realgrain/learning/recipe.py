@@ -165,6 +165,8 @@ class Recipe(BaseModel):
             raise ValueError("with tuning.cache_frozen, masking that drops patches needs probability 1: kept tokens must be equally many")
         if self.augmentation.p_crop and self.augmentation.crop_size < self.views.size:
             raise ValueError(f"augmentation.crop_size {self.augmentation.crop_size} is less than the views show, {self.views.size} pixels a side")
+        if self.noise.prompted and self.block is not None:
+            raise ValueError(f"text anchors of noise live in the joint space, not among the tokens of block {self.block}: block null, or prototypes")
         sources = [source for fold in self.folds for source in (*fold.fake, *fold.real)]
         twice = sorted({source for source in sources if sources.count(source) > 1})
         if twice:

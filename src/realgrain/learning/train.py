@@ -130,10 +130,15 @@ def train(recipe: Recipe, manifest: Path, output: Path) -> Bundle:
         FileExistsError: the output is there already.
         ManifestError: the pictures do not allow it.
         WeightsError: the base cannot be had.
-        RecipeError: the recipe does not fit the number of processes.
+        RecipeError: noise in use, which no bundle can carry; or the recipe does not fit the number of processes.
     """
     if output.exists():
         raise FileExistsError(f"{output}: exists already")
+    if recipe.noise.in_use:
+        raise RecipeError(
+            f"noise.inference_draws {recipe.noise.inference_draws}: the graph of a bundle has no noise in it. Set 0, or measure such a recipe with "
+            "`realgrain ablate`, which writes no bundle"
+        )
     problem = prepare(recipe, manifest)
     learned = learn(problem, folds_of(recipe, problem), recipe, fitter_of(recipe, problem))
     model = learned.model

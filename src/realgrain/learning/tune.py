@@ -18,9 +18,9 @@ from realgrain.learning import backbone, features, processes
 from realgrain.learning.data import balanced_weights
 from realgrain.learning.draws import Draws
 from realgrain.learning.features import Delivery
+from realgrain.learning.incentive import Diagnostics
 from realgrain.learning.methods import probe
 from realgrain.learning.network import WINDOW, Network
-from realgrain.learning.noise import Diagnostics
 from realgrain.learning.problem import Problem
 from realgrain.learning.recipe import Recipe
 from realgrain.learning.remaking import with_remakes
@@ -113,9 +113,11 @@ class TunedFitter:
         network.eval().cpu()
         return TunedModel(*network.shipped(), start, _last_steps(network.history, trainer.state.global_step), network, stem)
 
-    def _look(self, network: Network, problem: Problem, stem: Stem | None) -> tuple[torch.Tensor, torch.Tensor, dict[str, np.ndarray] | None]:
-        """Features (N, D) of the untuned tower, their labels, and the head to start from: on some of the pictures, spread evenly, or on all if a
-        head is fitted to them.
+    def _look(
+        self, network: Network, problem: Problem, stem: Stem | None
+    ) -> tuple[torch.Tensor, torch.Tensor, dict[str, np.ndarray] | None, torch.Tensor]:
+        """Features (N, D) of the untuned tower, their labels, the head to start from, and what noise is added to: of some of the pictures, spread
+        evenly, or of all if a head is fitted to them.
         """
         from_probe = self.recipe.tuning.head_start == "probe"
         count = len(problem.samples) if from_probe else min(LOOK, len(problem.samples))
@@ -123,19 +125,21 @@ class TunedFitter:
         drawn = Draws(some, self.recipe, stem)
         drawn.fill(fixed=True)
         network.eval()
-        found = []
+        found, perturbed = [], []
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=self.recipe.precision == "bf16"):
             for start in range(0, count, features.BATCH):
                 items = [drawn[index] for index in range(start, min(start + features.BATCH, count))]
                 key = "views" if stem is None else "tokens"
                 seen = torch.stack([item[key] for item in items])
                 tokens = network.stem(seen, None) if stem is None else seen
-                found.append(network.features(tokens).float())
-        known, fake = torch.cat(found), torch.from_numpy(some.fake)
+                reached = network.reach(tokens)
+                found.append(network.read(reached).float())
+                perturbed.append(reached.float().reshape(len(reached), -1, reached.shape[-1]).mean(1))
+        known, fake, places = torch.cat(found), torch.from_numpy(some.fake), torch.cat(perturbed)
         if not from_probe:
-            return known, fake, None
+            return known, fake, None, places
         settings = {"penalty": self.recipe.penalty, "content_directions": self.recipe.content_directions}
-        return known, fake, probe.fit(known.numpy(), some.fake, balanced_weights(some.samples), **settings)
+        return known, fake, probe.fit(known.numpy(), some.fake, balanced_weights(some.samples), **settings), places
 
 
 def _last_steps(history: Sequence[Diagnostics], steps: int) -> dict[str, float]:

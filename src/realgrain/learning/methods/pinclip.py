@@ -3,7 +3,8 @@
 The paper's method section was not available to us: what it leaves open follows its authors' earlier public work (positive-incentive noise for CLIP)
 or is our choice, and each such detail is a setting. The visual feature asks two anchors by cross-attention; heads give mean and deviation of a
 Gaussian; the loss is cross-entropy on clean features plus ``weight`` times cross-entropy on noised ones; at test there is no noise.
-Deviation: without a text tower the anchors are the class means of the frozen features, not the prompts "A real photo" and "A fake photo".
+Deviation: by default the anchors are the class means of the frozen features, because the base that realgrain ships has no text tower. With one,
+``noise: {anchors: text}`` takes the paper's prompts, "A real photo" and "A fake photo", where the head reads the joint space.
 """
 
 from __future__ import annotations
