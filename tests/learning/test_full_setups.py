@@ -36,8 +36,9 @@ def test_every_setting_says_where_it_is_from(path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", FULL, ids=lambda path: path.stem)
-def test_runs_from_pictures_to_a_verdict(path, toy_manifest, tiny_tower, toy_pictures, tmp_path, home, capsys):
-    settings = {**SMALL, "base": str(tiny_tower.folder), **({"block": "2"} if read_recipe(path).block else {})}
+def test_runs_from_pictures_to_a_verdict(path, toy_manifest, tiny_tower, tiny_clip, toy_pictures, tmp_path, home, capsys):
+    base = tiny_clip if read_recipe(path).noise.prompted else tiny_tower
+    settings = {**SMALL, "base": str(base.folder), **({"block": "2"} if read_recipe(path).block else {})}
     flags = [token for name, value in settings.items() for token in (f"--{name}", value)]
     assert main(["train", str(path), *flags, "--data", str(toy_manifest), "-o", str(tmp_path / "b")]) == 0
     capsys.readouterr()

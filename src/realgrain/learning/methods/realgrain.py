@@ -2,8 +2,8 @@
 
 It learns from native crops and from resized pictures at once, degraded in many ways, so that it must hold at two scales; it may not look along
 the directions in which real pictures vary most (see ``probe``); and it is used on one view that every picture is brought to, resized and saved as
-JPEG 50, whatever it went through before. Nothing is hidden, nothing is perturbed and nothing in the tower moves: on left-out sources no tuning that we
-tried did better (docs/decisions/0006).
+JPEG 50, whatever it went through before. Nothing is hidden, nothing is perturbed and nothing in the tower moves: on left-out sources no tuning that
+we tried did better (docs/decisions/0006).
 """
 
 from __future__ import annotations
