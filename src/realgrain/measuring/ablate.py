@@ -21,7 +21,7 @@ from realgrain.learning.data import left_in, read_manifest
 from realgrain.learning.frozen import FrozenFitter
 from realgrain.learning.problem import Problem, prepare
 from realgrain.learning.recipe import Recipe, read_recipe
-from realgrain.learning.train import Fitter, fitter_of, part_of
+from realgrain.learning.train import fitter_of, part_of
 from realgrain.measuring.ledger import append_lines, read_lines, run_info
 from realgrain.measuring.metrics import point_metrics
 from realgrain.measuring.plan import Plan, Run, runs_of
@@ -49,10 +49,11 @@ def ablate(plan: Plan, manifest: Path, ledger: Path) -> Iterator[dict[str, Any]]
     if not todo:
         return
     problem, manifest_sha256 = prepare(read_recipe(plan.recipe), manifest), weights.file_sha256(manifest)
+    asked = problem.keep(np.logical_or.reduce([_asked(run, problem) for run in todo]))
     frozen: dict[str, FrozenFitter] = {}
     for run in tqdm(todo, "runs", disable=None):
         # what an earlier plan asked for is scored again with the rest, so that all lines of a run speak of the same model
-        lines, scores = _measure(run, {**done.get(run.key, {}), **run.conditions}, problem, frozen)
+        lines, scores = _measure(run, {**done.get(run.key, {}), **run.conditions}, problem, asked, frozen)
         file = ledger.parent / "scores" / f"{hashlib.sha256(run.key.encode()).hexdigest()[:16]}.parquet"
         write_table(scores, file)
         named = {"manifest_sha256": manifest_sha256, "scores": f"scores/{file.name}", "scores_sha256": weights.file_sha256(file)}
@@ -61,21 +62,35 @@ def ablate(plan: Plan, manifest: Path, ledger: Path) -> Iterator[dict[str, Any]]
         yield from lines
 
 
-def _measure(run: Run, conditions: dict[str, int], problem: Problem, frozen: dict[str, FrozenFitter]) -> tuple[list[dict[str, Any]], pa.Table]:
+def _parts(run: Run, problem: Problem) -> tuple[Problem, Problem, Problem]:
+    """What a run trains on, what chooses its threshold, and what it leaves out."""
+    left, plan = problem.keep(left_in(problem.samples, run.fold, problem.twins)), run.plan
+    training, check = (left.keep(some_of_each_source(left, *part)) for part in ((plan.validation, plan.training), (0, plan.validation)))
+    return training, check, part_of(problem, run.fold)
+
+
+def _asked(run: Run, problem: Problem) -> np.ndarray:
+    """Mask (N,) of the pictures that a run looks at."""
+    training, check, out = _parts(run, problem)
+    out = out.keep(some_of_each_source(out, 0, max(run.conditions.values())))
+    return np.isin(problem.sha256, [*training.sha256, *check.sha256, *out.sha256])
+
+
+def _measure(
+    run: Run, conditions: dict[str, int], problem: Problem, asked: Problem, frozen: dict[str, FrozenFitter]
+) -> tuple[list[dict[str, Any]], pa.Table]:
     """Train without the fold and score it: a line for each condition, and the scores behind them."""
-    plan, recipe = run.plan, run.recipe
-    left = problem.keep(left_in(problem.samples, run.fold, problem.twins))
-    check = left.keep(some_of_each_source(left, 0, plan.validation))
-    training = left.keep(some_of_each_source(left, plan.validation, plan.training))
+    recipe = run.recipe
+    training, check, left_out = _parts(run, problem)
     started = time.perf_counter()
-    model = _fitter(recipe, problem, frozen).fit(training)
+    fitter = fitter_of(recipe, problem) if recipe.tunes else _frozen_fitter(recipe, asked, frozen)
+    model = fitter.fit(training)
     seconds = time.perf_counter() - started
     chosen = _single(model.logits(check))
     threshold = best_threshold(np.tile(check.fake, len(chosen)), np.concatenate(list(chosen.values())))
     scored: dict[str, tuple[Problem, np.ndarray]] = {}
     for at_most in sorted(set(conditions.values())):
-        out = part_of(problem, run.fold)
-        out = out.keep(some_of_each_source(out, 0, at_most))
+        out = left_out.keep(some_of_each_source(left_out, 0, at_most))
         found = model.logits(out, [name for name, limit in conditions.items() if limit == at_most])
         scored |= {name: (out, logits) for name, logits in _single(found).items()}
     lines = [
@@ -125,15 +140,13 @@ def _rows(name: str, problem: Problem, logits: np.ndarray) -> pa.Table:
     return pa.Table.from_arrays([*map(pa.array, columns), pa.array([name] * len(samples)), pa.array(logits)], schema=SCORES)
 
 
-def _fitter(recipe: Recipe, problem: Problem, frozen: dict[str, FrozenFitter]) -> Fitter:
-    """How a recipe learns; features of a frozen tower are taken once and serve every fold and every setting of its head."""
-    if recipe.tunes:
-        return fitter_of(recipe, problem)
+def _frozen_fitter(recipe: Recipe, asked: Problem, frozen: dict[str, FrozenFitter]) -> FrozenFitter:
+    """Features of a frozen tower are taken once, of the pictures that some run looks at, and serve every fold and every setting of the head."""
     features = recipe.model_dump_json(
         include={"base", "views", "training_views", "block", "augmentation", "aligned", "draws", "precision", "deliveries"}
     )
     if features not in frozen:
-        frozen[features] = FrozenFitter(problem, recipe)
+        frozen[features] = FrozenFitter(asked, recipe)
     fitter = copy(frozen[features])
     fitter.recipe = recipe
     return fitter
