@@ -21,8 +21,8 @@ from realgrain.learning.recipe import Recipe, read_recipe
 from realgrain.learning.train import folds_of, part_of
 from realgrain.measuring.ledger import write_result
 
-BLOCKS = (None, 12, 11, 10, 9, 8, 6, 4)
-HEADS = ((1.0, 0), (100.0, 0), (100.0, 4), (100.0, 5), (100.0, 6), (100.0, 10), (100.0, 20))  # penalty, content directions
+BLOCKS = (None, 12, 11, 10, 9, 8, 6)
+HEADS = ((1.0, 0), (100.0, 0), (100.0, 5), (100.0, 10))  # penalty, content directions
 
 
 class Choice(BaseModel):
