@@ -14,5 +14,5 @@ DEFAULTS: dict[str, Any] = {
     "views": {"views": [{"kind": "resize", "quality": 50}]},
     "training_views": {"views": [{"kind": "crop"}, {"kind": "resize"}]},
     "penalty": 100,
-    "content_directions": 5,
+    "content_directions": 4,
 }
