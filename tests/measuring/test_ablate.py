@@ -11,8 +11,8 @@ from sklearn.metrics import balanced_accuracy_score
 
 from realgrain.detector.weights import file_sha256
 from realgrain.learning.data import read_manifest
+from realgrain.learning import tune
 from realgrain.learning.recipe import RecipeError
-from realgrain.learning.tune import TunedModel
 from realgrain.measuring import ablate as ablating
 from realgrain.measuring.ablate import best_threshold
 from realgrain.measuring.ledger import append_lines, read_lines
@@ -121,9 +121,9 @@ def test_plans_that_name_the_seed_and_plans_that_do_not_share_runs(plan_file, to
 
 def test_diagnostics_of_a_model_are_kept_as_json(plan_file, toy_manifest, tmp_path, home, monkeypatch):
     axes = {"method": ["pinclip"], "tuning.epochs": [1], "tuning.batch": [8], "tuning.evaluate_every": [4]}
-    monkeypatch.setattr(TunedModel, "diagnostics", {"stopped": 4, "noise": float("nan")}, raising=False)
+    monkeypatch.setattr(tune, "_last_steps", lambda *_: {"steps": 4, "noise": float("nan")})
     lines = run(plan_file(axes=axes, protocols={"pairs": FOLDS[:1]}), toy_manifest, tmp_path / "runs.jsonl")
-    assert {(line["method"], json.dumps(line["diagnostics"])) for line in lines} == {("pinclip", '{"stopped": 4.0, "noise": null}')}
+    assert {(line["method"], json.dumps(line["diagnostics"])) for line in lines} == {("pinclip", '{"steps": 4.0, "noise": null}')}
 
 
 def test_scores_without_lines_are_no_run(plan_file, toy_manifest, tmp_path, home, monkeypatch):
