@@ -35,11 +35,14 @@ def logits(runtime, views):
 def test_batch_and_order_do_not_matter(real_home, views):
     runtime = open_runtime("onnxruntime", read_bundle())
     one = np.concatenate([runtime.logits(picture) for picture in views[:16]])
-    eight = np.concatenate([runtime.logits(np.concatenate(views[start : start + 4])) for start in range(0, 16, 4)])
-    order = np.random.default_rng(0).permutation(16)
-    shuffled = np.concatenate([runtime.logits(np.concatenate([views[index] for index in order[start : start + 4]])) for start in range(0, 16, 4)])
-    back = np.empty_like(shuffled)
     count = len(views[0])
+    step = 8 // count  # pictures in a batch of eight views
+    eight = np.concatenate([runtime.logits(np.concatenate(views[start : start + step])) for start in range(0, 16, step)])
+    order = np.random.default_rng(0).permutation(16)
+    shuffled = np.concatenate(
+        [runtime.logits(np.concatenate([views[index] for index in order[start : start + step]])) for start in range(0, 16, step)]
+    )
+    back = np.empty_like(shuffled)
     for place, index in enumerate(order):
         back[index * count : (index + 1) * count] = shuffled[place * count : (place + 1) * count]
     assert np.abs(one - eight).max() < 1e-5

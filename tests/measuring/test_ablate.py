@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score
 
 from realgrain.detector.weights import file_sha256
-from realgrain.learning.data import read_manifest
 from realgrain.learning import tune
+from realgrain.learning.data import read_manifest
 from realgrain.learning.recipe import RecipeError
 from realgrain.measuring import ablate as ablating
 from realgrain.measuring.ablate import best_threshold
