@@ -438,7 +438,6 @@ class Forbidden(MetaPathFinder):
             raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 sys.meta_path.insert(0, Forbidden())
 from realgrain.faces.cli import main
-from realgrain.learning.recipe import Recipe, read_recipe
 sys.exit(main(sys.argv[1:]))
 """
         found = run("-c", code, "detect", toy_pictures[0], "--json", *bundle, env={"REALGRAIN_OFFLINE": "1"})

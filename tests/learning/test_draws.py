@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from accelerate.data_loader import BatchSamplerShard
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import BatchSampler, DataLoader
 
@@ -17,6 +17,7 @@ class TestBalanced:
         drawn = np.array([index for index, _ in Balanced(weight, 3, 5000)])
         assert abs(np.mean(drawn >= 90) - 0.5) < 0.03
 
+    @settings(deadline=None)
     @given(st.integers(0, 2**40), st.integers(1, 50), st.integers(1, 200), st.integers(1, 200))
     def test_a_longer_run_begins_as_a_shorter_one(self, seed, pictures, short, more):
         weight = np.ones(pictures)
