@@ -7,9 +7,10 @@ import torch
 
 from realgrain.learning import methods
 from realgrain.learning.backbone import load_tower
+from realgrain.learning.draws import Draws
 from realgrain.learning.network import Network
 from realgrain.learning.recipe import Recipe, read_recipe
-from realgrain.learning.tune import Draws, _optimiser
+from realgrain.learning.trainer import make_optimiser
 
 pytestmark = [pytest.mark.parametrize("method", methods.names()), pytest.mark.usefixtures("one_thread")]
 BLOCK = 2
@@ -24,7 +25,7 @@ MAY_MOVE = {  # of a tower whose head reads the class token after block 2, by wh
 @pytest.fixture(scope="module")
 def toy_batch(problem):
     """Views (32, 3, 224, 224) of half of the toy pictures, and their labels."""
-    drawn = Draws(problem, Recipe(), fixed=True)
+    drawn = Draws(problem, Recipe())
     items = [drawn[index] for index in range(0, len(drawn), 2)]
     return torch.stack([item["views"] for item in items]), torch.stack([item["fake"] for item in items])
 
@@ -51,7 +52,7 @@ def network(method, recipe_of, tiny_tower, toy_batch) -> Network:
 
 def taught(network, toy_batch, steps):
     """Loss of each step, on pictures hidden and noised as the method does it; the network is left in evaluation mode."""
-    optimiser, losses = _optimiser(network, network.recipe), []
+    optimiser, losses = make_optimiser(network, network.recipe.tuning), []
     network.train()
     for _ in range(steps):
         optimiser.zero_grad()

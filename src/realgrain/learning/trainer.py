@@ -86,7 +86,7 @@ def make_trainer(
         dataloader_num_workers=tuning.workers,
         dataloader_pin_memory=torch.cuda.is_available(),
     )
-    optimiser = _optimiser(network, tuning)
+    optimiser = make_optimiser(network, tuning)
     trainer = BalancedTrainer(
         network,
         arguments,
@@ -101,7 +101,7 @@ def make_trainer(
     return trainer
 
 
-def _optimiser(network: Network, tuning: Tuning) -> torch.optim.Optimizer:
+def make_optimiser(network: Network, tuning: Tuning) -> torch.optim.Optimizer:
     slow = [weight for weight in network.tower.parameters() if weight.requires_grad]
     inside = {id(weight) for weight in slow}
     fast = [weight for weight in network.parameters() if weight.requires_grad and id(weight) not in inside]
