@@ -90,7 +90,7 @@ class TestPlace:
         network = Network(load_tower(tiny_tower), recipe)
         problem = problem.keep(np.arange(len(problem.samples)) % 8 == 0)
         network.look(*TunedFitter(recipe)._look(network, problem, None))
-        drawn = Draws(problem, recipe, fixed=True)
+        drawn = Draws(problem, recipe)
         tower = load_tower(tiny_tower)
         with torch.inference_mode():
             seen = tower(torch.stack([drawn[index]["views"] for index in range(len(drawn))]), output_hidden_states=True)

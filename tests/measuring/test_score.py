@@ -104,7 +104,7 @@ class TestTable:
         write_table(as_table(rows, 0.25), tmp_path / "scores.parquet")
         before = (tmp_path / "scores.parquet").read_bytes()
 
-        def fails(table, path):
+        def fails(table, path, **_):
             path.write_bytes(b"half")
             raise OSError("no space left")
 
