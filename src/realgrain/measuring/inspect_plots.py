@@ -31,7 +31,8 @@ def project(features: NDArray[np.floating], *, seed: int = 0) -> dict[str, NDArr
     components = PCA(2, svd_solver="full").fit(points)
     first, second = components.explained_variance_ratio_
     perplexity = min(30.0, (len(points) - 1) / 3)  # 30 as van der Maaten and Hinton 2008 advise, and what few points allow
-    near = TSNE(2, perplexity=perplexity, metric="cosine", init="random", random_state=seed).fit_transform(points)
+    # exact: the approximate one runs threads of its own, which crashed once beside torch's; it is quick enough for some thousands of pictures
+    near = TSNE(2, perplexity=perplexity, metric="cosine", init="random", method="exact", random_state=seed).fit_transform(points)
     return {f"Principal components ({first:.0%} and {second:.0%} of the variance)": components.transform(points), "t-SNE (cosine)": near}
 
 
