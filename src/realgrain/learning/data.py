@@ -27,6 +27,7 @@ class Sample(BaseModel):
         label: ``real``, ``fake``, or empty where it is not known.
         generator: what made a fake; empty for a real picture.
         source: where it was gathered: the unit that splits keep together.
+        set: of a benchmark that consists of several; empty elsewhere.
         split: ``train``, ``test`` or whatever the manifest says.
     """
 
@@ -37,7 +38,12 @@ class Sample(BaseModel):
     label: str
     generator: str = ""
     source: str = ""
+    set: str = ""
     split: str = ""
+
+    def content(self) -> Path | bytes:
+        """What an opener of pictures takes: the file, or its bytes where it is packed into another (a subclass says how)."""
+        return self.file
 
     @property
     def fake(self) -> bool:

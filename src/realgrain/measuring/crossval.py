@@ -16,7 +16,7 @@ from realgrain.learning.recipe import Recipe
 from realgrain.learning.train import Fitter, Learned, fitter_of, folds_of, learn, part_of
 from realgrain.measuring.metrics import evaluate, stored_threshold
 from realgrain.measuring.results import LeftOut
-from realgrain.measuring.score import as_table
+from realgrain.measuring.score import SAMPLE, as_table
 
 
 def cross_validate(recipe: Recipe, manifest: Path) -> pa.Table:
@@ -38,7 +38,7 @@ def _rows(problem: Problem, folds: Sequence[Fold], fold: Fold, recipe: Recipe, f
     part = part_of(problem, fold)
     for name, logits in learned.model.logits(part).items():
         for sample, logit in zip(part.samples, logits, strict=True):
-            row = sample.model_dump(include={"path", "label", "generator", "source", "split"})
+            row = sample.model_dump(include=set(SAMPLE))
             yield {
                 **row,
                 **_score(float(logit), learned),

@@ -16,7 +16,9 @@ from realgrain.learning.data import Sample
 from realgrain.picture.degrade import condition
 from realgrain.picture.image import PictureError
 
-TEXT = ("path", "label", "generator", "source", "split", "condition", "sha256", "bundle", "runtime", "error")
+SAMPLE = ("path", "label", "generator", "source", "set", "split")
+"""What a row keeps of its sample."""
+TEXT = (*SAMPLE, "condition", "sha256", "bundle", "runtime", "error")
 SCHEMA = pa.schema([(name, pa.string()) for name in TEXT] + [("logit", pa.float64()), ("probability", pa.float64())])
 
 
@@ -33,8 +35,8 @@ def score(detector: Detector, samples: Sequence[Sample], conditions: Sequence[st
     """
     degrade = {name: condition(name) for name in conditions}
     card = detector.bundle.card
-    for sample, picture in zip(samples, detector.open_many(sample.file for sample in samples), strict=True):
-        row = {**(sample.model_extra or {}), **sample.model_dump(include={"path", "label", "generator", "source", "split"})}
+    for sample, picture in zip(samples, detector.open_many(sample.content() for sample in samples), strict=True):
+        row = {**(sample.model_extra or {}), **sample.model_dump(include=set(SAMPLE))}
         row |= {"bundle": detector.bundle.hash, "runtime": detector.runtime.name}
         for name, apply in degrade.items():
             if isinstance(picture, PictureError):
