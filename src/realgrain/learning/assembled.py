@@ -8,7 +8,6 @@ import numpy as np
 import torch
 
 from realgrain.detector import weights
-from realgrain.detector.merging import merge
 from realgrain.learning import adapters, backbone
 from realgrain.learning.adapters import Adapter
 from realgrain.learning.network import Network
@@ -32,10 +31,9 @@ def assemble(recipe: Recipe, head: Mapping[str, np.ndarray], adapter: Mapping[st
     """
     base = weights.pull(recipe.base)
     tower = backbone.load_tower(base)
-    merged = merge({name: array.numpy() for name, array in tower.state_dict().items()}, adapter)
-    tower.load_state_dict({name: torch.from_numpy(array) for name, array in merged.items()})
-    network = Network(tower, recipe.model_copy(update={"adapter": Adapter(), "noise": Noise()}))
-    network.frozen = adapters.frozen_blocks(recipe.adapter, network.depth)
+    backbone.add(tower, adapter)
+    frozen = adapters.frozen_blocks(recipe.adapter, backbone.depth(tower, recipe.block))
+    network = Network(tower, recipe.model_copy(update={"adapter": Adapter(), "noise": Noise()}), frozen)
     with torch.no_grad():
         network.linear.weight.copy_(torch.from_numpy(np.asarray(head["weight"]))[None])
         network.linear.bias.copy_(torch.from_numpy(np.asarray(head["bias"])))

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from safetensors import safe_open
 from transformers import CLIPTextModelWithProjection, CLIPTokenizer, CLIPVisionConfig, CLIPVisionModelWithProjection
 from transformers.utils import logging
 
+from realgrain.detector.merging import merge
 from realgrain.detector.weights import Tower, WeightsError, check
 
 Model = TypeVar("Model", CLIPVisionModelWithProjection, CLIPTextModelWithProjection)
@@ -26,6 +28,17 @@ def load_tower(tower: Tower) -> CLIPVisionModelWithProjection:
         WeightsError: a weight is missing.
     """
     return _load(CLIPVisionModelWithProjection, tower)
+
+
+def add(model: CLIPVisionModelWithProjection, adapter: Mapping[str, np.ndarray]) -> None:
+    """Add what was learned to a tower's weights, in place; ``adapter`` as ``realgrain.detector.merging.merge`` takes it.
+
+    Raises:
+        KeyError, ValueError: the adapter does not fit the tower.
+    """
+    merged = merge({name: array.numpy() for name, array in model.state_dict().items()}, adapter)
+    changed = {name.rpartition(".")[0] for name in adapter}
+    model.load_state_dict({name: torch.from_numpy(merged[name]) for name in changed}, strict=False)
 
 
 @torch.inference_mode()

@@ -17,8 +17,7 @@ from tqdm import tqdm
 from transformers import CLIPVisionModelWithProjection
 
 from realgrain.detector import weights
-from realgrain.detector.bundle import Bundle
-from realgrain.detector.compose import tower_of
+from realgrain.detector.bundle import Bundle, BundleError
 from realgrain.detector.runtime import cores
 from realgrain.detector.weights import Tower
 from realgrain.learning import backbone
@@ -101,10 +100,11 @@ class Extractor:
 
     def _load(self) -> CLIPVisionModelWithProjection:
         model = backbone.load_tower(self.tower)
-        if self.bundle and self.bundle.adapter:
-            merged = tower_of(self.bundle, self.tower)
-            changed = {name.rpartition(".")[0] for name in self.bundle.adapter}
-            model.load_state_dict({name: torch.from_numpy(merged[name]) for name in changed}, strict=False)
+        if self.bundle:
+            try:
+                backbone.add(model, self.bundle.adapter)
+            except (KeyError, ValueError) as error:
+                raise BundleError(f"{self.bundle.folder}: its adapter does not fit {self.tower.id}: {error}") from error
         return model
 
     def _file(self, sha256: Sequence[str], delivery: Delivery) -> Path:

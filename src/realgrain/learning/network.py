@@ -27,6 +27,11 @@ class Network(nn.Module):
     Views become tokens out of the frozen blocks (``stem``), these what noise is added to (``reach``), that features (``read``), and these logits
     (``head``).
 
+    Args:
+        tower: the base; changed in place.
+        recipe: masking, noise and adapter.
+        frozen: blocks to count as frozen; None: as many as the recipe's adapter leaves alone.
+
     Attributes:
         frozen: how many of the first blocks nothing moves or perturbs; what they give may be computed once and kept (``stem.Stem``).
         place: where noise is added, see ``noise.Noise.at``; without noise, the feature.
@@ -37,7 +42,7 @@ class Network(nn.Module):
         WeightsError: noise with text anchors, and the base has no text tower.
     """
 
-    def __init__(self, tower: CLIPVisionModelWithProjection, recipe: Recipe) -> None:
+    def __init__(self, tower: CLIPVisionModelWithProjection, recipe: Recipe, frozen: int | None = None) -> None:
         super().__init__()
         adapters.adapt(tower, recipe.adapter, recipe.block)
         config = tower.config
@@ -46,7 +51,7 @@ class Network(nn.Module):
         self.depth = backbone.depth(tower, recipe.block)
         self.place = "feature" if recipe.noise.kind == "none" else recipe.noise.at
         perturbed = self.depth - (self.place == "tokens")  # noise on the tokens before the last block passes through it anew each time
-        self.frozen = min(adapters.frozen_blocks(recipe.adapter, self.depth), perturbed)
+        self.frozen = min(adapters.frozen_blocks(recipe.adapter, self.depth) if frozen is None else frozen, perturbed)
         self.patch = int(tower.vision_model.embeddings.patch_embedding.kernel_size[0])
         self.linear = nn.Linear(size, 1)
         nn.init.zeros_(self.linear.weight)
