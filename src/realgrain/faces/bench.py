@@ -72,13 +72,15 @@ def _counts(found: Findings) -> Table:
     )
     for count in found.counts:
         numbers = ["?" if number is None else str(number) for number in (count.real, count.published_real, count.fake, count.published_fake)]
-        table.add_row(count.set or "-", count.split, *numbers, count.known)
+        table.add_row(escape(printable(count.set)) or "-", escape(printable(count.split)), *numbers, count.known)
     return table
 
 
 def _lines(found: Findings) -> list[str]:
-    lines = [f"missing: {what}" for what in found.missing]
-    lines += [f"broken: {broken.path}: {broken.reason}" for broken in found.broken[:SHOWN]]
+    from realgrain.picture.errors import printable
+
+    lines = [f"missing: {printable(what)}" for what in found.missing]
+    lines += [f"broken: {printable(broken.path)}: {broken.reason}" for broken in found.broken[:SHOWN]]
     lines += [f"extra: {path}" for path in found.extra[:SHOWN]]
     for what, files in (("broken", found.broken), ("extra", found.extra)):
         if len(files) > SHOWN:

@@ -15,9 +15,10 @@ from realgrain.learning.data import Sample
 from realgrain.measuring.benchmarks import Benchmark
 from realgrain.measuring.benchmarks.card import Known, Size
 from realgrain.measuring.benchmarks.walk import folders
-from realgrain.picture.errors import PictureError
+from realgrain.picture.errors import PictureError, printable
 from realgrain.picture.image import open_picture
 
+MAX_PATH = 4096  # characters of an extra file's path that are kept, its control characters escaped (our choice)
 AT_ONCE = 512  # pictures given to the threads before their answers are read: bounds memory (our choice)
 Watch = Callable[[Iterable["Broken | None"], int], Iterable["Broken | None"]]
 
@@ -128,7 +129,9 @@ def _open(sample: Sample) -> Broken | None:
 
 
 def _by_size(sample: Sample) -> Broken | None:
-    size = getattr(sample, "size", None)  # of a packed picture
+    size = getattr(sample, "size", None)  # of a picture in a tar file
+    if size is None and type(sample).content is not Sample.content:
+        return None  # a row of a data set: its size is known only when it is read
     try:
         size = sample.file.stat().st_size if size is None else size
     except OSError as error:
@@ -184,5 +187,5 @@ def _extra(root: Path, samples: Sequence[Sample], beside: Sequence[str]) -> tupl
     found = []
     for parts, files in folders(root):
         expected = [name for name in files if root.joinpath(*parts, name) in known or any(fnmatch(name, pattern) for pattern in beside)]
-        found += [PurePosixPath(*parts, name).as_posix() for name in sorted(set(files) - set(expected))]
+        found += [printable(PurePosixPath(*parts, name).as_posix(), MAX_PATH) for name in sorted(set(files) - set(expected))]
     return tuple(found)

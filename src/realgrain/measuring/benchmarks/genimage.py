@@ -20,6 +20,11 @@ UNZIPPED = {
 }
 """Folder that the published archive of each generator unzips to."""
 
+
+def _size(name: str, each: int | None, split: str = "test") -> Size:
+    return Size(set=name, split=split, real=each, fake=each, known="recalled" if each else "unknown", needed=split == "test")
+
+
 CARD = Card(
     name="genimage",
     title="GenImage",
@@ -28,14 +33,8 @@ CARD = Card(
     where="https://github.com/GenImage-Dataset/GenImage (Baidu Yunpan, Google Drive)",
     label_rule="ai, 1_fake = fake; nature, 0_real = real. Sorted by name, ai comes first, so a loader that numbers folders calls it real",
     sizes=(
-        *(
-            Size(set=name, real=8000, fake=8000, known="recalled") if "1_5" in name else Size(set=name, real=6000, fake=6000, known="recalled")
-            for name in UNZIPPED
-        ),
-        *(
-            Size(set=name, split="train", needed=False, **({"real": 162_000, "fake": 162_000, "known": "recalled"} if "1_4" in name else {}))
-            for name in UNZIPPED
-        ),
+        *(_size(name, 8000 if name == "stable_diffusion_v_1_5" else 6000) for name in UNZIPPED),
+        *(_size(name, 162_000 if name == "stable_diffusion_v_1_4" else None, split="train") for name in UNZIPPED),
     ),
     layout_known="code",
     test=Convention(

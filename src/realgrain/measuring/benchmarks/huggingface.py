@@ -91,7 +91,7 @@ def _read(root: Path) -> dict[str, Dataset]:
         if isinstance(error, BenchmarkError):
             raise
         raise BenchmarkError(f"{root}: not readable as a data set: {error}") from error
-    return {"": found} if isinstance(found, datasets.Dataset) else dict(found.items())
+    return {"": found} if isinstance(found, datasets.Dataset) else {str(split): rows for split, rows in found.items()}
 
 
 def _by_split(root: Path, files: list[Path]) -> dict[str, list[str]]:

@@ -69,8 +69,13 @@ def folders(root: Path) -> Iterator[tuple[tuple[str, ...], list[str]]]:
 
 
 def is_picture(name: str) -> bool:
-    """By its ending. Hidden files are none: archives packed on a Mac hold a ``._photo.jpg`` beside each photo."""
-    return not name.startswith(".") and PurePosixPath(name).suffix.lower() in SUFFIXES
+    """By its ending. Hidden files are none: archives packed on a Mac hold a ``._photo.jpg`` beside each photo. Nor are names that are no text."""
+    return not name.startswith(".") and PurePosixPath(name).suffix.lower() in SUFFIXES and _is_text(name)
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name can be written as UTF-8, into a table or a report; one whose bytes are in another encoding cannot."""
+    return not any("\ud800" <= character <= "\udfff" for character in name)
 
 
 def labelled(root: Path, tell: Tell) -> list[Sample]:
@@ -81,7 +86,7 @@ def labelled(root: Path, tell: Tell) -> list[Sample]:
     samples = []
     for parts, files in folders(root):
         pictures = [name for name in files if is_picture(name)]
-        if not pictures:
+        if not pictures or not all(map(_is_text, parts)):
             continue
         for told in tell(parts):
             fields = told.model_dump()

@@ -16,7 +16,6 @@ from realgrain.measuring.benchmarks.walk import BenchmarkError, folders, in_orde
 from realgrain.picture.errors import Limits, printable
 
 MAX_NOTE = 2**20  # bytes of a .json, .cls or .txt member that are read (our choice)
-NOTES = ("json", "cls", "txt")
 
 CARD = Card(
     name="webdataset",
@@ -74,8 +73,7 @@ def _shard(file: Path, name: str) -> list[Sample]:
             members = [member for member in archive if member.isreg() and not member.issparse()]
             groups: dict[str, dict[str, tarfile.TarInfo]] = defaultdict(dict)
             for member in members:
-                key, _, suffix = _split(member.name)
-                suffix = suffix.lower()
+                key, suffix = _split(member.name)
                 if suffix in groups[key]:
                     raise BenchmarkError(f"{file}: holds {printable(member.name)} twice")
                 groups[key][suffix] = member
@@ -92,25 +90,21 @@ def _shard(file: Path, name: str) -> list[Sample]:
     return found
 
 
-def _split(member: str) -> tuple[str, str, str]:
-    """Key and suffix as WebDataset parts them: at the first dot of the last name."""
-    folder, slash, last = member.rpartition("/")
-    key, dot, suffix = last.partition(".")
-    return folder + slash + key, dot, suffix
+def _split(member: str) -> tuple[str, str]:
+    """Key and suffix as WebDataset parts them: at the first dot of the last name. Some packers write backslashes between names."""
+    folder, slash, last = member.replace("\\", "/").rpartition("/")
+    key, _, suffix = last.partition(".")
+    return folder + slash + key, suffix.lower()
 
 
 def _group(archive: tarfile.TarFile, file: Path, shard: str, key: str, group: dict[str, tarfile.TarInfo]) -> list[Sample]:
     pictures = {suffix: member for suffix, member in group.items() if f".{suffix}" in SUFFIXES}
     if not pictures:
         return []
-    said: dict[str, Any] = {}
-    for kind in NOTES:
-        if kind in group:
-            text = _note(archive, file, group[kind])
-            said = _json(file, group[kind], text) if kind == "json" else {"label": text.strip()}
-            if "label" in said:
-                break
-    inside = "/".join(part for part in key.replace("\\", "/").split("/") if part not in {"", ".", ".."})
+    said = _json(archive, file, group["json"]) if "json" in group else {}
+    if "label" not in said and (kind := next((kind for kind in ("cls", "txt") if kind in group), None)):
+        said["label"] = _note(archive, file, group[kind])
+    inside = "/".join(part for part in key.split("/") if part not in {"", ".", ".."})
     made: list[Sample] = []
     for suffix, member in sorted(pictures.items()):
         where = f"{shard}/{printable(inside)}.{suffix}"
@@ -127,9 +121,9 @@ def _note(archive: tarfile.TarFile, file: Path, member: tarfile.TarInfo) -> str:
     return stream.read().decode("utf-8")
 
 
-def _json(file: Path, member: tarfile.TarInfo, text: str) -> dict[str, Any]:
+def _json(archive: tarfile.TarFile, file: Path, member: tarfile.TarInfo) -> dict[str, Any]:
     try:
-        said = json.loads(text)
+        said = json.loads(_note(archive, file, member))
     except (json.JSONDecodeError, RecursionError) as error:
         raise BenchmarkError(f"{file}: {printable(member.name)} is not JSON: {error}") from error
     if not isinstance(said, dict):
