@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
+from realgrain.picture.errors import printable
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -65,6 +67,7 @@ def check(
 
 
 def _counts(found: Findings) -> Table:
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(
@@ -77,8 +80,6 @@ def _counts(found: Findings) -> Table:
 
 
 def _lines(found: Findings) -> list[str]:
-    from realgrain.picture.errors import printable
-
     lines = [f"missing: {printable(what)}" for what in found.missing]
     lines += [f"broken: {printable(broken.path)}: {broken.reason}" for broken in found.broken[:SHOWN]]
     lines += [f"extra: {path}" for path in found.extra[:SHOWN]]
