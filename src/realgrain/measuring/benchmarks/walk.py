@@ -14,6 +14,10 @@ LABELS = {"0_real": "real", "1_fake": "fake", "real": "real", "fake": "fake", "n
 """Label by the name of a class folder, as all known benchmarks call theirs. Never by position: sorted, ``ai`` would be class 0 and so real."""
 
 
+FIELDS = {"path", "file", "label", "generator", "source", "set", "split"}
+"""Of ``Sample``, all set."""
+
+
 class BenchmarkError(ManifestError):
     """A benchmark's data cannot be read at all. The message names what and why."""
 
@@ -88,9 +92,11 @@ def labelled(root: Path, tell: Tell) -> list[Sample]:
         pictures = [name for name in files if is_picture(name)]
         if not pictures or not all(map(_is_text, parts)):
             continue
+        above, here = "".join(f"{part}/" for part in parts), root.joinpath(*parts)
         for told in tell(parts):
+            # Not validated again, and not each with a set of its fields' names: a tree may have millions of pictures.
             fields = told.model_dump()
-            samples += [Sample(path=PurePosixPath(*parts, name).as_posix(), file=root.joinpath(*parts, name), **fields) for name in pictures]
+            samples += [Sample.model_construct(FIELDS, path=above + name, file=here / name, **fields) for name in pictures]
     return in_order(samples)
 
 
