@@ -1,0 +1,191 @@
+"""Looks a benchmark's data over before hours are spent on it: what is missing, broken, or no part of it."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from fnmatch import fnmatch
+from pathlib import Path, PurePosixPath
+
+from pydantic import BaseModel, ConfigDict
+
+from realgrain.learning.data import Sample
+from realgrain.measuring.benchmarks import Benchmark
+from realgrain.measuring.benchmarks.card import Known, Size
+from realgrain.measuring.benchmarks.walk import folders
+from realgrain.picture.errors import PictureError, printable
+from realgrain.picture.image import open_picture
+
+MAX_PATH = 4096  # characters of an extra file's path that are kept, its control characters escaped (our choice)
+AT_ONCE = 512  # pictures given to the threads before their answers are read: bounds memory (our choice)
+Watch = Callable[[Iterable["Broken | None"], int], Iterable["Broken | None"]]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Count(_Frozen):
+    """Pictures of a set in one split, there and as published.
+
+    Attributes:
+        published_real: None where the number is not known; so for ``published_fake``.
+        known: how surely the published numbers are known.
+    """
+
+    set: str
+    split: str
+    real: int
+    fake: int
+    published_real: int | None = None
+    published_fake: int | None = None
+    known: Known = "unknown"
+
+
+class Broken(_Frozen):
+    """A file that is not usable as a picture, with one of ``realgrain.picture.errors.Code`` and the reason in words."""
+
+    path: str
+    code: str
+    reason: str
+
+
+class Findings(_Frozen):
+    """What ``check`` found.
+
+    Attributes:
+        benchmark: its name.
+        root: the folder.
+        opened: whether every picture was opened; else only names and sizes were looked at.
+        pictures: files or packed pictures, each once.
+        counts: of samples, by set and split; a picture that sets share counts in each.
+        missing: sets, and classes of sets, in words.
+        broken: pictures that cannot be used.
+        extra: files below the root that are no part of the benchmark.
+    """
+
+    benchmark: str
+    root: str
+    opened: bool
+    pictures: int
+    counts: tuple[Count, ...]
+    missing: tuple[str, ...]
+    broken: tuple[Broken, ...]
+    extra: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        """True if nothing is missing or broken; extra files harm nothing."""
+        return not self.missing and not self.broken
+
+
+def _unwatched(items: Iterable[Broken | None], total: int) -> Iterable[Broken | None]:  # noqa: ARG001
+    return items
+
+
+def check(root: Path, benchmark: Benchmark, *, quick: bool = False, watch: Watch = _unwatched) -> Findings:
+    """Compare a folder with what a benchmark's card says it holds, and open every picture in it.
+
+    Args:
+        root: as for ``benchmark.samples``.
+        benchmark: whose layout it should have.
+        quick: look at names and sizes only.
+        watch: passes through the answers for each picture, to show progress; gets their number too.
+
+    Raises:
+        ManifestError: the folder or a file that says what is what cannot be read at all.
+    """
+    samples = benchmark.samples(root)
+    once = list({(sample.file, sample.path): sample for sample in samples}.values())
+    answers = map(_by_size, once) if quick else _opened(once)
+    return Findings(
+        benchmark=benchmark.card.name,
+        root=str(root),
+        opened=not quick,
+        pictures=len(once),
+        counts=_counts(samples, benchmark.card.sizes),
+        missing=_missing(samples, benchmark.card.sizes),
+        broken=tuple(answer for answer in watch(answers, len(once)) if answer),
+        extra=_extra(root, samples, benchmark.card.beside),
+    )
+
+
+def _opened(samples: Sequence[Sample]) -> Iterator[Broken | None]:
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for start in range(0, len(samples), AT_ONCE):
+            yield from pool.map(_open, samples[start : start + AT_ONCE])
+
+
+def _open(sample: Sample) -> Broken | None:
+    try:
+        open_picture(sample.content(), name=sample.path)
+    except PictureError as error:
+        return Broken(path=sample.path, code=error.code, reason=error.reason)
+    except OSError as error:  # of a file that pictures are packed in
+        return Broken(path=sample.path, code="missing", reason=str(error))
+    return None
+
+
+def _by_size(sample: Sample) -> Broken | None:
+    size = getattr(sample, "size", None)  # of a picture in a tar file
+    if size is None and type(sample).content is not Sample.content:
+        return None  # a row of a data set: its size is known only when it is read
+    try:
+        size = sample.file.stat().st_size if size is None else size
+    except OSError as error:
+        return Broken(path=sample.path, code="missing", reason=error.strerror or str(error))
+    return None if size else Broken(path=sample.path, code="empty", reason="has no bytes at all")
+
+
+def _tally(samples: Sequence[Sample]) -> dict[tuple[str, str], Counter[str]]:
+    there: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    for sample in samples:
+        there[sample.set, sample.split][sample.label] += 1
+    return there
+
+
+def _counts(samples: Sequence[Sample], sizes: Sequence[Size]) -> tuple[Count, ...]:
+    there, published = _tally(samples), {(size.set, size.split): size for size in sizes}
+    rows = [key for key, size in published.items() if size.needed or key in there] + sorted(key for key in there if key not in published)
+    return tuple(_count(key, there.get(key, Counter()), published.get(key)) for key in rows)
+
+
+def _count(key: tuple[str, str], there: Counter[str], size: Size | None) -> Count:
+    count = Count(set=key[0], split=key[1], real=there["real"], fake=there["fake"])
+    if size is None:
+        return count
+    return count.model_copy(update={"published_real": size.real, "published_fake": size.fake, "known": size.known})
+
+
+def _missing(samples: Sequence[Sample], sizes: Sequence[Size]) -> tuple[str, ...]:
+    if not samples:
+        return ("all: no picture lies where the benchmark's layout has one",)
+    there = _tally(samples)
+    if not sizes:
+        labels = {sample.label for sample in samples}
+        return tuple(f"no {label} pictures" for label in ("real", "fake") if label not in labels)
+    found = []
+    for size in sizes:
+        counts = there.get((size.set, size.split))
+        if counts is None:
+            found += [f"set {size.set} ({size.split})"] if size.needed else []
+            continue
+        for label, published in (("real", size.real), ("fake", size.fake)):
+            if not counts[label] and published != 0:
+                found.append(f"{label} pictures of set {size.set} ({size.split})")
+    return tuple(found)
+
+
+def _extra(root: Path, samples: Sequence[Sample], beside: Sequence[str]) -> tuple[str, ...]:
+    if not root.is_dir():
+        return ()
+    known = {sample.file for sample in samples}
+    if root in known:  # a data set that is the folder itself
+        return ()
+    found = []
+    for parts, files in folders(root):
+        expected = [name for name in files if root.joinpath(*parts, name) in known or any(fnmatch(name, pattern) for pattern in beside)]
+        found += [printable(PurePosixPath(*parts, name).as_posix(), MAX_PATH) for name in sorted(set(files) - set(expected))]
+    return tuple(found)

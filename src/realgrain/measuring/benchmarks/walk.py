@@ -1,0 +1,112 @@
+"""Walks a benchmark's folders: which pictures there are, and what the names of their folders say of them. Opens none."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path, PurePosixPath
+
+from pydantic import BaseModel, ConfigDict
+
+from realgrain.learning.data import SUFFIXES, ManifestError, Sample
+
+LABELS = {"0_real": "real", "1_fake": "fake", "real": "real", "fake": "fake", "nature": "real", "ai": "fake"}
+"""Label by the name of a class folder, as all known benchmarks call theirs. Never by position: sorted, ``ai`` would be class 0 and so real."""
+
+
+FIELDS = {"path", "file", "label", "generator", "source", "set", "split"}
+"""Of ``Sample``, all set."""
+
+
+class BenchmarkError(ManifestError):
+    """A benchmark's data cannot be read at all. The message names what and why."""
+
+
+class Told(BaseModel):
+    """What a folder's name says of the pictures in it; fields as in ``Sample``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    label: str
+    set: str
+    generator: str = ""
+    source: str
+    split: str = "test"
+
+
+Tell = Callable[[tuple[str, ...]], Iterable[Told]]
+"""From a folder's names below the root to what its pictures are: nothing if they are none of the benchmark's, several if sets share them."""
+
+
+def label_of(folder: str) -> str:
+    """``real``, ``fake``, or empty for a folder that is not named as a class."""
+    return LABELS.get(folder.casefold(), "")
+
+
+def split_of(folder: str) -> str:
+    """``train``, ``val`` or ``test``; empty for a folder that is not named as a split."""
+    name = folder.casefold()
+    return name if name in {"train", "val", "test"} else ""
+
+
+def folders(root: Path) -> Iterator[tuple[tuple[str, ...], list[str]]]:
+    """Names of every folder at and below the root, with the names of its files, both in name order. Links are followed, each folder once.
+
+    Raises:
+        BenchmarkError: the root is not a folder, or one below it cannot be listed.
+    """
+    if not root.is_dir():
+        raise BenchmarkError(f"{root}: there is no such folder")
+
+    def refuse(error: OSError) -> None:
+        raise BenchmarkError(f"{error.filename}: cannot be listed: {error.strerror}") from error
+
+    seen: set[tuple[int, int]] = set()
+    for here, below, files in os.walk(root, onerror=refuse, followlinks=True):
+        status = Path(here).stat()
+        if (status.st_dev, status.st_ino) in seen:
+            below.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        below.sort()
+        yield Path(here).relative_to(root).parts, sorted(files)
+
+
+def is_picture(name: str) -> bool:
+    """By its ending. Hidden files are none: archives packed on a Mac hold a ``._photo.jpg`` beside each photo. Nor are names that are no text."""
+    return not name.startswith(".") and PurePosixPath(name).suffix.lower() in SUFFIXES and _is_text(name)
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name can be written as UTF-8, into a table or a report; one whose bytes are in another encoding cannot."""
+    return not any("\ud800" <= character <= "\udfff" for character in name)
+
+
+def labelled(root: Path, tell: Tell) -> list[Sample]:
+    """Samples of the pictures whose folders tell what they are, in order of path, then set.
+
+    A picture that several sets share, such as a real one that is compared with each generator, is a sample of each.
+    """
+    samples = []
+    for parts, files in folders(root):
+        pictures = [name for name in files if is_picture(name)]
+        if not pictures or not all(map(_is_text, parts)):
+            continue
+        above, here = "".join(f"{part}/" for part in parts), root.joinpath(*parts)
+        for told in tell(parts):
+            # Not validated again, and not each with a set of its fields' names: a tree may have millions of pictures.
+            fields = told.model_dump()
+            samples += [Sample.model_construct(FIELDS, path=above + name, file=here / name, **fields) for name in pictures]
+    return in_order(samples)
+
+
+def in_order(samples: Iterable[Sample]) -> list[Sample]:
+    """By path, folder for folder, then by set: the same on every machine."""
+    return sorted(samples, key=lambda sample: (sample.path.split("/"), sample.set))
+
+
+def after(parts: tuple[str, ...], *outer: str) -> tuple[str, ...]:
+    """Names without leading ones of folders that people may or may not have pointed at, such as ``datasets/test``; any case."""
+    while parts and parts[0].casefold() in outer:
+        parts = parts[1:]
+    return parts

@@ -1,0 +1,151 @@
+import os
+
+import pytest
+from toy import write_manifest
+from trees import SMALL, fill, pack
+
+from realgrain.measuring.benchmarks import benchmark
+from realgrain.measuring.benchmarks.check import check
+
+
+@pytest.fixture
+def genimage(tmp_path):
+    of = benchmark("genimage")
+    return of, fill(tmp_path, of.layout["re-layout"])
+
+
+class TestMissing:
+    def test_set(self, genimage):
+        of, root = genimage
+        for file in (root / "test" / "VQDM").rglob("*.png"):
+            file.unlink()
+        found = check(root, of)
+        assert found.missing == ("set VQDM (test)",)
+        assert not found.ok
+
+    def test_class_of_a_set(self, genimage):
+        of, root = genimage
+        (root / "test" / "ADM" / "0_real" / "000001.png").unlink()
+        assert check(root, of, quick=True).missing == ("real pictures of set ADM (test)",)
+
+    def test_class_of_training_data_that_are_there_in_part(self, tmp_path):
+        of = benchmark("genimage")
+        root = fill(tmp_path, [path for path in of.layout["official"] if "ADM" not in path or "train/ai" not in path])
+        assert check(root, of, quick=True).missing == ("fake pictures of set ADM (train)",)
+
+    def test_training_data_altogether_is_no_fault(self, genimage):
+        assert check(genimage[1], genimage[0]).ok
+
+    def test_what_nobody_published_is_not_missed(self, tmp_path):
+        of = benchmark("drct2m")
+        assert check(fill(tmp_path, of.layout["official"]), of, quick=True).ok  # folders of generators hold no real pictures
+
+    def test_everything(self, tmp_path):
+        assert check(tmp_path, benchmark("wildrf")).missing == ("all: no picture lies where the benchmark's layout has one",)
+
+    def test_class_where_the_sets_are_the_users(self, tmp_path):
+        assert check(fill(tmp_path, ["real/0.png"]), benchmark("folder")).missing == ("no fake pictures",)
+
+
+class TestBroken:
+    def test_corrupt_and_empty(self, genimage):
+        of, root = genimage
+        (root / "test/ADM/0_real/000001.png").write_bytes(SMALL[: len(SMALL) // 2])
+        (root / "test/glide/1_fake/000001.png").write_bytes(b"")
+        found = check(root, of)
+        assert [(broken.path, broken.code) for broken in found.broken] == [
+            ("test/ADM/0_real/000001.png", "truncated"),
+            ("test/glide/1_fake/000001.png", "empty"),
+        ]
+        assert found.opened
+        assert not found.ok
+        assert not found.missing
+
+    def test_quick_sees_only_sizes(self, genimage):
+        of, root = genimage
+        (root / "test/ADM/0_real/000001.png").write_bytes(b"no picture")
+        (root / "test/glide/1_fake/000001.png").write_bytes(b"")
+        found = check(root, of, quick=True)
+        assert [(broken.path, broken.code) for broken in found.broken] == [("test/glide/1_fake/000001.png", "empty")]
+        assert not found.opened
+
+    @pytest.mark.parametrize("quick", [True, False])
+    def test_files_that_a_manifest_names_and_nobody_has(self, quick, tmp_path):
+        fill(tmp_path, ["a.png"])
+        write_manifest(tmp_path / "manifest.csv", [{"path": "a.png", "label": "real"}, {"path": "b.png", "label": "fake"}])
+        found = check(tmp_path, benchmark("csv"), quick=quick)
+        assert [(broken.path, broken.code) for broken in found.broken] == [("b.png", "missing")]
+
+    @pytest.mark.parametrize("quick", [True, False])
+    def test_packed(self, quick, tmp_path):
+        pack(tmp_path / "s.tar", {"a.png": SMALL, "a.cls": "0", "b.png": b"", "b.cls": "1"})
+        found = check(tmp_path, benchmark("webdataset"), quick=quick)
+        assert [(broken.path, broken.code) for broken in found.broken] == [("s.tar/b.png", "empty")]
+
+    def test_dangling_link(self, genimage):
+        of, root = genimage
+        file = root / "test/ADM/0_real/000001.png"
+        file.unlink()
+        file.symlink_to("gone.png")
+        assert [broken.code for broken in check(root, of).broken] == ["missing"]
+        assert [broken.code for broken in check(root, of, quick=True).broken] == ["missing"]
+
+
+class TestExtra:
+    def test_is_named_and_harms_nothing(self, genimage):
+        of, root = genimage
+        extra = [".DS_Store", "ADM.zip", "test/flux/1_fake/0.png", "test/ADM/0_real/._000001.png", "test/ADM/new/0.png"]
+        found = check(fill(root, extra), of)
+        assert sorted(found.extra) == sorted(extra)
+        assert found.ok
+
+    def test_files_that_are_published_beside_pictures_are_none(self, tmp_path):
+        of = benchmark("synthbuster")
+        root = fill(tmp_path, [*of.layout["official"], "synthbuster/prompts.csv", "synthbuster/other.doc"])
+        assert check(root, of).extra == ("synthbuster/other.doc",)
+
+
+class TestCounts:
+    def test_beside_published_ones(self, tmp_path):
+        of = benchmark("synthwildx")
+        root = fill(tmp_path, [*of.layout["official"], "real/another.jpg", "dalle3/another.jpg", "dalle3/third.jpg"])
+        found = check(root, of)
+        assert [(count.set, count.real, count.fake) for count in found.counts] == [("dalle3", 2, 3), ("firefly", 2, 1), ("midjourney", 2, 1)]
+        assert {(count.published_real, count.published_fake, count.known) for count in found.counts} == {(500, 500, "code")}
+        assert found.pictures == 7  # shared ones once
+
+    def test_sets_that_only_the_user_has(self, tmp_path):
+        found = check(fill(tmp_path, ["b/real/0.png", "a/fake/0.png"]), benchmark("folder"))
+        assert [(count.set, count.real, count.fake, count.published_real) for count in found.counts] == [("a", 0, 1, None), ("b", 1, 0, None)]
+
+
+def test_shared_pictures_are_opened_once(tmp_path, monkeypatch):
+    of = benchmark("synthbuster")
+    opened = []
+    monkeypatch.setattr("realgrain.measuring.benchmarks.check.open_picture", lambda content, name: opened.append(name))
+    check(fill(tmp_path, of.layout["official"]), of)
+    assert sorted(opened) == sorted(of.layout["official"])
+
+
+def test_progress_sees_every_picture(genimage):
+    of, root = genimage
+    seen = []
+
+    def watch(answers, total):
+        for answer in answers:
+            seen.append(total)
+            yield answer
+
+    check(root, of, watch=watch)
+    assert seen == [16] * 16
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="needs a folder that may not be listed")
+def test_a_folder_that_may_not_be_listed_is_named(genimage):
+    of, root = genimage
+    (root / "test" / "ADM").chmod(0)
+    try:
+        with pytest.raises(ValueError, match="ADM: cannot be listed"):
+            check(root, of)
+    finally:
+        (root / "test" / "ADM").chmod(0o700)
