@@ -24,6 +24,7 @@ ABOUT = "Tells real photographs from AI-generated pictures and shows its evidenc
 app = App(name="realgrain", version=__version__, help=ABOUT, suppress_keyboard_interrupt=False)
 weights_app = App(name="weights", help="Base towers: what there is, fetching, checking.")
 app.command(weights_app)
+app.command("realgrain.faces.audit_cli:audit")
 Runtime = Literal["onnxruntime", "openvino", "openvino-int8", "torch"]
 Bundle = Annotated[Path | None, Parameter(help="A detector's folder; without it, the one that realgrain ships.")]
 Offline = Annotated[bool, Parameter(negative="", help="Never touch the network.")]

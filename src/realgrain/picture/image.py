@@ -36,7 +36,7 @@ class Picture:
         icc: Description of the ICC profile, which is not applied; None without one.
         jpeg_quality: 1..100, see `facts.jpeg_quality`; None if not JPEG.
         subsampling: Of a JPEG's colour, such as "4:2:0", see `facts.subsampling`; None if not JPEG.
-        progressive: Whether the file is a progressive JPEG or an interlaced PNG or GIF.
+        progressive: Whether the file is a progressive JPEG or an interlaced PNG.
         metadata: Kinds of metadata in the file, see `metadata.kinds`.
         generator_notes: What the file says of a generator, see `metadata.generator_notes`.
         notes: What was done to the pixels, in words.
