@@ -30,8 +30,8 @@ def audit(samples: Sequence[Sample]) -> Audit:
     """Open every picture once and check the set. Deterministic; the network is never touched.
 
     A trait of files leaks if the lower end of the 95 % interval of its probe's AUC is above 0.55, on unseen pictures or on unseen sources; marks
-    of generators already at 0.505. Bytes per pixel depend on content too: they leak if they also tell the label better than the bytes do that the same
-    pixels take when all are saved alike.
+    of generators already at 0.505. Bytes per pixel depend on content too: they leak if they also tell the label better than the bytes do that the
+    same pixels take when all are saved alike.
 
     Args:
         samples: labelled; of files, or packed ones that give their bytes.

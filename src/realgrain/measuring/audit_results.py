@@ -20,8 +20,8 @@ class Check(_Frozen):
 
     Attributes:
         name: what was looked at.
-        verdict: ``leak``: a detector can score by this without telling real from generated; ``warning``: look at it; ``not judged``: it could not be, or
-            was not, looked at.
+        verdict: ``leak``: a detector can score by this without telling real from generated; ``warning``: look at it; ``not judged``: it could not
+            be, or was not, looked at.
         words: the figure, or why there is none.
         auc: of a probe on pictures it has not seen, of sources it has.
         unseen: the same on sources it has not seen: does the leak carry over? None where sources are too few.

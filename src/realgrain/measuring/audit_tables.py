@@ -40,7 +40,8 @@ def _checks(found: Audit) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    title = f"{found.real} real and {found.fake} fake pictures (a leak: AUC surely above {found.bound:g}; 95 % intervals from {found.resamples} resamples)"
+    rule = f"a leak: AUC surely above {found.bound:g}, of marks {found.mark_bound:g}; 95 % intervals from {found.resamples} resamples"
+    title = f"{found.real} real and {found.fake} fake pictures ({rule})"
     table = Table("check", "verdict", "AUC", "on unseen sources", "what", title=title, title_justify="left")
     for check in found.checks:
         verdict = Text(check.verdict, style=COLOURS[check.verdict])

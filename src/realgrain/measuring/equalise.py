@@ -39,8 +39,8 @@ class Law(BaseModel):
 
     Attributes:
         least_side: shortest side of the pictures that are in the copy, pixels, before.
-        sides: range of the square's side, pixels, uniform in its logarithm: every picture can fulfil it, since the highest is the shortest side of the
-            smallest picture, and none is enlarged.
+        sides: range of the square's side, pixels, uniform in its logarithm: every picture can fulfil it, since the highest is the shortest side of
+            the smallest picture, and none is enlarged.
         quality: range of the JPEG quality, uniform; subsampling is 4:2:0.
         pictures: sha256 of what the copy was made from, so that a copy is only resumed from the same pictures.
     """
@@ -79,9 +79,9 @@ def law_of(seen: Sequence[Seen], least_side: int = LEAST_SIDE) -> Law:
 def equalise(found: Survey, folder: Path, least_side: int = LEAST_SIDE) -> Copied:
     """Write the copy: every picture as JPEG, then ``manifest.csv`` with the columns that there were, ``original_path`` and ``original_sha256``.
 
-    A picture is shrunk, and never enlarged, to a shortest side drawn from the law; a square is cut from anywhere; it is saved as JPEG at a quality drawn
-    from the law, without metadata. All draws come from the sha256 of its file and know nothing of its label. The columns width, height, format, bytes and
-    sha256 are those of the copy. A copy that was cut short is resumed.
+    A picture is shrunk, and never enlarged, to a shortest side drawn from the law; a square is cut from anywhere; it is saved as JPEG at a quality
+    drawn from the law, without metadata. All draws come from the sha256 of its file and know nothing of its label. The columns width, height, format,
+    bytes and sha256 are those of the copy. A copy that was cut short is resumed.
 
     Args:
         found: pictures, opened once.

@@ -95,8 +95,8 @@ def _usable(splits: Sequence[Split], fake: np.ndarray) -> list[Split]:
 def read(trait: Trait, fake: np.ndarray, splits: Sequence[Split], resamples: int, seed: int) -> Reading:
     """How well a probe tells the label by a trait.
 
-    AUC is taken within each split, since two probes' scores do not compare, and averaged. Resamples are drawn within each split and class; the same seed
-    draws the same for every trait, so that two readings pair.
+    AUC is taken within each split, since two probes' scores do not compare, and averaged. Resamples are drawn within each split and class; the same
+    seed draws the same for every trait, so that two readings pair.
 
     Args:
         trait: of N pictures.

@@ -1,9 +1,9 @@
 """The invisible watermark that reference code of Stable Diffusion and FLUX writes into its pictures, read from pixels.
 
-The writer is the method "dwtDct" of the package invisible-watermark (ShieldMnt, MIT). That package cannot be asked for: it requires OpenCV, and imports
-torch for a method of which nothing is needed here. What its reader does is little: the low band of one level of the Haar transform of the chroma plane U
-is cut into blocks of 4 x 4; block n carries bit n modulo the length, in its largest coefficient but the first: in the upper half of a step of 36 it says
-1, in the lower 0; a bit is what most of its blocks say. Only the known messages are looked for, since every picture decodes to some bits.
+The writer is the method "dwtDct" of the package invisible-watermark (ShieldMnt, MIT). That package cannot be asked for: it requires OpenCV, and
+imports torch for a method that is not needed here. What its reader does is little. The low band of one level of the Haar transform of the chroma
+plane U is cut into blocks of 4 x 4. Block n carries bit n modulo the length, in its largest coefficient but the first: in the upper half of a step
+of 36 it says 1, in the lower 0; a bit is what most of its blocks say. Only the known messages are looked for, since every picture decodes to some.
 """
 
 from __future__ import annotations

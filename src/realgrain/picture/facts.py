@@ -35,7 +35,7 @@ def _ijg_tables() -> np.ndarray:
 _IJG = _ijg_tables()
 
 # Factors of luminance, with one sample of each colour.
-_SAMPLINGS = {
+_SAMPLINGS: dict[tuple[tuple[int, int], ...], str] = {
     ((across, down), (1, 1), (1, 1)): name
     for (across, down), name in {(1, 1): "4:4:4", (2, 1): "4:2:2", (1, 2): "4:4:0", (2, 2): "4:2:0", (4, 1): "4:1:1"}.items()
 }

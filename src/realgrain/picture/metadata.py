@@ -6,16 +6,18 @@ Only presence is read, never believed and never acted on: none of it has an infl
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 # Keys under which generators write into PNG text chunks: Automatic1111 and Forge; ComfyUI; InvokeAI, new and old; the first Stable Diffusion tools.
 GENERATOR_KEYS = ("parameters", "prompt", "workflow", "invokeai_metadata", "sd-metadata", "Dream")
 # Values of IPTC's digital source type that mean "made by a model", in whole or in part; the second holds the first.
 MADE_BY_MODEL = (b"compositeWithTrainedAlgorithmicMedia", b"trainedAlgorithmicMedia")
+NO_TEXT = frozenset(["XML:com.adobe.xmp", "compression"])  # Pillow's own texts, and XMP, which is a kind of its own
 MANIFEST = b"jumdc2pa"  # of the JUMBF box that holds a C2PA manifest store (C2PA 2.x, clause 11.1.4.1): its type, then the start of its UUID
 TEXT_BYTES = 2**20  # of a block of metadata that are searched (our choice)
 
 
-def kinds(info: Mapping[str, object], data: bytes) -> tuple[str, ...]:
+def kinds(info: Mapping[Any, object], data: bytes) -> tuple[str, ...]:
     """Kinds of metadata in a file, in alphabetical order: of ``c2pa``, ``comment``, ``exif``, ``iptc``, ``text`` and ``xmp``.
 
     Args:
@@ -26,12 +28,12 @@ def kinds(info: Mapping[str, object], data: bytes) -> tuple[str, ...]:
     found |= {"xmp"} if _xmp(info) else set()
     found |= {"iptc"} if info.get("photoshop") else set()
     found |= {"comment"} if info.get("comment") else set()
-    found |= {"text"} if any(isinstance(value, str) and key != "XML:com.adobe.xmp" for key, value in info.items()) else set()
+    found |= {"text"} if any(isinstance(value, str) and key not in NO_TEXT for key, value in info.items()) else set()
     found |= {"c2pa"} if MANIFEST in data else set()
     return tuple(sorted(found))
 
 
-def generator_notes(info: Mapping[str, object]) -> tuple[str, ...]:
+def generator_notes(info: Mapping[Any, object]) -> tuple[str, ...]:
     """What in a file's metadata says that a generator made it: such as ``text:parameters`` or ``xmp:trainedAlgorithmicMedia``.
 
     Text chunks by the keys that generators use, their settings in EXIF, and the digital source type in XMP. Anyone can write these, and most services
@@ -47,7 +49,7 @@ def generator_notes(info: Mapping[str, object]) -> tuple[str, ...]:
     return tuple(found) if claim is None else (*found, f"xmp:{claim.decode()}")
 
 
-def _xmp(info: Mapping[str, object]) -> bytes:
+def _xmp(info: Mapping[Any, object]) -> bytes:
     packet = info.get("xmp") or info.get("XML:com.adobe.xmp") or b""
     if isinstance(packet, tuple):  # TIFF gives its tags' values
         packet = packet[0] if packet else b""
