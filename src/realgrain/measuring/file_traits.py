@@ -15,6 +15,7 @@ Value = str | float | bool | None
 Column = Callable[[Seen], Value]
 
 ABSENT = "none"
+MISSING = -1.0  # below all numbers that there are, so that a probe can tell it from them
 
 
 def _at_all(*kinds: str) -> Column:
@@ -63,7 +64,7 @@ class Trait:
 
     Attributes:
         name: of the trait.
-        values: (N, columns) float64; categories as codes from 0, missing numbers NaN.
+        values: (N, columns) float64; categories as codes from 0, missing numbers -1.
         categorical: which columns are categories.
         constant: whether all pictures are alike in it.
     """
@@ -74,7 +75,7 @@ class Trait:
 
     @property
     def constant(self) -> bool:
-        return all(len(np.unique(column)) < 2 for column in self.values.T)  # NaN equals NaN here
+        return all(len(np.unique(column)) < 2 for column in self.values.T)
 
 
 def trait(name: str, columns: Mapping[str, Column], seen: Sequence[Seen]) -> Trait:
@@ -92,7 +93,7 @@ def _coded(values: Sequence[Value]) -> tuple[np.ndarray, bool]:
     if any(isinstance(value, str | bool) for value in values):
         texts = [str(value) for value in values]
         return np.unique(texts, return_inverse=True)[1].astype(np.float64), True
-    return np.array([np.nan if value is None else value for value in values], np.float64), False
+    return np.array([MISSING if value is None else value for value in values], np.float64), False
 
 
 def differences(columns: Mapping[str, Column], seen: Sequence[Seen]) -> str:

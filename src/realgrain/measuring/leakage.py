@@ -17,7 +17,7 @@ from realgrain.measuring.resampling import Floats, draw_counts, weighted_metrics
 from realgrain.measuring.results import Estimate
 
 FOLDS = 5
-# Of the probe: a little boosting on shallow trees, which reads thresholds, bands and categories alike, and missing values as such (our choice).
+# Of the probe: a little boosting on shallow trees, which reads thresholds, bands and categories alike (our choice).
 _PROBE = {"max_iter": 30, "max_leaf_nodes": 8, "min_samples_leaf": 5, "class_weight": "balanced", "early_stopping": False, "random_state": 0}
 
 
@@ -105,6 +105,8 @@ def read(trait: Trait, fake: np.ndarray, splits: Sequence[Split], resamples: int
         resamples: of the bootstrap, at least 1.
         seed: of the bootstrap.
     """
+    if trait.constant:
+        return Reading(0.5, np.full(resamples, 0.5))
     scores = [_scores(trait, fake, split) for split in splits]
     value = float(np.mean([roc_auc_score(fake[split.test], one) for split, one in zip(splits, scores, strict=True)]))
     drawn = np.zeros(resamples)
@@ -116,7 +118,5 @@ def read(trait: Trait, fake: np.ndarray, splits: Sequence[Split], resamples: int
 
 
 def _scores(trait: Trait, fake: np.ndarray, split: Split) -> Floats:
-    if trait.constant:
-        return np.zeros(int(split.test.sum()))
     probe = HistGradientBoostingClassifier(categorical_features=list(trait.categorical), **_PROBE)
     return probe.fit(trait.values[split.train], fake[split.train]).decision_function(trait.values[split.test])
