@@ -65,35 +65,32 @@ class Trait:
     Attributes:
         name: of the trait.
         values: (N, columns) float64; categories as codes from 0, missing numbers -1.
-        categorical: which columns are categories.
-        constant: whether all pictures are alike in it.
     """
 
     name: str
     values: np.ndarray
-    categorical: tuple[bool, ...]
 
     @property
     def constant(self) -> bool:
-        return all(len(np.unique(column)) < 2 for column in self.values.T)
+        """Whether all pictures are alike in it."""
+        return bool((self.values == self.values[:1]).all())
 
 
 def trait(name: str, columns: Mapping[str, Column], seen: Sequence[Seen]) -> Trait:
     """Columns read from what was seen."""
-    read = [_coded([column(one) for one in seen]) for column in columns.values()]
-    return Trait(name, np.stack([values for values, _ in read], axis=1), tuple(categorical for _, categorical in read))
+    return Trait(name, np.stack([_coded([column(one) for one in seen]) for column in columns.values()], axis=1))
 
 
 def together(name: str, traits: Sequence[Trait]) -> Trait:
     """All columns of several traits."""
-    return Trait(name, np.concatenate([one.values for one in traits], axis=1), tuple(flag for one in traits for flag in one.categorical))
+    return Trait(name, np.concatenate([one.values for one in traits], axis=1))
 
 
-def _coded(values: Sequence[Value]) -> tuple[np.ndarray, bool]:
-    if any(isinstance(value, str | bool) for value in values):
-        texts = [str(value) for value in values]
-        return np.unique(texts, return_inverse=True)[1].astype(np.float64), True
-    return np.array([MISSING if value is None else value for value in values], np.float64), False
+def _coded(values: Sequence[Value]) -> np.ndarray:
+    """Numbers, of texts their places in the alphabet: categories are few, so that trees on such codes tell each from the others."""
+    if any(isinstance(value, str) for value in values):
+        return np.unique([str(value) for value in values], return_inverse=True)[1].astype(np.float64)
+    return np.array([MISSING if value is None else value for value in values], np.float64)
 
 
 def differences(columns: Mapping[str, Column], seen: Sequence[Seen]) -> str:
