@@ -126,6 +126,13 @@ class TestAPlantedLeakIsFound:
         assert name in found.leaks
         assert not found.passed
 
+    def test_words_tell_the_difference(self):
+        found = audit(pictures(lambda fake, n: file_of(n, "PNG") if fake and n % 2 else file_of(n, quality=90)))
+        assert check(found, "format").words == "format JPEG: 100% of real, 50% of fake"
+        assert check(found, "JPEG quality").words == "median JPEG quality: 90 of real, 90 of fake; without one: 0% of real, 50% of fake"
+        assert check(found, "EXIF").words == "EXIF: 0% of real, 0% of fake"
+        assert check(found, "size").words == "median shortest side: 64 of real, 64 of fake"
+
     def test_bytes_per_pixel_by_a_codec_that_says_nothing_else(self):
         def make(fake, n):
             pixels = np.random.default_rng(n).integers(0, 3, (64, 80, 3), dtype=np.uint8) * 100

@@ -102,7 +102,9 @@ def differences(columns: Mapping[str, Column], seen: Sequence[Seen]) -> str:
         told = max(values, key=lambda value: abs(real.count(value) / len(real) - fake.count(value) / len(fake)))
         name = title if told is True else f"{title} {told}"
         return f"{name}: {real.count(told) / len(real):.0%} of real, {fake.count(told) / len(fake):.0%} of fake"
-    return f"median {title}: {_median(real)} of real, {_median(fake)} of fake"
+    words = f"median {title}: {_median(real)} of real, {_median(fake)} of fake"
+    lacking = [values.count(None) / len(values) for values in (real, fake)]
+    return words if not any(lacking) else f"{words}; without one: {lacking[0]:.0%} of real, {lacking[1]:.0%} of fake"
 
 
 def counts(columns: Mapping[str, Column], seen: Sequence[Seen]) -> str:
