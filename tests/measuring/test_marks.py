@@ -80,7 +80,7 @@ def test_nothing_is_read_from_what_carries_nothing(seed, width, height, kind):
 
 @pytest.mark.slow
 def test_no_photograph_raises_a_false_alarm_and_stable_diffusion_is_found(labelled_pictures):
-    """On 1,033 photographs none: the rate is below 0.3 % with 95 % confidence."""
+    """None on more than a thousand photographs: by the rule of three, a rate below 0.3 % with 95 % confidence."""
     samples = read_manifest(labelled_pictures / "manifest.csv")
     found = {label: [watermark(open_picture(sample.file).pixels) for sample in samples if one(sample)] for label, one in CHOSEN.items()}
     assert len(found["real"]) > 1000
