@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from imagehash import phash
 from PIL import Image
 
+from realgrain.learning import data
 from realgrain.learning.data import Fold, ManifestError, Sample, automatic_folds, balanced_weights, left_in, near_duplicates, read_manifest
 from realgrain.picture.degrade import jpeg, scale
 
@@ -173,6 +174,18 @@ class TestNearDuplicates:
         assert found[0] == found[1] == found[2] != found[3]
         assert len(set(near_duplicates(bits, 3))) == 4
         assert len(set(near_duplicates(bits, 5))) == 1
+
+    def test_of_many_at_once_as_of_few(self, monkeypatch):
+        hashes = np.random.default_rng(0).random((200, 64)) < 0.05
+        whole = near_duplicates(hashes, 3)
+        monkeypatch.setattr(data, "_ROWS", 7)
+        assert np.array_equal(near_duplicates(hashes, 3), whole)
+        assert 1 < len(set(whole)) < 200
+
+    def test_groups_are_numbered_as_they_come(self):
+        bits = np.eye(4, 64, dtype=bool)[[3, 1, 3, 0, 1, 2]]
+        assert near_duplicates(bits, 0).tolist() == [0, 1, 0, 2, 1, 3]
+        assert near_duplicates(np.zeros((0, 64), bool), 4).tolist() == []
 
     @settings(max_examples=30, deadline=None)
     @given(st.integers(0, 2**32), st.integers(0, 20))

@@ -26,6 +26,7 @@ app = App(name="realgrain", version=__version__, help=ABOUT, suppress_keyboard_i
 weights_app = App(name="weights", help="Base towers: what there is, fetching, checking.")
 app.command(weights_app)
 app.command(bench_app)
+app.command("realgrain.faces.audit_cli:audit")
 Runtime = Literal["onnxruntime", "openvino", "openvino-int8", "torch"]
 Bundle = Annotated[Path | None, Parameter(help="A detector's folder; without it, the one that realgrain ships.")]
 Offline = Annotated[bool, Parameter(negative="", help="Never touch the network.")]

@@ -11,6 +11,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 REQUIRED = ("path", "label")
+_ROWS = 512  # of hashes compared with all at once
 SUFFIXES = frozenset([".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".avif", ".gif", ".tif", ".tiff", ".bmp", ".heic", ".heif"])
 
 
@@ -178,12 +179,23 @@ def left_in(samples: Sequence[Sample], fold: Fold, twins: np.ndarray) -> np.ndar
 def near_duplicates(hashes: np.ndarray, distance: int) -> np.ndarray:
     """Group of each picture, (N,) int: pictures whose perceptual hashes differ in at most ``distance`` bits share one, transitively.
 
+    Groups are numbered from 0 in order of their first pictures. Memory grows with N and with the pairs found, not with N^2.
+
     Args:
         hashes: (N, bits) bool.
         distance: bits.
     """
+    from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    bits = hashes.astype(np.float32)
-    apart = bits @ (1 - bits).T
-    return connected_components(apart + apart.T <= distance, directed=False)[1]
+    unique, group = np.unique(hashes, axis=0, return_inverse=True)
+    bits = unique.astype(np.float32)
+    near: list[np.ndarray] = []
+    for start in range(0, len(bits), _ROWS):  # all rows at once would take 4 N^2 bytes
+        some = bits[start : start + _ROWS]
+        rows, columns = np.nonzero(some @ (1 - bits).T + (1 - some) @ bits.T <= distance)
+        near.append(np.stack([rows + start, columns]))
+    pairs = np.concatenate(near, axis=1) if near else np.zeros((2, 0), int)
+    graph = coo_array((np.ones(pairs.shape[1], bool), (pairs[0], pairs[1])), shape=(len(bits), len(bits)))
+    _, first, group = np.unique(connected_components(graph, directed=False)[1][group], return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[group]  # numbered as they come, whatever the hashes

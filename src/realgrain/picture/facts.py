@@ -1,6 +1,7 @@
 """What a file says about itself beside its pixels. Nothing here ever refuses a picture: broken metadata is no metadata."""
 
 import struct
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -33,6 +34,12 @@ def _ijg_tables() -> np.ndarray:
 
 _IJG = _ijg_tables()
 
+# Factors of luminance, with one sample of each colour.
+_SAMPLINGS: dict[tuple[tuple[int, int], ...], str] = {
+    ((across, down), (1, 1), (1, 1)): name
+    for (across, down), name in {(1, 1): "4:4:4", (2, 1): "4:2:2", (1, 2): "4:4:0", (2, 2): "4:2:0", (4, 1): "4:1:1"}.items()
+}
+
 
 def jpeg_quality(table: list[int] | None) -> int | None:
     """Estimate the quality a JPEG was saved with.
@@ -49,6 +56,18 @@ def jpeg_quality(table: list[int] | None) -> int | None:
         return None
     distance = np.abs(_IJG - np.array(table, dtype=np.int64)).sum(axis=1)
     return 100 - int(np.argmin(distance[::-1]))
+
+
+def subsampling(layers: Sequence[Sequence[int]]) -> str:
+    """Name how a JPEG's colour is sampled: "4:4:4", "4:2:2", "4:4:0", "4:2:0", "4:1:1", "grey", or the factors themselves, such as "2x2,2x1,1x1".
+
+    Args:
+        layers: Of each component its identifier and its horizontal and vertical sampling factor (ITU-T T.81, B.2.2), as Pillow lists them.
+    """
+    factors = tuple((layer[1], layer[2]) for layer in layers)
+    if len(factors) == 1:
+        return "grey"
+    return _SAMPLINGS.get(factors, ",".join(f"{across}x{down}" for across, down in factors))
 
 
 def orientation(exif: object) -> int:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ImageFile
 
-from realgrain.picture import colour, decode, facts, structure
+from realgrain.picture import colour, decode, facts, metadata, structure
 from realgrain.picture.errors import Code, Limits, PictureError, Refused, check_size, printable
 from realgrain.picture.magic import identify
 from realgrain.picture.source import read_source
@@ -35,6 +35,10 @@ class Picture:
         orientation: EXIF orientation found and applied, 1..8; 1 is none.
         icc: Description of the ICC profile, which is not applied; None without one.
         jpeg_quality: 1..100, see `facts.jpeg_quality`; None if not JPEG.
+        subsampling: Of a JPEG's colour, such as "4:2:0", see `facts.subsampling`; None if not JPEG.
+        progressive: Whether the file is a progressive JPEG or an interlaced PNG.
+        metadata: Kinds of metadata in the file, see `metadata.kinds`.
+        generator_notes: What the file says of a generator, see `metadata.generator_notes`.
         notes: What was done to the pixels, in words.
     """
 
@@ -50,6 +54,10 @@ class Picture:
     orientation: int
     icc: str | None
     jpeg_quality: int | None
+    subsampling: str | None
+    progressive: bool
+    metadata: tuple[str, ...]
+    generator_notes: tuple[str, ...]
     notes: tuple[str, ...]
 
 
@@ -106,6 +114,9 @@ def _decode(data: bytes, kind: str, frames: structure.Frames | None, name: str, 
         frames = frames or structure.Frames(_frames_in_header(image), True)
         icc = facts.icc_description(image.info.get("icc_profile"))
         quality = _quality(image) if kind == "JPEG" else None
+        sampling = facts.subsampling(getattr(image, "layer", [])) if kind == "JPEG" else None
+        progressive = bool(image.info.get("progressive") or image.info.get("interlace"))
+        carried, claimed = metadata.kinds(image.info, data), metadata.generator_notes(image.info)
     upright = np.ascontiguousarray(_turned(pixels, turn))
     upright.setflags(write=False)
     return Picture(
@@ -121,6 +132,10 @@ def _decode(data: bytes, kind: str, frames: structure.Frames | None, name: str, 
         orientation=turn,
         icc=icc,
         jpeg_quality=quality,
+        subsampling=sampling,
+        progressive=progressive,
+        metadata=carried,
+        generator_notes=claimed,
         notes=(*_frame_note(frames), *notes, *([f"EXIF orientation {turn} applied"] if turn != 1 else [])),
     )
 
