@@ -123,6 +123,22 @@ print([name for name, module in sys.modules.items() if name.startswith("openvino
     assert (found.stdout, found.returncode) == ("[]\n", 0), found.stderr
 
 
+def test_openvino_leaves_signals_alone(tiny_bundle, run):
+    told = f"""
+import faulthandler, os, signal
+faulthandler.enable()
+signal.signal(signal.SIGUSR1, lambda *_: print("heard"))
+from realgrain.detector.detect import load
+first = load({str(tiny_bundle.folder)!r}, runtime="openvino", threads=1)
+second = load({str(tiny_bundle.folder)!r}, runtime="openvino", threads=1)
+del first
+del second
+os.kill(os.getpid(), signal.SIGUSR1)
+"""
+    done = run("-c", told)
+    assert (done.returncode, done.stdout) == (0, "heard\n"), done.stderr
+
+
 def test_cores_are_those_that_the_process_may_use(run):
     if not hasattr(os, "sched_setaffinity"):
         pytest.skip("this system does not bind processes to processors")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib
 import os
@@ -9,7 +10,7 @@ import sys
 import threading
 from pathlib import Path
 from types import ModuleType
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -70,6 +71,16 @@ def import_openvino() -> ModuleType:
     return importlib.import_module("openvino")
 
 
+@functools.cache
+def _core() -> Any:
+    """OpenVINO's one core of this process, never taken down.
+
+    Each core gives the thread that first uses it a stack for signals of its own, and takes that away when it goes. Of two that went in the order in
+    which they came, nothing was put back: the next signal killed the process (seen with OpenVINO 2026.4).
+    """
+    return import_openvino().Core()
+
+
 class OpenVino:
     """OpenVINO; its precision is set, because left alone it computes in bf16 where the processor can."""
 
@@ -79,7 +90,7 @@ class OpenVino:
         openvino = import_openvino()
         self.version = openvino.__version__.split("-")[0]
         settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}
-        self._model = openvino.Core().compile_model(self._graph(bundle, offline), "CPU", settings)
+        self._model = _core().compile_model(self._graph(bundle, offline), "CPU", settings)
         self._local = threading.local()
 
     def _graph(self, bundle: Bundle, offline: bool) -> Path:
