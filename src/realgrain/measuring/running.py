@@ -130,8 +130,10 @@ def _alone(folder: Path) -> Iterator[None]:
     file = folder / ".busy"
     try:
         with FileLock(file, timeout=0):
-            yield
-            file.unlink(missing_ok=True)
+            try:
+                yield
+            finally:
+                file.unlink(missing_ok=True)
     except Timeout as error:
         raise RunError(f"{folder}: another process is at work in it") from error
 
