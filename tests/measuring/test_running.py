@@ -269,7 +269,7 @@ class TestRefuses:
     def test_a_folder_of_something_else(self, tiny_detector, copied, tmp_path):
         (tmp_path / "run").mkdir()
         (tmp_path / "run" / "thesis.tex").write_text("precious")
-        with pytest.raises(LockError, match="thesis.tex"):
+        with pytest.raises(LockError, match=r"thesis\.tex"):
             run(tmp_path / "run", tiny_detector, copied, "toy", PROTOCOL)
 
     def test_scores_of_another_lock(self, done, tiny_detector, copied, tmp_path):

@@ -140,7 +140,10 @@ def read_entries(file: Path) -> Iterator[Entry]:
     """
     try:
         with file.open(newline="", encoding="utf-8") as lines:
-            for row in csv.DictReader(lines):
+            rows = csv.DictReader(lines)
+            if rows.fieldnames != list(Entry.model_fields):
+                raise SurveyError(f"{file}: not the manifest of a run: its columns are others")
+            for row in rows:
                 yield Entry.model_validate({**row, **{name: row.get(name) or None for name in ("width", "height", "bytes")}})
     except (OSError, UnicodeDecodeError, csv.Error, ValidationError, TypeError) as error:
         raise SurveyError(f"{file}: not the manifest of a run: {error}") from error
