@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from realgrain._version import __version__
 from realgrain.detector.detect import Detector
@@ -62,6 +62,13 @@ class Protocol(_Part):
     seed: int = Field(default=0, ge=0)
     resamples: int = Field(default=1000, ge=0)
     part: int = Field(default=256, ge=1)
+
+    @field_validator("conditions")
+    @classmethod
+    def _each_once(cls, conditions: tuple[str, ...]) -> tuple[str, ...]:
+        if not conditions or len(set(conditions)) < len(conditions):
+            raise ValueError(f"conditions are at least one, and each once, not {' '.join(conditions) or 'none'}")
+        return conditions
 
 
 class BundleRef(_Part):
