@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -25,11 +25,13 @@ from realgrain.measuring.lock import LOCK, Lock, LockError, ManifestRef, Protoco
 from realgrain.measuring.metrics import evaluate
 from realgrain.measuring.results import Evaluation
 from realgrain.measuring.score import schema_with, score, table_of, write_table
-from realgrain.measuring.survey import Entry, choose, read_entries, survey, write_entries
+from realgrain.measuring.survey import Entry, Key, choose, read_entries, survey, write_entries
 from realgrain.picture.degrade import condition
 
 MANIFEST, SCORES, METRICS, PARTS = "manifest.csv", "scores.parquet", "metrics.json", "scores"
 NAMED = 5  # changed pictures that a refusal names
+Opened = tuple[str, str]
+"""Sha256 of a picture, and why it did not open: all that is kept of a look at it."""
 Watch = Callable[[Iterable[Any], int, str], Iterable[Any]]
 """Passes items through and shows how far they are: items, how many there will be, what is being done."""
 
@@ -82,16 +84,16 @@ def run(folder: Path, detector: Detector, samples: Sequence[Sample], benchmark: 
     chosen = choose(samples, protocol.split, protocol.limit)
     folder.mkdir(parents=True, exist_ok=True)
     with _alone(folder):
-        lock, entries = _pin(folder, detector, chosen, benchmark, protocol, watch)
+        lock, opened = _pin(folder, detector, chosen, benchmark, protocol, watch)
         schema = _schema(chosen, detector, lock)
         if not (folder / SCORES).is_file():
-            _score(folder / PARTS, detector, chosen, entries, protocol, schema, watch)
+            _score(folder / PARTS, detector, chosen, opened, protocol, schema, watch)
             _merge(folder / PARTS, folder / SCORES, schema)
         shutil.rmtree(folder / PARTS, ignore_errors=True)
         table = read_scores(folder, lock)
         evaluation = evaluate(table, resamples=protocol.resamples, seed=protocol.seed)
         _write(folder / METRICS, (evaluation.model_dump_json(indent=1) + "\n").encode())
-    return Run(folder, lock, evaluation, [entry.error for entry in entries if entry.error])
+    return Run(folder, lock, evaluation, [error for _, error in opened if error])
 
 
 def read_scores(folder: Path, lock: Lock) -> pa.Table:
@@ -138,7 +140,7 @@ def _alone(folder: Path) -> Iterator[None]:
         raise RunError(f"{folder}: another process is at work in it") from error
 
 
-def _pin(folder: Path, detector: Detector, chosen: Sequence[Sample], benchmark: str, protocol: Protocol, watch: Watch) -> tuple[Lock, list[Entry]]:
+def _pin(folder: Path, detector: Detector, chosen: Sequence[Sample], benchmark: str, protocol: Protocol, watch: Watch) -> tuple[Lock, list[Opened]]:
     """The lock and the manifest of what would be run now, written down; they are those of before, where there was a before."""
     before = _before(folder)
     lock = Lock(
@@ -154,16 +156,22 @@ def _pin(folder: Path, detector: Detector, chosen: Sequence[Sample], benchmark: 
     manifest = folder / MANIFEST
     pinned = before is not None and manifest.is_file() and file_sha256(manifest) == before.manifest.sha256
     known = {entry.key: entry for entry in read_entries(manifest)} if pinned else {}
-    entries = list(watch(survey(chosen, detector.limits, known), len(chosen), "reading"))
+    opened: list[Opened] = []
+
+    def looked(entry: Entry) -> Entry:
+        opened.append((entry.sha256, entry.error))
+        return entry
+
     scratch = folder / f".{MANIFEST}.partial"
-    write_entries(entries, scratch)
-    lock = lock.model_copy(update={"manifest": ManifestRef(pictures=len(entries), sha256=file_sha256(scratch))})
+    write_entries(map(looked, watch(survey(chosen, detector.limits, known), len(chosen), "reading")), scratch)
+    lock = lock.model_copy(update={"manifest": ManifestRef(pictures=len(opened), sha256=file_sha256(scratch))})
     if before is not None and before != lock:
+        changed = changed_pictures(known, {entry.key: entry for entry in read_entries(scratch)})
         scratch.unlink()
-        raise _refusal(folder, changed_pictures(known, entries) or differences(before, lock))
+        raise _refusal(folder, changed or differences(before, lock))
     scratch.replace(manifest)
     _write(folder / LOCK, lock.content())
-    return lock, entries
+    return lock, opened
 
 
 def _before(folder: Path) -> Lock | None:
@@ -179,9 +187,8 @@ def _refusal(folder: Path, found: Sequence[str]) -> LockError:
     return LockError(f"{folder}: holds another run than the one asked for: {'; '.join(found)}. Take another folder, or make it as it was")
 
 
-def changed_pictures(before: dict[tuple[str, str], Entry], now: Sequence[Entry]) -> list[str]:
+def changed_pictures(before: Mapping[Key, Entry], new: Mapping[Key, Entry]) -> list[str]:
     """What differs between manifests, a few pictures by name and the rest by number."""
-    new = {entry.key: entry for entry in now}
     lists = {
         "has changed": [key for key, entry in new.items() if key in before and before[key] != entry],
         "is new": [key for key in new if key not in before],
@@ -197,7 +204,7 @@ def _schema(chosen: Iterable[Sample], detector: Detector, lock: Lock) -> pa.Sche
 
 
 def _score(
-    parts: Path, detector: Detector, chosen: Sequence[Sample], entries: Sequence[Entry], protocol: Protocol, schema: pa.Schema, watch: Watch
+    parts: Path, detector: Detector, chosen: Sequence[Sample], opened: Sequence[Opened], protocol: Protocol, schema: pa.Schema, watch: Watch
 ) -> None:
     """Write the parts that are missing; rows are let go as soon as their part is written."""
     conditions = protocol.conditions
@@ -207,10 +214,10 @@ def _score(
     total = sum(len(chosen[start : start + protocol.part]) for start in todo) * len(conditions)
     rows = iter(watch(rows, total, "scoring"))
     for start in todo:
-        mine = entries[start : start + protocol.part]
+        mine = opened[start : start + protocol.part]
         found = list(islice(rows, len(mine) * len(conditions)))
         for number, row in enumerate(found):
-            _check(mine[number // len(conditions)], row)
+            _check(row, *mine[number // len(conditions)])
         write_table(table_of(found, schema), _part(parts, start))
 
 
@@ -229,9 +236,9 @@ def _whole(part: Path, rows: int, schema: pa.Schema) -> bool:
         return False
 
 
-def _check(entry: Entry, row: dict[str, Any]) -> None:
-    if row["error"] != entry.error or (not row["error"] and row["sha256"] != entry.sha256):
-        raise RunError(f"{entry.path}: has changed since the run began, or cannot be read any more")
+def _check(row: dict[str, Any], sha256: str, error: str) -> None:
+    if row["error"] != error or (not error and row["sha256"] != sha256):
+        raise RunError(f"{row['path']}: has changed since the run began, or cannot be read any more")
 
 
 def _merge(parts: Path, target: Path, schema: pa.Schema) -> None:
