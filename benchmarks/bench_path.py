@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,6 @@ from realgrain.learning.data import Sample, read_manifest
 from realgrain.measuring.ledger import write_result
 from realgrain.measuring.lock import Protocol
 from realgrain.measuring.score import score
-from realgrain.measuring.survey import choose
 from realgrain.picture.degrade import condition
 from realgrain.picture.image import PictureError, open_picture
 
@@ -250,17 +250,16 @@ def work(folder: str, count: int | None = None, conditions: Sequence[str] = ()) 
         print(measure_memory(Path(folder), count, conditions).model_dump_json())
 
 
-def readable(samples: Sequence[Sample]) -> list[Sample]:
-    """Those that open."""
-
-    def opens(sample: Sample) -> bool:
-        try:
-            open_picture(sample.content())
-        except PictureError:
-            return False
-        return True
-
-    return [sample for sample in samples if opens(sample)]
+def drawn(samples: Sequence[Sample], count: int, seed: int = 0) -> list[Sample]:
+    """So many samples that open, in random order: the same ones each time."""
+    found = []
+    for row in np.random.default_rng(seed).permutation(len(samples)):
+        if len(found) == count:
+            break
+        with suppress(PictureError):
+            open_picture(samples[row].content())
+            found.append(samples[row])
+    return found
 
 
 def arguments() -> argparse.Namespace:
@@ -271,12 +270,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--bundle", type=Path, help="detector to time; without it, the one that realgrain ships")
     parser.add_argument("--runtimes", nargs="+", default=["onnxruntime", "openvino"])
     parser.add_argument("--conditions", nargs="+", default=["clean", "web", "hard"], help="timed apart: the first alone, then all of them")
-    parser.add_argument("--limit", type=int, default=4, help="pictures of each source to time on")
+    parser.add_argument("--pictures", type=int, default=64, help="to time on, drawn from the manifest")
     parser.add_argument("--rounds", type=int, default=9, help="measured rounds, after one that is not")
     parser.add_argument("--memory", type=int, default=20_000, help="pictures of the run for memory; 0: no such run")
     parser.add_argument("--worker", type=json.loads, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.rounds < 1 or options.limit < 1 or options.memory < 0:
+    if options.rounds < 1 or options.pictures < 1 or options.memory < 0:
         parser.error("at least one round and one picture")
     return options
 
@@ -289,7 +288,7 @@ def main() -> None:
         return
     speed = []
     if options.data:
-        samples = readable(choose(read_manifest(options.data), limit=options.limit))
+        samples = drawn(read_manifest(options.data), options.pictures)
         grids = [options.conditions[:1], options.conditions] if len(options.conditions) > 1 else [options.conditions]
         for runtime in options.runtimes:
             detector = load(options.bundle, runtime=runtime)

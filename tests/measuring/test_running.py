@@ -111,6 +111,16 @@ class TestFolder:
         packed = [Packed(**sample.model_dump()) for sample in samples]
         assert contents(run(tmp_path / "run", tiny_detector, packed, "toy", PROTOCOL).folder) == contents(done.folder)
 
+    def test_a_pack_that_cannot_be_read(self, tiny_detector, samples, tmp_path):
+        class Lost(Sample):
+            def content(self) -> bytes:
+                raise OSError(5, "Input/output error")
+
+        lost = Lost(**samples[0].model_dump())
+        found = run(tmp_path / "run", tiny_detector, [lost, *samples[1:]], "toy", PROTOCOL)
+        assert found.errors == [f"{lost.path}: cannot be read: Input/output error"]
+        assert [row["path"] for row in pq.read_table(found.folder / SCORES).to_pylist() if row["error"]] == [lost.path] * 2
+
     def test_a_finished_run_is_not_scored_again(self, done, tiny_detector, samples, monkeypatch):
         before = contents(done.folder)
         monkeypatch.setattr(type(tiny_detector), "views", lambda *_: pytest.fail("scored"))

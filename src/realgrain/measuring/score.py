@@ -76,8 +76,16 @@ class _Opening:
         """The picture, or why there is none: under the manifest's name, which says the same wherever its folder is."""
         with self._lock:
             if self._found is None:
-                self._found = self._detector.open(self._sample.content(), name=self._sample.path)
+                try:
+                    self._found = self._detector.open(self._sample.content(), name=self._sample.path)
+                except OSError as error:
+                    self._found = unreadable(self._sample, error)
             return self._found
+
+
+def unreadable(sample: Sample, error: OSError) -> PictureError:
+    """Says that a sample's bytes cannot be had: what it is packed into may be gone or broken."""
+    return PictureError(sample.path, "missing", f"cannot be read: {error.strerror or error}")
 
 
 def _jobs(detector: Detector, samples: Iterable[Sample], degrade: Mapping[str, Callable[[Pixels], Pixels]]) -> Iterator[Callable[[], _Seen]]:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from realgrain.detector.ahead import ahead
 from realgrain.detector.weights import file_sha256
 from realgrain.learning.data import Sample
-from realgrain.measuring.score import SAMPLE
+from realgrain.measuring.score import SAMPLE, unreadable
 from realgrain.picture.image import Limits, PictureError, open_picture
 
 Key = tuple[str, str]
@@ -106,7 +106,7 @@ def _look(sample: Sample, limits: Limits, before: Entry | None) -> Entry:
         content = sample.content()
         digest = content_sha256(content)
     except OSError as error:
-        return Entry(**named, sha256="", error=f"{sample.path}: cannot be read: {error.strerror or error}")
+        return Entry(**named, sha256="", error=str(unreadable(sample, error)))
     if before is not None and digest and before.sha256 == digest:
         return before.model_copy(update=named)
     try:
