@@ -13,14 +13,14 @@ import toy
 
 from realgrain.detector.bundle import Bundle
 from realgrain.detector.detect import load
-from realgrain.learning.data import Sample, read_manifest
+from realgrain.learning.data import ManifestError, Sample, read_manifest
 from realgrain.measuring import running
 from realgrain.measuring.lock import LOCK, LockError, Protocol, read_lock
 from realgrain.measuring.metrics import evaluate
 from realgrain.measuring.results import Evaluation
+from realgrain.measuring.run_manifest import choose, read_entries
 from realgrain.measuring.running import METRICS, SCORES, RunError, read_scores, run
 from realgrain.measuring.score import as_table, score
-from realgrain.measuring.survey import SurveyError, choose, read_entries
 
 PROTOCOL = Protocol(conditions=("clean", "hard"), resamples=20, part=10)
 FILES = {LOCK, "manifest.csv", SCORES, METRICS}
@@ -336,14 +336,14 @@ class TestChoice:
     def test_split(self, samples):
         mixed = [sample.model_copy(update={"split": "test"}) if number % 2 else sample for number, sample in enumerate(samples)]
         assert choose(mixed, "test") == mixed[1::2]
-        with pytest.raises(SurveyError, match=r"no pictures in split 'val'; there are test, train"):
+        with pytest.raises(ManifestError, match=r"no pictures in split 'val'; there are test, train"):
             choose(mixed, "val")
 
     def test_twice(self, samples):
-        with pytest.raises(SurveyError, match=f"{samples[2].path}: occurs twice"):
+        with pytest.raises(ManifestError, match=f"{samples[2].path}: occurs twice"):
             choose([*samples, samples[2]])
         choose([*samples, samples[2].model_copy(update={"set": "other"})])
 
     def test_nothing(self):
-        with pytest.raises(SurveyError, match="no pictures"):
+        with pytest.raises(ManifestError, match="no pictures"):
             choose([])

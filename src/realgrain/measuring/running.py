@@ -24,8 +24,8 @@ from realgrain.learning.data import Sample
 from realgrain.measuring.lock import LOCK, Lock, LockError, ManifestRef, Protocol, bundle_ref, differences, environment, read_lock, runtime_ref
 from realgrain.measuring.metrics import evaluate
 from realgrain.measuring.results import Evaluation
+from realgrain.measuring.run_manifest import Entry, Key, choose, read_entries, survey, write_entries
 from realgrain.measuring.score import schema_with, score, table_of, write_table
-from realgrain.measuring.survey import Entry, Key, choose, read_entries, survey, write_entries
 from realgrain.picture.degrade import condition
 
 MANIFEST, SCORES, METRICS, PARTS = "manifest.csv", "scores.parquet", "metrics.json", "scores"
@@ -76,7 +76,7 @@ def run(folder: Path, detector: Detector, samples: Sequence[Sample], benchmark: 
     Raises:
         LockError: the folder holds another run, or the same one of other pictures, weights or versions; the message says what differs.
         RunError: another process is at work in the folder, or a picture has changed on the way.
-        SurveyError: no pictures, or two of one name.
+        ManifestError: no pictures, or two of one name.
         ValueError: an unknown condition.
     """
     for name in protocol.conditions:
@@ -90,8 +90,7 @@ def run(folder: Path, detector: Detector, samples: Sequence[Sample], benchmark: 
             _score(folder / PARTS, detector, chosen, opened, protocol, schema, watch)
             _merge(folder / PARTS, folder / SCORES, schema)
         shutil.rmtree(folder / PARTS, ignore_errors=True)
-        table = read_scores(folder, lock)
-        evaluation = evaluate(table, resamples=protocol.resamples, seed=protocol.seed)
+        evaluation = measure(read_scores(folder, lock), protocol)
         _write(folder / METRICS, (evaluation.model_dump_json(indent=1) + "\n").encode())
     return Run(folder, lock, evaluation, [error for _, error in opened if error])
 
@@ -112,6 +111,11 @@ def read_scores(folder: Path, lock: Lock) -> pa.Table:
     if metadata(table.schema).get("lock") != lock.sha256:
         raise LockError(f"{file}: made under another {LOCK}")
     return table
+
+
+def measure(table: pa.Table, protocol: Protocol) -> Evaluation:
+    """The figures of a run's scores, by its protocol: the same whoever computes them."""
+    return evaluate(table, resamples=protocol.resamples, seed=protocol.seed)
 
 
 def metadata(schema: pa.Schema) -> dict[str, Any]:

@@ -17,12 +17,12 @@ from pydantic import BaseModel, ConfigDict
 from realgrain.detector.ahead import ahead
 from realgrain.detector.detect import Detector
 from realgrain.detector.weights import file_sha256
-from realgrain.learning.data import Sample
+from realgrain.learning.data import ManifestError, Sample
 from realgrain.measuring.lock import LOCK, Lock, LockError, bundle_ref, differences, environment, read_lock, runtime_ref
-from realgrain.measuring.metrics import evaluate, stored_threshold
-from realgrain.measuring.running import MANIFEST, METRICS, SCORES, Watch, read_scores, threshold_of, unwatched
+from realgrain.measuring.metrics import stored_threshold
+from realgrain.measuring.run_manifest import Entry, content_sha256, key_of, read_entries
+from realgrain.measuring.running import MANIFEST, METRICS, SCORES, Watch, measure, read_scores, threshold_of, unwatched
 from realgrain.measuring.score import SAMPLE, score
-from realgrain.measuring.survey import Entry, SurveyError, content_sha256, key_of, read_entries
 
 SHOWN = 5  # faults of a check that are named; the rest are counted
 SAME = 1e-9  # relative: figures computed again by other versions of the same libraries
@@ -116,7 +116,7 @@ def verify(
     checks = [_check_detector(lock, detector), _check_manifest(folder, lock)]
     try:
         found = _Found(folder, lock, list(read_entries(folder / MANIFEST)), read_scores(folder, lock))
-    except (LockError, SurveyError) as error:  # without them there is nothing more to compare
+    except (LockError, ManifestError) as error:  # without them there is nothing more to compare
         return Verification(seed=seed, checks=[*checks, _check("files", [str(error)], f"{MANIFEST} and {SCORES}")], notes=notes)
     there = {key_of(sample): sample for sample in samples}
     checks += [_check_rows(found), _check_threshold(found, detector), _check_metrics(found), _check_pictures(found, there, watch)]
@@ -169,10 +169,9 @@ def _check_threshold(found: _Found, detector: Detector) -> Check:
 
 
 def _check_metrics(found: _Found) -> Check:
-    protocol = found.lock.protocol
     try:
         written = json.loads((found.folder / METRICS).read_bytes())
-        again = evaluate(found.table, resamples=protocol.resamples, seed=protocol.seed).model_dump(mode="json")
+        again = measure(found.table, found.lock.protocol).model_dump(mode="json")
     except (OSError, ValueError) as error:
         return _check("metrics", [f"{METRICS}: {error}"], METRICS)
     old, new = (dict(_leaves(content, "")) for content in (written, again))

@@ -13,16 +13,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from realgrain.detector.ahead import ahead
 from realgrain.detector.weights import file_sha256
-from realgrain.learning.data import Sample
+from realgrain.learning.data import ManifestError, Sample
 from realgrain.measuring.score import SAMPLE, unreadable
 from realgrain.picture.image import Limits, PictureError, open_picture
 
 Key = tuple[str, str]
 """Set and path: what a picture is called."""
-
-
-class SurveyError(ValueError):
-    """The pictures of a run cannot be used. The message names what is wrong."""
 
 
 class Entry(BaseModel):
@@ -68,16 +64,16 @@ def choose(samples: Sequence[Sample], split: str = "", limit: int | None = None)
     have to be read whole for a look at a few of them (our choice).
 
     Raises:
-        SurveyError: nothing is left, or two samples have one name.
+        ManifestError: nothing is left, or two samples have one name.
     """
     kept = [sample for sample in samples if not split or sample.split == split]
     if not kept:
         there = ", ".join(sorted({sample.split or "(unnamed)" for sample in samples}))
-        raise SurveyError(f"no pictures in split {split!r}; there are {there}" if samples else "no pictures")
+        raise ManifestError(f"no pictures in split {split!r}; there are {there}" if samples else "no pictures")
     if len({key_of(sample) for sample in kept}) < len(kept):
         seen: set[Key] = set()
         twice = next(key for key in map(key_of, kept) if key in seen or seen.add(key))
-        raise SurveyError(f"{' '.join(filter(None, twice))}: occurs twice")
+        raise ManifestError(f"{' '.join(filter(None, twice))}: occurs twice")
     if limit is None:
         return kept
     groups: dict[tuple[str, str, str], list[int]] = defaultdict(list)
@@ -136,14 +132,14 @@ def read_entries(file: Path) -> Iterator[Entry]:
     """Entries of a manifest that ``write_entries`` wrote, one by one.
 
     Raises:
-        SurveyError: it is no such manifest.
+        ManifestError: it is no such manifest.
     """
     try:
         with file.open(newline="", encoding="utf-8") as lines:
             rows = csv.DictReader(lines)
             if rows.fieldnames != list(Entry.model_fields):
-                raise SurveyError(f"{file}: not the manifest of a run: its columns are others")
+                raise ManifestError(f"{file}: not the manifest of a run: its columns are others")
             for row in rows:
                 yield Entry.model_validate({**row, **{name: row.get(name) or None for name in ("width", "height", "bytes")}})
     except (OSError, UnicodeDecodeError, csv.Error, ValidationError, TypeError) as error:
-        raise SurveyError(f"{file}: not the manifest of a run: {error}") from error
+        raise ManifestError(f"{file}: not the manifest of a run: {error}") from error
