@@ -130,7 +130,8 @@ def measure_speed(detector: Detector, samples: Sequence[Sample], conditions: Seq
                 raise RuntimeError(f"{name}: other logits than the raw runtime's")
             if number:
                 found[name].append(seconds / len(expected) * 1000)
-        print(f"round {number}: " + ", ".join(f"{name} {times[-1]:.1f} ms" for name, times in found.items() if times), file=sys.stderr)
+        if number:
+            print(f"round {number}: " + ", ".join(f"{name} {times[-1]:.1f} ms" for name, times in found.items()), file=sys.stderr)
     return Speed(
         runtime=detector.runtime.name,
         bundle=detector.bundle.card.name,

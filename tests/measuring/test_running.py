@@ -184,31 +184,43 @@ class TestResume:
         assert contents(tmp_path / "run") == contents(done.folder)
 
     @pytest.mark.slow
-    def test_after_kill_9(self, tiny_bundle, toy_manifest, tmp_path, run_process):
-        command = ["bench", "run", "csv", toy_manifest, "--bundle", tiny_bundle.folder, "--conditions", "clean", "web", "hard", "--resamples", "20"]
-        command += ["--threads", "1", "--offline", "-o"]
-        assert run_process(*command, tmp_path / "whole").wait(120) == 0
-        random.seed(time.time_ns())  # another moment each time, on purpose: none may matter
-        kills = 0
-        for _ in range(6):
-            process = run_process(*command, tmp_path / "killed")
-            time.sleep(random.uniform(0.5, 6))
+    def test_after_kill_9(self, start_run, tmp_path):
+        assert start_run(tmp_path / "whole").wait(120) == 0
+        random.seed(time.time_ns())  # other moments each time, on purpose: none may matter
+        killed = 0
+        for parts in sorted(random.sample(range(16), 4)):
+            process = start_run(tmp_path / "killed")
+            while process.poll() is None and len(list((tmp_path / "killed").glob("scores/[0-9]*"))) < parts:
+                time.sleep(0.002)
+            time.sleep(random.uniform(0, 0.2))
             process.send_signal(signal.SIGKILL)
-            kills += process.wait() == -signal.SIGKILL
-        assert kills
-        assert run_process(*command, tmp_path / "killed").wait(120) == 0
+            killed += process.wait() == -signal.SIGKILL
+        assert killed
+        assert start_run(tmp_path / "killed").wait(120) == 0
         assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
 
 
+RUN = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from realgrain.detector.detect import load
+from realgrain.learning.data import read_manifest
+from realgrain.measuring.lock import Protocol
+from realgrain.measuring.running import run
+protocol = Protocol(conditions=("clean", "web", "hard", "jpeg-95", "jpeg-90", "jpeg-80", "webp-80", "half"), resamples=20, part=4)
+run(Path(sys.argv[2]), load(sys.argv[3], threads=1), read_manifest(Path(sys.argv[4])), "toy", protocol)
+"""
+
+
 @pytest.fixture
-def run_process(session_home):
-    """Start ``realgrain`` in a process of its own."""
+def start_run(tiny_bundle, toy_manifest, session_home):
+    """Start a run in a process of its own."""
     started = []
 
-    def start(*arguments) -> subprocess.Popen:
-        source = str(Path(running.__file__).parents[2])
-        code = f"import sys; sys.path.insert(0, {source!r}); from realgrain.faces.cli import entry; entry()"
-        started.append(subprocess.Popen([sys.executable, "-c", code, *map(str, arguments)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+    def start(folder: Path) -> subprocess.Popen:
+        arguments = [Path(running.__file__).parents[2], folder, tiny_bundle.folder, toy_manifest]
+        started.append(subprocess.Popen([sys.executable, "-c", RUN, *map(str, arguments)]))
         return started[-1]
 
     yield start

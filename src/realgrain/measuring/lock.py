@@ -61,7 +61,7 @@ class Protocol(_Part):
     limit: int | None = Field(default=None, ge=1)
     seed: int = Field(default=0, ge=0)
     resamples: int = Field(default=1000, ge=0)
-    part: int = Field(default=256, ge=1)
+    part: int = Field(default=64, ge=1)
 
     @field_validator("conditions")
     @classmethod
