@@ -7,8 +7,9 @@ import pytest
 import toy
 from PIL import Image, ImageCms, PngImagePlugin
 
+from realgrain.detector.ahead import AHEAD
 from realgrain.detector.bundle import Bundle, read_bundle
-from realgrain.detector.detect import AHEAD, load
+from realgrain.detector.detect import load
 from realgrain.detector.runtime import cores
 from realgrain.detector.verdict import Report, decide
 from realgrain.picture.image import Limits, PictureError, open_picture

@@ -6,13 +6,15 @@ import pyarrow.parquet as pq
 import pytest
 import toy
 
+from realgrain.detector.ahead import AHEAD
 from realgrain.detector.bundle import Bundle
 from realgrain.detector.calibration import probability
 from realgrain.detector.detect import load
+from realgrain.detector.runtime import cores
 from realgrain.learning.data import Sample, read_manifest
 from realgrain.measuring.metrics import evaluate
 from realgrain.measuring.score import SCHEMA, as_table, score, write_table
-from realgrain.picture.degrade import condition
+from realgrain.picture.degrade import CONDITIONS, condition
 from realgrain.picture.image import open_picture
 
 
@@ -75,6 +77,31 @@ class TestRows:
 
     def test_another_split_of_the_work_gives_the_same_scores(self, rows, samples, tiny_detector):
         assert list(score(tiny_detector, samples[::-1], ("hard", "clean")))[::-1] == rows
+
+    def test_many_conditions_take_no_more_memory_than_one(self, tiny_detector, samples, monkeypatch):
+        made, opened = [], []
+        views, opener = type(tiny_detector).views, type(tiny_detector).open
+        monkeypatch.setattr(type(tiny_detector), "views", lambda *given: made.append(1) or views(*given))
+        monkeypatch.setattr(type(tiny_detector), "open", lambda *given, **named: opened.append(1) or opener(*given, **named))
+        names = list(CONDITIONS)[:10]
+        found = score(tiny_detector, samples, names)
+        for read in range(1, 25):
+            next(found)
+            assert len(made) <= AHEAD * cores() + read
+            assert len(opened) <= 1 + (AHEAD * cores() + read) / len(names)
+        found.close()
+
+    def test_samples_are_drawn_as_they_are_needed(self, tiny_detector, samples):
+        drawn = []
+        found = score(tiny_detector, (drawn.append(sample) or sample for sample in samples))
+        next(found)
+        found.close()
+        assert len(drawn) <= AHEAD * cores() + 1
+
+    def test_an_error_names_the_picture_as_the_manifest_does(self, tiny_detector, samples, tmp_path):
+        bad = samples[0].model_copy(update={"file": tmp_path / "gone.png", "path": "some/where.png"})
+        (row,) = score(tiny_detector, [bad])
+        assert row["error"] == "some/where.png: there is no such file"
 
 
 class TestTable:

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from realgrain._version import __version__
+from realgrain.detector.ahead import ahead
 from realgrain.detector.bundle import Bundle, read_bundle
-from realgrain.detector.runtime import Runtime, cores, open_runtime
+from realgrain.detector.runtime import Runtime, open_runtime
 from realgrain.detector.verdict import DetectorFacts, Report, decide, facts
 from realgrain.picture.image import Limits, Picture, PictureError, open_picture
 from realgrain.picture.views import make_views
 
 Source = str | os.PathLike[str] | bytes
-AHEAD = 4  # pictures decoded ahead of the runtime, for each core: enough to keep it busy, few enough to keep memory flat
 
 
 @dataclass(frozen=True)
@@ -46,13 +45,20 @@ class Detector:
         return self.judge(open_picture(source, limits=self.limits))
 
     def detect_many(self, sources: Iterable[Source]) -> Iterator[Report | PictureError]:
-        """Judge pictures in order, decoding ahead; a bad file yields its error and stops nothing."""
-        for picture in self.open_many(sources):
-            yield picture if isinstance(picture, PictureError) else self.judge(picture)
+        """Judge pictures in order, decoding and making views ahead; a bad file yields its error and stops nothing."""
+
+        def seen(source: Source) -> tuple[Picture, np.ndarray] | PictureError:
+            picture = self.open(source)
+            return picture if isinstance(picture, PictureError) else (picture, self.views(picture.pixels))
+
+        for outcome in ahead(partial(seen, source) for source in sources):
+            yield outcome if isinstance(outcome, PictureError) else self._judged(outcome[0], self.runtime.logits(outcome[1]))
 
     def judge(self, picture: Picture) -> Report:
         """Judge a picture that is already decoded."""
-        view_logits = self.view_logits(picture.pixels)
+        return self._judged(picture, self.view_logits(picture.pixels))
+
+    def _judged(self, picture: Picture, view_logits: np.ndarray) -> Report:
         logit = float(np.mean(view_logits, dtype=np.float64))
         verdict, chance = decide(logit, min(picture.width, picture.height), self.bundle.card)
         return Report(
@@ -66,7 +72,18 @@ class Detector:
 
     def view_logits(self, pixels: np.ndarray) -> np.ndarray:
         """Logits (V,) float32 of the views of RGB pixels (H, W, 3) uint8."""
-        return self.runtime.logits(make_views(pixels, self.bundle.card.views))
+        return self.runtime.logits(self.views(pixels))
+
+    def views(self, pixels: np.ndarray) -> np.ndarray:
+        """What the runtime sees of RGB pixels (H, W, 3) uint8: (V, 3, H', W') float32."""
+        return make_views(pixels, self.bundle.card.views)
+
+    def open(self, source: Source, *, name: str | None = None) -> Picture | PictureError:
+        """Open a picture within the limits; a bad file gives its error. ``name`` is what it is called there; by default its path."""
+        try:
+            return open_picture(source, name=name, limits=self.limits)
+        except PictureError as error:
+            return error
 
     def _facts(self) -> DetectorFacts:
         return DetectorFacts(
@@ -78,23 +95,6 @@ class Detector:
             runtime_version=self.runtime.version,
             realgrain=__version__,
         )
-
-    def open_many(self, sources: Iterable[Source]) -> Iterator[Picture | PictureError]:
-        """Open pictures in order, some ahead of the reader; a bad file yields its error."""
-
-        def opened(source: Source) -> Picture | PictureError:
-            try:
-                return open_picture(source, limits=self.limits)
-            except PictureError as error:
-                return error
-
-        rest = iter(sources)
-        with ThreadPoolExecutor(cores()) as pool:
-            waiting: list[Future[Picture | PictureError]] = [pool.submit(opened, source) for source in islice(rest, AHEAD * cores())]
-            while waiting:
-                done = waiting.pop(0).result()
-                waiting += [pool.submit(opened, source) for source in islice(rest, 1)]
-                yield done
 
 
 def load(

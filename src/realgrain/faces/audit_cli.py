@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from realgrain.faces.cli import DONE, SOME_FAILED, _publish, _say
+from realgrain.faces.options import DONE, SOME_FAILED, Json, publish, say
 
 
 def audit(
@@ -15,7 +15,7 @@ def audit(
     *,
     split: Annotated[str, Parameter(help="Only rows of this split; without it all, and then what is in two splits is found.")] = "",
     output: Annotated[Path | None, Parameter(alias="-o", help="JSON file to write as well.")] = None,
-    json: Annotated[bool, Parameter(negative="", help="Print JSON instead of tables.")] = False,
+    json: Json = False,
     equalise: Annotated[Path | None, Parameter(help="Folder for a copy in which both classes share one law of size, codec and quality.")] = None,
     least_side: Annotated[int, Parameter(help="Of pictures in that copy, pixels; smaller ones are left out, since none is enlarged.")] = 224,
     fail_on: Annotated[Literal["leak"] | None, Parameter(help="Exit with 1 when there is a leak.")] = None,
@@ -33,13 +33,13 @@ def audit(
         raise ValueError(f"{manifest}: no pictures" + (f" in split {split!r}" if split else ""))
     looked = survey(samples)
     found = auditing.audit_survey(looked)
-    _publish(found, render(found), output, [manifest], json)
+    publish(found, render(found), output, [manifest], json)
     failed = looked.failed
     if equalise:
         made = copy(looked, equalise, least_side)
         failed = made.left_out
         sides, quality = ("–".join(map(str, ends)) for ends in (made.law.sides, made.law.quality))
-        _say(f"{equalise / MANIFEST}: {made.pictures} pictures, squares of {sides} pixels, JPEG of quality {quality}")
+        say(f"{equalise / MANIFEST}: {made.pictures} pictures, squares of {sides} pixels, JPEG of quality {quality}")
     for error in failed:
-        _say(error)
+        say(error)
     return SOME_FAILED if failed or (fail_on and found.leaks) else DONE

@@ -12,14 +12,10 @@ from cyclopts import App, CycloptsError, Parameter
 
 from realgrain._version import __version__
 from realgrain.faces.bench import bench_app
+from realgrain.faces.options import DONE, SOME_FAILED, WRONG_USAGE, Bundle, Offline, Runtime, Threads, publish, say
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
-    from rich.console import RenderableType
-
     from realgrain.learning.recipe import Recipe
-
-DONE, SOME_FAILED, WRONG_USAGE = 0, 1, 2
 
 ABOUT = "Tells real photographs from AI-generated pictures and shows its evidence."
 app = App(name="realgrain", version=__version__, help=ABOUT, suppress_keyboard_interrupt=False)
@@ -27,14 +23,10 @@ weights_app = App(name="weights", help="Base towers: what there is, fetching, ch
 app.command(weights_app)
 app.command(bench_app)
 app.command("realgrain.faces.audit_cli:audit")
-Runtime = Literal["onnxruntime", "openvino", "openvino-int8", "torch"]
-Bundle = Annotated[Path | None, Parameter(help="A detector's folder; without it, the one that realgrain ships.")]
-Offline = Annotated[bool, Parameter(negative="", help="Never touch the network.")]
 Data = Annotated[Path, Parameter(help="CSV manifest of labelled pictures.")]
 Setting = Annotated[
     str, Parameter(allow_leading_hyphen=True, help="Any setting over the recipe's, such as --tuning.rate 1e-4; `realgrain recipe` tells all of them.")
 ]
-Threads = Annotated[int | None, Parameter(help="Processors to use; without it, all.")]
 
 
 def _no_option(_: object, name: str) -> None:
@@ -49,20 +41,20 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
-        _say(f"{error}\nTry `realgrain --help`.")
+        say(f"{error}\nTry `realgrain --help`.")
         return WRONG_USAGE
     except BrokenPipeError:
         # The reader of our output has gone: nothing to complain about, neither here nor when Python flushes what is left.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return SOME_FAILED
     except (ValueError, RuntimeError, OSError) as error:
-        _say(str(error))
+        say(str(error))
         return WRONG_USAGE
     except ModuleNotFoundError as error:
-        _say(f"this command needs the package {error.name}: pip install 'realgrain[export]' has all, 'realgrain[eval]' scores and evaluates")
+        say(f"this command needs the package {error.name}: pip install 'realgrain[export]' has all, 'realgrain[eval]' scores and evaluates")
         return WRONG_USAGE
     except KeyboardInterrupt:
-        _say("interrupted")
+        say("interrupted")
         return 130
     return code if isinstance(code, int) else DONE
 
@@ -102,12 +94,12 @@ def detect(
     detector = load(bundle, runtime=runtime, offline=offline, threads=threads)
     failed, flagged = len(missing), 0
     for error in missing:
-        _say(str(error))
+        say(str(error))
     printer = show.JsonLines() if json else show.Table(detector.bundle.card)
     for outcome in show.progress(detector.detect_many(paths), len(paths), "judging"):
         if isinstance(outcome, Exception):
             failed += 1
-            _say(str(outcome))
+            say(str(outcome))
         else:
             flagged += outcome.verdict.label == fail_on
             printer.add(outcome)
@@ -142,8 +134,8 @@ def score(
     scoring.write_table(scoring.as_table(rows, None if point is None else point.ai), output)
     errors = dict.fromkeys(row["error"] for row in rows if row["error"])
     for error in errors:
-        _say(error)
-    _say(f"{output}: {len(rows)} scores of {len(samples)} pictures, {len(errors)} pictures failed")
+        say(error)
+    say(f"{output}: {len(rows)} scores of {len(samples)} pictures, {len(errors)} pictures failed")
     return SOME_FAILED if errors else DONE
 
 
@@ -172,7 +164,7 @@ def evaluate(
     if folds:
         table = crossval.with_folds(table, _recipe(folds, ()).folds)
     found = crossval.by_fold(table, resamples=resamples) if "fold" in table.column_names else metrics.evaluate(table, resamples=resamples)
-    _publish(found, render(found), output, [scores], json)
+    publish(found, render(found), output, [scores], json)
     return DONE
 
 
@@ -189,7 +181,7 @@ def train(
 
     bundle = learn(_recipe(recipe, settings), data, output)
     if processes.rank() == 0:
-        _say(f"{output}: bundle {bundle.hash}")
+        say(f"{output}: bundle {bundle.hash}")
     return DONE
 
 
@@ -213,7 +205,7 @@ def crossval(
     if scores:
         write_table(table, scores)
     found = by_fold(table)
-    _publish(found, render(found), output, [recipe, data])
+    publish(found, render(found), output, [recipe, data])
     return DONE
 
 
@@ -243,7 +235,7 @@ def ablate(
 
     what = read_plan(plan)
     for line in ablating.ablate(what, data, output):
-        _say(f"{line['settings']} without {line['left_out']}, {line['delivery']}: AUC {line['auc']:.3f}")
+        say(f"{line['settings']} without {line['left_out']}, {line['delivery']}: AUC {line['auc']:.3f}")
     show.console().print(render_ablation(compare(output, what.baseline)))
     return DONE
 
@@ -263,12 +255,12 @@ def ablation(
     from realgrain.measuring.tables import render_ablation
 
     found = ablation_of(ledger, _values(baseline) if baseline else None, resamples=resamples)
-    _publish(found, render_ablation(found.comparisons), output and output / "comparison.json", [ledger])
+    publish(found, render_ablation(found.comparisons), output and output / "comparison.json", [ledger])
     if output:
         from realgrain.measuring.plots import draw
 
         for file in draw(found.comparisons, output):
-            _say(f"{file}: drawn")
+            say(f"{file}: drawn")
     return DONE
 
 
@@ -302,7 +294,7 @@ def inspect(
     found = inspect_towers.inspect(manifest, read_bundle(bundle), offline=offline, **chosen)
     for file in output:
         inspect_page.write(found, file, [manifest])
-    _publish(found.result, inspect_page.as_tables(found.result), None, [manifest], json)
+    publish(found.result, inspect_page.as_tables(found.result), None, [manifest], json)
     return SOME_FAILED if found.result.failed else DONE
 
 
@@ -324,7 +316,7 @@ def export(
     if record:
         exporting.record(original, made)
     for name, graph in made.card.runtimes.items():
-        _say(f"{name}: at most {graph.measured:.2e} of logit off on {graph.pictures} pictures, AUC loss {graph.auc_loss:.5f}")
+        say(f"{name}: at most {graph.measured:.2e} of logit off on {graph.pictures} pictures, AUC loss {graph.auc_loss:.5f}")
     return DONE
 
 
@@ -387,19 +379,3 @@ def _values(changes: tuple[str, ...]) -> dict[str, Any]:
             raise ValueError(f"{change}: not KEY=VALUE")
         found[key] = yaml.safe_load(value)
     return found
-
-
-def _publish(found: BaseModel, tables: RenderableType, output: Path | None, inputs: list[Path], json: bool = False) -> None:
-    from realgrain.faces import show
-    from realgrain.measuring.ledger import write_result
-
-    if output:
-        write_result(output, found, inputs)
-    if json:
-        print(found.model_dump_json(indent=2))
-    else:
-        show.console().print(tables)
-
-
-def _say(message: str) -> None:
-    print(f"realgrain: {message}", file=sys.stderr, flush=True)

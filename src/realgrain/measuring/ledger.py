@@ -8,7 +8,7 @@ import os
 import platform
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -38,20 +38,25 @@ def _program() -> str:
     return f"python benchmarks/{script.name}" if script.parent.name == "benchmarks" else "realgrain"
 
 
-def run_info(inputs: list[Path]) -> dict[str, Any]:
-    """Command, day, machine, versions, and the sha256 of each input file."""
-    versions = {}
-    for name in PACKAGES:
+def versions(packages: Iterable[str]) -> dict[str, str]:
+    """Versions of those packages that are installed."""
+    found = {}
+    for name in packages:
         try:
-            versions[name] = version(name)
+            found[name] = version(name)
         except PackageNotFoundError:
             continue
+    return found
+
+
+def run_info(inputs: list[Path]) -> dict[str, Any]:
+    """Command, day, machine, versions, and the sha256 of each input file."""
     return {
         "command": f"{_program()} {shlex.join(sys.argv[1:])}",
         "day": datetime.now(UTC).date().isoformat(),
         "processor": processor(),
         "python": platform.python_version(),
-        "versions": versions,
+        "versions": versions(PACKAGES),
         "inputs": {path.name: file_sha256(path) for path in inputs},
     }
 

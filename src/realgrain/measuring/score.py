@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from realgrain.detector.ahead import ahead
 from realgrain.detector.calibration import probability
 from realgrain.detector.detect import Detector
 from realgrain.learning.data import Sample
-from realgrain.picture.degrade import condition
-from realgrain.picture.image import PictureError
+from realgrain.picture.degrade import Pixels, condition
+from realgrain.picture.image import Picture, PictureError
 
 SAMPLE = ("path", "label", "generator", "source", "set", "split")
 """What a row keeps of its sample."""
@@ -22,12 +27,14 @@ TEXT = (*SAMPLE, "condition", "sha256", "bundle", "runtime", "error")
 SCHEMA = pa.schema([(name, pa.string()) for name in TEXT] + [("logit", pa.float64()), ("probability", pa.float64())])
 
 
-def score(detector: Detector, samples: Sequence[Sample], conditions: Sequence[str] = ("clean",)) -> Iterator[dict[str, Any]]:
+def score(detector: Detector, samples: Iterable[Sample], conditions: Sequence[str] = ("clean",)) -> Iterator[dict[str, Any]]:
     """Rows of the scores table, in order of samples, then conditions; a bad file gives rows with its error.
+
+    Pictures are opened, degraded and made into views ahead of the runtime, a bounded number of views at a time.
 
     Args:
         detector: scores.
-        samples: labelled or not; extra columns are kept.
+        samples: labelled or not; extra columns are kept. They are drawn as they are needed.
         conditions: names of ``realgrain.picture.degrade.CONDITIONS``.
 
     Raises:
@@ -35,16 +42,65 @@ def score(detector: Detector, samples: Sequence[Sample], conditions: Sequence[st
     """
     degrade = {name: condition(name) for name in conditions}
     card = detector.bundle.card
-    for sample, picture in zip(samples, detector.open_many(sample.content() for sample in samples), strict=True):
-        row = {**(sample.model_extra or {}), **sample.model_dump(include=set(SAMPLE))}
+    for seen in ahead(_jobs(detector, samples, degrade)):
+        row = {**(seen.sample.model_extra or {}), **seen.sample.model_dump(include=set(SAMPLE)), "condition": seen.condition}
         row |= {"bundle": detector.bundle.hash, "runtime": detector.runtime.name}
-        for name, apply in degrade.items():
-            if isinstance(picture, PictureError):
-                yield {**row, "condition": name, "sha256": "", "error": str(picture), "logit": None, "probability": None}
-                continue
-            logit = float(detector.view_logits(apply(picture.pixels)).mean(dtype="float64"))
-            chance = None if card.calibration is None else float(probability(card.calibration, logit))
-            yield {**row, "condition": name, "sha256": picture.sha256, "error": "", "logit": logit, "probability": chance}
+        if seen.views is None:
+            yield {**row, "sha256": "", "error": seen.error, "logit": None, "probability": None}
+            continue
+        logit = float(detector.runtime.logits(seen.views).mean(dtype="float64"))
+        chance = None if card.calibration is None else float(probability(card.calibration, logit))
+        yield {**row, "sha256": seen.sha256, "error": "", "logit": logit, "probability": chance}
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A sample in a condition, ready for the runtime; ``views`` is None where it did not open."""
+
+    sample: Sample
+    condition: str
+    sha256: str
+    error: str
+    views: np.ndarray | None
+
+
+class _Opening:
+    """A picture that whoever needs it first opens, for all."""
+
+    def __init__(self, detector: Detector, sample: Sample) -> None:
+        self._detector, self._sample = detector, sample
+        self._lock = threading.Lock()
+        self._found: Picture | PictureError | None = None
+
+    def picture(self) -> Picture | PictureError:
+        """The picture, or why there is none: under the manifest's name, which says the same wherever its folder is."""
+        with self._lock:
+            if self._found is None:
+                try:
+                    self._found = self._detector.open(self._sample.content(), name=self._sample.path)
+                except OSError as error:
+                    self._found = unreadable(self._sample, error)
+            return self._found
+
+
+def unreadable(sample: Sample, error: OSError) -> PictureError:
+    """Says that a sample's bytes cannot be had: what it is packed into may be gone or broken."""
+    return PictureError(sample.path, "missing", f"cannot be read: {error.strerror or error}")
+
+
+def _jobs(detector: Detector, samples: Iterable[Sample], degrade: Mapping[str, Callable[[Pixels], Pixels]]) -> Iterator[Callable[[], _Seen]]:
+    """A job for each sample and condition rather than for each sample, so that many conditions take no more memory than one."""
+
+    def look(sample: Sample, opening: _Opening, name: str) -> _Seen:
+        picture = opening.picture()
+        if isinstance(picture, PictureError):
+            return _Seen(sample, name, "", str(picture), None)
+        return _Seen(sample, name, picture.sha256, "", detector.views(degrade[name](picture.pixels)))
+
+    for sample in samples:
+        opening = _Opening(detector, sample)
+        for name in degrade:
+            yield partial(look, sample, opening, name)
 
 
 def as_table(rows: Iterable[dict[str, Any]], threshold: float | None) -> pa.Table:
@@ -55,8 +111,18 @@ def as_table(rows: Iterable[dict[str, Any]], threshold: float | None) -> pa.Tabl
         threshold: logit from which a picture is flagged, kept in the table's metadata.
     """
     rows = list(rows)
-    extra = sorted({name for row in rows for name in row} - set(SCHEMA.names))
-    schema = pa.schema([*SCHEMA, *((name, pa.string()) for name in extra)], metadata={"realgrain": json.dumps({"threshold": threshold})})
+    return table_of(rows, schema_with({name for row in rows for name in row}, threshold=threshold))
+
+
+def schema_with(columns: Iterable[str], **metadata: Any) -> pa.Schema:
+    """``SCHEMA`` and, as text, the columns it lacks, in order of name; metadata as JSON under the key ``realgrain``."""
+    extra = sorted(set(columns) - set(SCHEMA.names))
+    return pa.schema([*SCHEMA, *((name, pa.string()) for name in extra)], metadata={"realgrain": json.dumps(metadata)})
+
+
+def table_of(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
+    """Rows as a table of a schema by ``schema_with``; an extra column that a row lacks is empty."""
+    extra = schema.names[len(SCHEMA) :]
     return pa.Table.from_pylist([{**row, **{name: "" if row.get(name) is None else str(row[name]) for name in extra}} for row in rows], schema=schema)
 
 

@@ -1,0 +1,39 @@
+"""What all commands share: options, exit codes, and how results and messages come out."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+    from rich.console import RenderableType
+
+DONE, SOME_FAILED, WRONG_USAGE = 0, 1, 2
+
+Runtime = Literal["onnxruntime", "openvino", "openvino-int8", "torch"]
+Bundle = Annotated[Path | None, Parameter(help="A detector's folder; without it, the one that realgrain ships.")]
+Offline = Annotated[bool, Parameter(negative="", help="Never touch the network.")]
+Threads = Annotated[int | None, Parameter(help="Processors to use; without it, all.")]
+Json = Annotated[bool, Parameter(negative="", help="Print JSON instead of tables.")]
+
+
+def publish(found: BaseModel, tables: RenderableType, output: Path | None, inputs: list[Path], json: bool = False) -> None:
+    """Print a result as tables or as JSON; write it, with the run that made it, where a file is named."""
+    from realgrain.faces import show
+    from realgrain.measuring.ledger import write_result
+
+    if output:
+        write_result(output, found, inputs)
+    if json:
+        print(found.model_dump_json(indent=2))
+    else:
+        show.console().print(tables)
+
+
+def say(message: str) -> None:
+    """A message for people, on stderr."""
+    print(f"realgrain: {message}", file=sys.stderr, flush=True)

@@ -1,0 +1,219 @@
+"""Two runs on the same pictures: what differs, and whether by more than chance."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict
+from sklearn import metrics as sk
+
+from realgrain.detector.calibration import CONFIDENCE
+from realgrain.measuring.delong import delong_test
+from realgrain.measuring.lock import SHORT, BundleRef, Lock, RuntimeRef, differences, read_lock
+from realgrain.measuring.metrics import stored_threshold
+from realgrain.measuring.resampling import Bools, Floats, resample_counts, weighted_metrics
+from realgrain.measuring.running import read_scores
+
+AUC, BALANCED = "auc", "balanced_accuracy_at_threshold"
+Key = tuple[str, int]
+"""Sha256 of a picture, and how often it has come before in the condition."""
+
+
+class PairingError(ValueError):
+    """Two runs cannot be compared. The message says why."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Side(_Frozen):
+    """One of the two runs.
+
+    Attributes:
+        threshold: logit at which its own balanced accuracy is; None: it has none.
+    """
+
+    benchmark: str
+    bundle: BundleRef
+    runtime: RuntimeRef
+    threshold: float | None
+
+
+class Paired(_Frozen):
+    """A metric in [0, 1] of both runs on the same pictures.
+
+    Attributes:
+        difference: ``b`` less ``a``.
+        low: of its 95 % paired bootstrap interval, both runs on the same resamples; None without resamples.
+        high: likewise.
+        p: of a test that there is no difference: DeLong's for AUC, McNemar's exact one for decisions; None where it says nothing.
+    """
+
+    a: float
+    b: float
+    difference: float
+    low: float | None
+    high: float | None
+    p: float | None
+
+
+class PairedCondition(_Frozen):
+    """Both runs in one condition, on the pictures that both have scored.
+
+    Attributes:
+        only_a: pictures that only A scored, or only A could open.
+        only_b: likewise.
+        auc: with DeLong's test; None where a class is missing.
+        balanced_accuracy: each at its own threshold, with McNemar's test of the decisions; None where a class or a threshold is missing.
+    """
+
+    n_real: int
+    n_fake: int
+    only_a: int
+    only_b: int
+    auc: Paired | None
+    balanced_accuracy: Paired | None
+
+
+class PairedRuns(_Frozen):
+    """A comparison of two runs, with what is needed to compute it again.
+
+    Attributes:
+        notes: what could not be paired, and what else differs between the runs than the detector.
+    """
+
+    a: Side
+    b: Side
+    resamples: int
+    seed: int
+    conditions: dict[str, PairedCondition]
+    notes: list[str]
+
+
+def compare_runs(first: Path, second: Path, *, resamples: int = 1000, seed: int = 0) -> PairedRuns:
+    """Compares two runs on the pictures and conditions that both have.
+
+    A picture is its bytes: runs of the same files under other names are paired too.
+
+    Args:
+        first: folder of run A.
+        second: folder of run B.
+        resamples: of the paired bootstrap, stratified by label; 0 leaves the intervals out.
+        seed: of the resampling, used afresh for each condition.
+
+    Raises:
+        PairingError: they share no condition or no picture, or label a picture differently.
+        LockError: one is not the folder of a finished run.
+        ValueError: `resamples` is negative.
+    """
+    if resamples < 0:
+        raise ValueError(f"resamples must not be negative, got {resamples}")
+    locks = [read_lock(folder) for folder in (first, second)]
+    tables = [read_scores(folder, lock) for folder, lock in zip((first, second), locks, strict=True)]
+    thresholds = [stored_threshold(table) for table in tables]
+    names = [list(dict.fromkeys(table["condition"].to_pylist())) for table in tables]
+    shared = [name for name in names[0] if name in names[1]]
+    if not shared:
+        raise PairingError(f"nothing to compare: {first} has the conditions {', '.join(names[0])}, {second} {', '.join(names[1])}")
+    conditions = {}
+    for name in shared:
+        rows = [_rows(table, name) for table in tables]
+        conditions[name] = _condition(rows, thresholds, (str(first), str(second)), resamples, seed)
+    if not any(of.n_real + of.n_fake for of in conditions.values()):
+        raise PairingError(f"nothing to compare: {first} and {second} share no picture")
+    sides = [
+        Side(benchmark=lock.benchmark, bundle=lock.bundle, runtime=lock.runtime, threshold=threshold)
+        for lock, threshold in zip(locks, thresholds, strict=True)
+    ]
+    notes = _notes(locks, names, conditions)
+    return PairedRuns(a=sides[0], b=sides[1], resamples=resamples, seed=seed, conditions=conditions, notes=notes)
+
+
+def _rows(table: pa.Table, condition: str) -> dict[Key, dict[str, Any]]:
+    """Rows of a condition that have a score, each picture's occurrences numbered."""
+    columns = table.select(["condition", "sha256", "label", "path", "error", "logit"])
+    seen: Counter[str] = Counter()
+    found = {}
+    for row in columns.to_pylist():
+        if row["condition"] == condition and not row["error"] and row["logit"] is not None:
+            found[row["sha256"], seen[row["sha256"]]] = row
+            seen[row["sha256"]] += 1
+    return found
+
+
+def _condition(
+    rows: Sequence[dict[Key, dict[str, Any]]], thresholds: Sequence[float | None], names: tuple[str, str], resamples: int, seed: int
+) -> PairedCondition:
+    first, second = rows
+    both = [key for key in first if key in second]
+    for key in both:
+        if first[key]["label"] != second[key]["label"]:
+            labels = f"{first[key]['label']} in {names[0]}, {second[key]['label']} in {names[1]}"
+            raise PairingError(f"{first[key]['path']} (sha256 {key[0][:SHORT]}…): {labels}")
+    fake = np.array([first[key]["label"] == "fake" for key in both], bool)
+    logits = [np.array([of[key]["logit"] for key in both], np.float64) for of in rows]
+    found = _measure(fake, logits, thresholds, resamples, seed) if fake.any() and not fake.all() else {}
+    return PairedCondition(
+        n_real=int((~fake).sum()),
+        n_fake=int(fake.sum()),
+        only_a=len(first) - len(both),
+        only_b=len(second) - len(both),
+        auc=found.get(AUC),
+        balanced_accuracy=found.get(BALANCED),
+    )
+
+
+def _measure(fake: Bools, logits: Sequence[Floats], thresholds: Sequence[float | None], resamples: int, seed: int) -> dict[str, Paired]:
+    drawn: dict[str, list[Floats]] = {AUC: [], BALANCED: []}
+    for counts in resample_counts(fake, resamples, seed):
+        first, second = (weighted_metrics(counts, fake, logit, None, threshold) for logit, threshold in zip(logits, thresholds, strict=True))
+        for name in first.keys() & second.keys() & drawn.keys():
+            drawn[name].append(second[name] - first[name])
+    a, b = (float(sk.roc_auc_score(fake, logit)) for logit in logits)
+    found = {AUC: _paired(a, b, drawn[AUC], delong_test(fake, logits[0], logits[1]))}
+    if thresholds[0] is not None and thresholds[1] is not None:
+        flagged = logits[0] >= thresholds[0], logits[1] >= thresholds[1]
+        a, b = (float(sk.balanced_accuracy_score(fake, of)) for of in flagged)
+        found[BALANCED] = _paired(a, b, drawn[BALANCED], mcnemar_test(flagged[0] == fake, flagged[1] == fake))
+    return found
+
+
+def _paired(first: float, second: float, drawn: Sequence[Floats], p: float | None) -> Paired:
+    outside = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(np.concatenate(drawn), [outside, 1 - outside]).tolist() if drawn else (None, None)
+    return Paired(a=first, b=second, difference=second - first, low=low, high=high, p=p)
+
+
+def mcnemar_test(first: Bools, second: Bools) -> float:
+    """Two-sided p-value of McNemar's exact test: are the pictures that only one gets right as often the one's as the other's?
+
+    McNemar, "Note on the sampling error of the difference between correlated proportions or percentages", Psychometrika 1947, with binomial tails.
+
+    Args:
+        first: (n,) whether one decided each picture rightly.
+        second: (n,) whether the other did.
+    """
+    from scipy.stats import binomtest
+
+    only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
+    return float(binomtest(only_first, only_first + only_second).pvalue) if only_first + only_second else 1.0
+
+
+def _notes(locks: Sequence[Lock], names: Sequence[list[str]], conditions: dict[str, PairedCondition]) -> list[str]:
+    notes = [
+        f"only {side} has the condition {name}" for side, mine, other in (("A", *names), ("B", *names[::-1])) for name in mine if name not in other
+    ]
+    unpaired = {(of.only_a, of.only_b) for of in conditions.values()} - {(0, 0)}
+    if unpaired:
+        notes.append(
+            f"left out, because only one run scored them: up to {max(a for a, _ in unpaired)} pictures of A, {max(b for _, b in unpaired)} of B"
+        )
+    if locks[0].benchmark != locks[1].benchmark:
+        notes.append(f"A is of {locks[0].benchmark}, B of {locks[1].benchmark}")
+    return notes + [f"from A to B, {line}" for line in differences(locks[0].environment, locks[1].environment)]

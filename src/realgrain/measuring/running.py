@@ -1,0 +1,260 @@
+"""A run of a benchmark: one folder with everything behind its figures, which a kill cannot spoil and anyone can check.
+
+``lock.json`` what it depends on; ``manifest.csv`` its pictures; ``scores.parquet``; ``metrics.json``. While it runs, ``scores/`` holds the parts that
+are done. The same thing run twice gives the same bytes, whether it was killed in between or not.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from realgrain.detector.detect import Detector
+from realgrain.detector.weights import file_sha256
+from realgrain.learning.data import Sample
+from realgrain.measuring.lock import LOCK, Lock, LockError, ManifestRef, Protocol, bundle_ref, differences, environment, read_lock, runtime_ref
+from realgrain.measuring.metrics import evaluate
+from realgrain.measuring.results import Evaluation
+from realgrain.measuring.run_manifest import Entry, Key, choose, read_entries, survey, write_entries
+from realgrain.measuring.score import schema_with, score, table_of, write_table
+from realgrain.picture.degrade import condition
+
+MANIFEST, SCORES, METRICS, PARTS = "manifest.csv", "scores.parquet", "metrics.json", "scores"
+NAMED = 5  # changed pictures that a refusal names
+Opened = tuple[str, str]
+"""Sha256 of a picture, and why it did not open: all that is kept of a look at it."""
+Watch = Callable[[Iterable[Any], int, str], Iterable[Any]]
+"""Passes items through and shows how far they are: items, how many there will be, what is being done."""
+
+
+class RunError(ValueError):
+    """A run cannot go on. The message says why."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Attributes:
+        folder: it is in.
+        lock: what pins it.
+        evaluation: its figures, as in ``metrics.json``.
+        errors: of the pictures that did not open.
+    """
+
+    folder: Path
+    lock: Lock
+    evaluation: Evaluation
+    errors: list[str]
+
+
+def unwatched(items: Iterable[Any], total: int, doing: str) -> Iterable[Any]:  # noqa: ARG001
+    """A ``Watch`` that shows nothing."""
+    return items
+
+
+def run(folder: Path, detector: Detector, samples: Sequence[Sample], benchmark: str, protocol: Protocol, *, watch: Watch = unwatched) -> Run:
+    """Score and measure samples, or go on where a killed run stopped.
+
+    Args:
+        folder: of this run alone; made where it is missing.
+        detector: scores.
+        samples: labelled, of a benchmark.
+        benchmark: its name.
+        protocol: what to measure.
+        watch: shows progress.
+
+    Raises:
+        LockError: the folder holds another run, or the same one of other pictures, weights or versions; the message says what differs.
+        RunError: another process is at work in the folder, or a picture has changed on the way.
+        ManifestError: no pictures, or two of one name.
+        ValueError: an unknown condition.
+    """
+    for name in protocol.conditions:
+        condition(name)
+    chosen = choose(samples, protocol.split, protocol.limit)
+    folder.mkdir(parents=True, exist_ok=True)
+    with _alone(folder):
+        lock, opened = _pin(folder, detector, chosen, benchmark, protocol, watch)
+        schema = _schema(chosen, detector, lock)
+        if not (folder / SCORES).is_file():
+            _score(folder / PARTS, detector, chosen, opened, protocol, schema, watch)
+            _merge(folder / PARTS, folder / SCORES, schema)
+        shutil.rmtree(folder / PARTS, ignore_errors=True)
+        evaluation = measure(read_scores(folder, lock), protocol)
+        _write(folder / METRICS, (evaluation.model_dump_json(indent=1) + "\n").encode())
+    return Run(folder, lock, evaluation, [error for _, error in opened if error])
+
+
+def read_scores(folder: Path, lock: Lock) -> pa.Table:
+    """The scores table of a run that is done.
+
+    Raises:
+        LockError: there is none, or it was made under another lock.
+    """
+    file = folder / SCORES
+    if not file.is_file():
+        raise LockError(f"{folder}: the run is not finished; the command that began it goes on with it")
+    try:
+        table = pq.read_table(file)
+    except pa.ArrowException as error:
+        raise LockError(f"{file}: {error}") from error
+    if metadata(table.schema).get("lock") != lock.sha256:
+        raise LockError(f"{file}: made under another {LOCK}")
+    return table
+
+
+def measure(table: pa.Table, protocol: Protocol) -> Evaluation:
+    """The figures of a run's scores, by its protocol: the same whoever computes them."""
+    return evaluate(table, resamples=protocol.resamples, seed=protocol.seed)
+
+
+def metadata(schema: pa.Schema) -> dict[str, Any]:
+    """What a table of scores says of itself: ``threshold`` and ``lock``."""
+    return json.loads((schema.metadata or {}).get(b"realgrain", b"{}"))
+
+
+def threshold_of(detector: Detector) -> float | None:
+    """Logit from which a detector calls a picture generated: chosen when it was trained, never on what is measured."""
+    point = detector.bundle.card.operating_point
+    return None if point is None else point.ai
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    from filelock import FileLock, Timeout
+
+    file = folder / ".busy"
+    try:
+        with FileLock(file, timeout=0):
+            try:
+                yield
+            finally:
+                file.unlink(missing_ok=True)
+    except Timeout as error:
+        raise RunError(f"{folder}: another process is at work in it") from error
+
+
+def _pin(folder: Path, detector: Detector, chosen: Sequence[Sample], benchmark: str, protocol: Protocol, watch: Watch) -> tuple[Lock, list[Opened]]:
+    """The lock and the manifest of what would be run now, written down; they are those of before, where there was a before."""
+    before = _before(folder)
+    lock = Lock(
+        benchmark=benchmark,
+        protocol=protocol,
+        bundle=bundle_ref(detector),
+        runtime=runtime_ref(detector),
+        environment=environment(),
+        manifest=ManifestRef(pictures=0, sha256="") if before is None else before.manifest,
+    )
+    if before is not None and before != lock:  # before the pictures are read, which takes long
+        raise _refusal(folder, differences(before, lock))
+    manifest = folder / MANIFEST
+    pinned = before is not None and manifest.is_file() and file_sha256(manifest) == before.manifest.sha256
+    known = {entry.key: entry for entry in read_entries(manifest)} if pinned else {}
+    opened: list[Opened] = []
+
+    def looked(entry: Entry) -> Entry:
+        opened.append((entry.sha256, entry.error))
+        return entry
+
+    scratch = folder / f".{MANIFEST}.partial"
+    write_entries(map(looked, watch(survey(chosen, detector.limits, known), len(chosen), "reading")), scratch)
+    lock = lock.model_copy(update={"manifest": ManifestRef(pictures=len(opened), sha256=file_sha256(scratch))})
+    if before is not None and before != lock:
+        changed = changed_pictures(known, {entry.key: entry for entry in read_entries(scratch)})
+        scratch.unlink()
+        raise _refusal(folder, changed or differences(before, lock))
+    scratch.replace(manifest)
+    _write(folder / LOCK, lock.content())
+    return lock, opened
+
+
+def _before(folder: Path) -> Lock | None:
+    if (folder / LOCK).is_file():
+        return read_lock(folder)
+    strange = sorted(path.name for path in folder.iterdir() if path.name != MANIFEST and not path.name.startswith("."))
+    if strange:
+        raise LockError(f"{folder}: holds {', '.join(strange[:NAMED])} but no {LOCK}: not the folder of a run; take an empty one")
+    return None
+
+
+def _refusal(folder: Path, found: Sequence[str]) -> LockError:
+    return LockError(f"{folder}: holds another run than the one asked for: {'; '.join(found)}. Take another folder, or make it as it was")
+
+
+def changed_pictures(before: Mapping[Key, Entry], new: Mapping[Key, Entry]) -> list[str]:
+    """What differs between manifests, a few pictures by name and the rest by number."""
+    lists = {
+        "has changed": [key for key, entry in new.items() if key in before and before[key] != entry],
+        "is new": [key for key in new if key not in before],
+        "is gone": [key for key in before if key not in new],
+    }
+    found = [f"{' '.join(filter(None, key))} {what}" for what, keys in lists.items() for key in keys] if before else []
+    return found if len(found) <= NAMED else [*found[:NAMED], f"and {len(found) - NAMED} more"]
+
+
+def _schema(chosen: Iterable[Sample], detector: Detector, lock: Lock) -> pa.Schema:
+    extra = {name for sample in chosen for name in sample.model_extra or ()}
+    return schema_with(extra, threshold=threshold_of(detector), lock=lock.sha256)
+
+
+def _score(
+    parts: Path, detector: Detector, chosen: Sequence[Sample], opened: Sequence[Opened], protocol: Protocol, schema: pa.Schema, watch: Watch
+) -> None:
+    """Write the parts that are missing; rows are let go as soon as their part is written."""
+    conditions = protocol.conditions
+    starts = range(0, len(chosen), protocol.part)
+    todo = [start for start in starts if not _whole(_part(parts, start), len(chosen[start : start + protocol.part]) * len(conditions), schema)]
+    rows = score(detector, (sample for start in todo for sample in chosen[start : start + protocol.part]), conditions)
+    total = sum(len(chosen[start : start + protocol.part]) for start in todo) * len(conditions)
+    rows = iter(watch(rows, total, "scoring"))
+    for start in todo:
+        mine = opened[start : start + protocol.part]
+        found = list(islice(rows, len(mine) * len(conditions)))
+        for number, row in enumerate(found):
+            _check(row, *mine[number // len(conditions)])
+        write_table(table_of(found, schema), _part(parts, start))
+
+
+def _part(parts: Path, start: int) -> Path:
+    return parts / f"{start:09}.parquet"
+
+
+def _whole(part: Path, rows: int, schema: pa.Schema) -> bool:
+    """Whether a part is there, of this lock, and not torn."""
+    if not part.is_file():
+        return False
+    try:
+        with pq.ParquetFile(part) as file:
+            return file.metadata.num_rows == rows and file.schema_arrow.equals(schema, check_metadata=True)
+    except (OSError, pa.ArrowException):
+        return False
+
+
+def _check(row: dict[str, Any], sha256: str, error: str) -> None:
+    if row["error"] != error or (not error and row["sha256"] != sha256):
+        raise RunError(f"{row['path']}: has changed since the run began, or cannot be read any more")
+
+
+def _merge(parts: Path, target: Path, schema: pa.Schema) -> None:
+    """One table of all parts, a part at a time."""
+    scratch = target.with_name(f".{target.name}.partial")
+    with pq.ParquetWriter(scratch, schema, compression="zstd") as writer:
+        for part in sorted(parts.glob("*.parquet")):
+            writer.write_table(pq.read_table(part))
+    scratch.replace(target)
+
+
+def _write(file: Path, content: bytes) -> None:
+    scratch = file.with_name(f".{file.name}.partial")
+    scratch.write_bytes(content)
+    scratch.replace(file)

@@ -1,0 +1,246 @@
+"""Whether a run's folder holds what its pictures, its detector and its own files say: trust nothing, compute it again."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict
+
+from realgrain.detector.ahead import ahead
+from realgrain.detector.detect import Detector
+from realgrain.detector.weights import file_sha256
+from realgrain.learning.data import ManifestError, Sample
+from realgrain.measuring.lock import LOCK, Lock, LockError, bundle_ref, differences, environment, read_lock, runtime_ref
+from realgrain.measuring.metrics import stored_threshold
+from realgrain.measuring.run_manifest import Entry, content_sha256, key_of, read_entries
+from realgrain.measuring.running import MANIFEST, METRICS, SCORES, Watch, measure, read_scores, threshold_of, unwatched
+from realgrain.measuring.score import SAMPLE, score
+
+SHOWN = 5  # faults of a check that are named; the rest are counted
+SAME = 1e-9  # relative: figures computed again by other versions of the same libraries
+TOLERANCE = 1e-4  # of a logit, where versions or processors differ and the card states none: that of the export gate for f32 graphs
+
+
+class Check(BaseModel):
+    """One thing that was checked.
+
+    Attributes:
+        name: in words.
+        faults: what is wrong, the first few by name; empty: nothing.
+        detail: what was compared, and how closely.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    faults: list[str]
+    detail: str
+
+    @property
+    def ok(self) -> bool:
+        """Nothing is wrong."""
+        return not self.faults
+
+
+class Verification(BaseModel):
+    """All checks of a run, with what is needed to do them again.
+
+    Attributes:
+        notes: how this machine differs from the one of the run; no fault.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seed: int
+    checks: list[Check]
+    notes: list[str]
+
+    @property
+    def ok(self) -> bool:
+        """Nothing is wrong."""
+        return all(check.ok for check in self.checks)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What is in the folder."""
+
+    folder: Path
+    lock: Lock
+    entries: list[Entry]
+    table: pa.Table
+
+
+def verify(
+    folder: Path,
+    detector: Detector,
+    samples: Sequence[Sample],
+    *,
+    share: float | None = None,
+    count: int = 64,
+    seed: int = 0,
+    watch: Watch = unwatched,
+) -> Verification:
+    """Check every file of a run, every picture, every figure, and the scores of some pictures drawn at random.
+
+    Logits must be equal to the last bit where versions and processor are those of the run, else within the tolerance that the card states for the
+    runtime.
+
+    Args:
+        folder: of a finished run.
+        detector: the run's.
+        samples: of the run's benchmark, all or more.
+        share: of the pictures to score again; None: ``count`` of them.
+        count: pictures to score again, or all if there are fewer.
+        seed: of the draw.
+        watch: shows progress.
+
+    Raises:
+        LockError: it is not the folder of a finished run.
+        ValueError: `share` is outside 0..1, or `count` negative.
+    """
+    if (share is not None and not 0 <= share <= 1) or count < 0:
+        raise ValueError(f"share must be 0 to 1 and count not negative, got {share} and {count}")
+    lock = read_lock(folder)
+    if not (folder / SCORES).is_file():
+        read_scores(folder, lock)
+    notes = differences(lock.environment, environment())
+    checks = [_check_detector(lock, detector), _check_manifest(folder, lock)]
+    try:
+        found = _Found(folder, lock, list(read_entries(folder / MANIFEST)), read_scores(folder, lock))
+    except (LockError, ManifestError) as error:  # without them there is nothing more to compare
+        return Verification(seed=seed, checks=[*checks, _check("files", [str(error)], f"{MANIFEST} and {SCORES}")], notes=notes)
+    there = {key_of(sample): sample for sample in samples}
+    checks += [_check_rows(found), _check_threshold(found, detector), _check_metrics(found), _check_pictures(found, there, watch)]
+    size = min(len(found.entries), count if share is None else math.ceil(share * len(found.entries)))
+    drawn = sorted(np.random.default_rng(seed).choice(len(found.entries), size, replace=False).tolist())
+    if checks[0].ok:
+        checks.append(_check_scores(found, detector, there, drawn, exact=not notes, watch=watch))
+    return Verification(seed=seed, checks=checks, notes=notes)
+
+
+def _check(name: str, faults: Sequence[str], detail: str) -> Check:
+    more = len(faults) - SHOWN
+    return Check(name=name, faults=[*faults[:SHOWN], *([f"and {more} more"] if more > 0 else [])], detail=detail)
+
+
+def _check_detector(lock: Lock, detector: Detector) -> Check:
+    faults = [f"bundle.{line}" for line in differences(lock.bundle, bundle_ref(detector))]
+    now = runtime_ref(detector).model_copy(update={"version": lock.runtime.version})  # versions are among the notes
+    faults += [f"runtime.{line}" for line in differences(lock.runtime, now)]
+    return _check(
+        "detector", faults, f"bundle {lock.bundle.name} and runtime {lock.runtime.name} are those of the lock; without them no score is tried"
+    )
+
+
+def _check_manifest(folder: Path, lock: Lock) -> Check:
+    file = folder / MANIFEST
+    same = file.is_file() and file_sha256(file) == lock.manifest.sha256
+    return _check("manifest", [] if same else [f"{MANIFEST} is not the one whose sha256 is in {LOCK}"], f"sha256 of {MANIFEST}")
+
+
+def _check_rows(found: _Found) -> Check:
+    """The table holds the manifest's pictures in the lock's conditions, and nothing else."""
+    conditions = found.lock.protocol.conditions
+    rows = found.table.select([*SAMPLE, "condition", "sha256", "bundle", "runtime", "error", "logit"]).to_pylist()
+    expected = [(entry, name) for entry in found.entries for name in conditions]
+    faults = [] if len(rows) == len(expected) else [f"{len(rows)} rows for {len(found.entries)} pictures in {len(conditions)} conditions"]
+    for row, (entry, name) in zip(rows, expected, strict=False):
+        wanted: dict[str, Any] = {**entry.model_dump(include=set(SAMPLE)), "condition": name, "error": entry.error}
+        wanted |= {"sha256": "" if entry.error else entry.sha256, "bundle": found.lock.bundle.hash, "runtime": found.lock.runtime.name}
+        faults += [f"{entry.path}, {name}: {key} is {row[key]!r}, not {value!r}" for key, value in wanted.items() if row[key] != value]
+        if bool(entry.error) != (row["logit"] is None):
+            faults.append(f"{entry.path}, {name}: logit is {row['logit']}")
+    return _check("scores against manifest", faults, f"{len(rows)} rows of {SCORES}")
+
+
+def _check_threshold(found: _Found, detector: Detector) -> Check:
+    stored, card = stored_threshold(found.table), threshold_of(detector)
+    faults = [] if stored == card else [f"{SCORES} has {stored}, the bundle's card {card}"]
+    return _check("threshold", faults, "chosen on validation pictures, when the detector was trained")
+
+
+def _check_metrics(found: _Found) -> Check:
+    try:
+        written = json.loads((found.folder / METRICS).read_bytes())
+        again = measure(found.table, found.lock.protocol).model_dump(mode="json")
+    except (OSError, ValueError) as error:
+        return _check("metrics", [f"{METRICS}: {error}"], METRICS)
+    old, new = (dict(_leaves(content, "")) for content in (written, again))
+    faults = [f"{key} is {old.get(key)}, and {new.get(key)} when computed again" for key in dict.fromkeys((*old, *new)) if not _same(old, new, key)]
+    return _check("metrics", faults, f"{len(new)} figures computed again from {SCORES}")
+
+
+def _leaves(content: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(content, dict | list):
+        for key, value in content.items() if isinstance(content, dict) else enumerate(content):
+            yield from _leaves(value, f"{prefix}.{key}" if prefix else str(key))
+    else:
+        yield prefix, content
+
+
+def _same(old: dict[str, Any], new: dict[str, Any], key: str) -> bool:
+    if key not in old or key not in new:
+        return False
+    first, second = old[key], new[key]
+    if isinstance(first, float) and isinstance(second, float):
+        return math.isclose(first, second, rel_tol=SAME, abs_tol=SAME)
+    return first == second
+
+
+def _check_pictures(found: _Found, there: dict[tuple[str, str], Sample], watch: Watch) -> Check:
+    """Every picture is there, with the bytes and the label it had."""
+
+    def look(entry: Entry) -> str:
+        sample = there.get(entry.key)
+        if sample is None:
+            return f"{entry.path}: is not in the benchmark"
+        for name in SAMPLE:
+            if getattr(sample, name) != getattr(entry, name):
+                return f"{entry.path}: {name} is {getattr(sample, name)!r} in the benchmark, {getattr(entry, name)!r} in {MANIFEST}"
+        try:
+            digest = content_sha256(sample.content())
+        except OSError:
+            digest = ""
+        if digest != entry.sha256:
+            return f"{entry.path}: " + ("has changed" if digest else "cannot be read")
+        return ""
+
+    outcomes = ahead(partial(look, entry) for entry in found.entries)
+    faults = [fault for fault in watch(outcomes, len(found.entries), "hashing") if fault]
+    return _check("pictures", faults, f"labels and sha256 of {len(found.entries)} pictures")
+
+
+def _check_scores(
+    found: _Found, detector: Detector, there: dict[tuple[str, str], Sample], drawn: Sequence[int], *, exact: bool, watch: Watch
+) -> Check:
+    conditions = found.lock.protocol.conditions
+    rows = {(row["set"], row["path"], row["condition"]): row for row in found.table.select(["set", "path", "condition", "logit"]).to_pylist()}
+    graph = detector.bundle.card.runtimes.get(detector.runtime.name)
+    exact = exact and detector.runtime.version == found.lock.runtime.version
+    tolerance = 0.0 if exact else TOLERANCE if graph is None else graph.tolerance
+    chosen = [there[key] for key in (found.entries[row].key for row in drawn) if key in there]
+    faults, most, scored = [], 0.0, 0
+    for row in watch(score(detector, chosen, conditions), len(chosen) * len(conditions), "scoring"):
+        before = rows.get((row["set"], row["path"], row["condition"]), {}).get("logit")
+        apart = _apart(before, row["logit"])
+        scored += 1
+        most = max(most, apart if math.isfinite(apart) else 0.0)
+        if apart > tolerance:
+            faults.append(f"{row['path']}, {row['condition']}: logit {before}, and {row['logit']} when scored again")
+    how = "equal to the last bit" if exact else f"within {tolerance:g}, because versions or processors differ; at most {most:.2g} apart"
+    return _check("logits", faults, f"{scored} scores of {len(chosen)} pictures, {how}")
+
+
+def _apart(before: float | None, now: float | None) -> float:
+    if before is None or now is None:
+        return 0.0 if before is now else math.inf
+    return abs(before - now)

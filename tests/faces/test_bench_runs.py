@@ -1,0 +1,128 @@
+import json
+import shutil
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from realgrain.faces.cli import main
+from realgrain.measuring.overview import Overview
+from realgrain.measuring.pairing import PairedRuns
+from realgrain.measuring.verifying import Verification
+
+
+@pytest.fixture(scope="module")
+def pictures(toy_manifest, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("pictures")
+    shutil.copytree(toy_manifest.parent, folder / "toy")
+    return folder / "toy" / toy_manifest.name
+
+
+@pytest.fixture(scope="module")
+def command(tiny_bundle, pictures):
+    return ["bench", "run", "csv", str(pictures), "--bundle", str(tiny_bundle.folder), "--offline", "--resamples", "20", "--limit", "4"]
+
+
+@pytest.fixture(scope="module")
+def done(command, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "a"
+    assert main([*command, "--conditions", "clean", "web", "-o", str(folder)]) == 0
+    return folder
+
+
+def test_run(command, done, tmp_path, capsys):
+    assert main([*command, "--conditions", "clean", "web", "-o", str(tmp_path / "again")]) == 0
+    out, err = capsys.readouterr()
+    assert "auc" in out
+    assert err == f"realgrain: {tmp_path / 'again'}: 32 pictures in 2 conditions, 0 pictures failed\n"
+    assert sorted(path.name for path in done.iterdir()) == ["lock.json", "manifest.csv", "metrics.json", "scores.parquet"]
+    for file in done.iterdir():
+        assert (tmp_path / "again" / file.name).read_bytes() == file.read_bytes()
+
+
+def test_run_refuses(command, done, capsys):
+    assert main([*command, "-o", str(done)]) == 2
+    assert "protocol.conditions was clean web, is clean" in capsys.readouterr().err
+
+
+def test_run_with_a_bad_file(command, toy_manifest, tmp_path, capsys):
+    shutil.copytree(toy_manifest.parent, tmp_path / "toy")
+    bad = tmp_path / "toy" / "fake" / "gan-a" / "00.png"
+    bad.write_bytes(b"no picture")
+    changed = [str(tmp_path / "toy" / toy_manifest.name) if word.endswith(".csv") else word for word in command[:-2]]
+    assert main([*changed, "-o", str(tmp_path / "run")]) == 1
+    err = capsys.readouterr().err
+    assert "realgrain: fake/gan-a/00.png: " in err
+    assert "1 pictures failed" in err
+    assert main(["bench", "verify", str(tmp_path / "run"), changed[3], *changed[4:7], "--count", "2"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "nonsense", "x", "-o", "y"], "no benchmark 'nonsense'; there are csv"),
+        (["run", "csv", "gone.csv", "-o", "y"], "gone.csv"),
+        (["run", "csv", "gone.csv", "-o", "y", "--conditions", "clean", "clean"], "each once"),
+        (["verify", "gone", "x"], "not the folder of a run"),
+        (["compare", "gone", "gone"], "not the folder of a run"),
+        (["ledger", "gone"], "no such folder"),
+    ],
+)
+def test_wrong_usage(arguments, words, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["bench", *arguments]) == 2
+    assert words in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+class TestVerify:
+    def test_good(self, done, pictures, tiny_bundle, capsys):
+        arguments = ["bench", "verify", str(done), str(pictures), "--bundle", str(tiny_bundle.folder), "--offline", "--share", "0.2"]
+        assert main([*arguments, "--json"]) == 0
+        found = Verification.model_validate_json(capsys.readouterr().out)
+        assert found.ok
+        assert found.checks[-1].detail.startswith("14 scores of 7 pictures")
+        assert main(arguments) == 0
+        assert "WRONG" not in capsys.readouterr().out
+
+    def test_wrong(self, done, pictures, tiny_bundle, tmp_path, capsys):
+        shutil.copytree(done, tmp_path / "run")
+        table = pq.read_table(done / "scores.parquet")
+        labels = ["fake", *table["label"].to_pylist()[1:]]
+        column = table.schema.get_field_index("label")
+        pq.write_table(table.set_column(column, table.schema.field(column), [labels]), tmp_path / "run" / "scores.parquet")
+        assert main(["bench", "verify", str(tmp_path / "run"), str(pictures), "--bundle", str(tiny_bundle.folder), "--count", "1"]) == 1
+        out = capsys.readouterr().out
+        assert "WRONG" in out
+        assert "label is 'fake', not 'real'" in out
+
+    def test_another_bundle(self, done, pictures, tiny_bundle, tmp_path, capsys):
+        shutil.copytree(tiny_bundle.folder, tmp_path / "other")
+        card = json.loads((tmp_path / "other" / "card.json").read_text())
+        (tmp_path / "other" / "card.json").write_text(json.dumps({**card, "name": "other"}))
+        assert main(["bench", "verify", str(done), str(pictures), "--bundle", str(tmp_path / "other")]) == 1
+        assert "bundle.name was tiny, is other" in capsys.readouterr().out
+
+
+def test_compare(done, tmp_path, capsys):
+    assert main(["bench", "compare", str(done), str(done), "--resamples", "20"]) == 0
+    out = capsys.readouterr().out
+    assert "balanced accuracy" in out
+    assert "+0.000 (+0.000 to +0.000)" in out
+    assert main(["bench", "compare", str(done), str(done), "--resamples", "20", "--json", "-o", str(tmp_path / "found.json")]) == 0
+    found = PairedRuns.model_validate_json(capsys.readouterr().out)
+    assert list(found.conditions) == ["clean", "web"]
+    assert json.loads((tmp_path / "found.json").read_text())["result"] == found.model_dump(mode="json")
+
+
+def test_ledger(done, tmp_path, capsys):
+    shutil.copytree(done, tmp_path / "results" / "run")
+    (tmp_path / "results" / "other.json").write_text("{}")
+    assert main(["bench", "ledger", str(tmp_path / "results")]) == 0
+    out, err = capsys.readouterr()
+    assert "realgrain bench run csv ROOT" in out
+    assert "other.json" in err
+    assert main(["bench", "ledger", str(tmp_path / "results"), "--json"]) == 0
+    assert [line.condition for line in Overview.model_validate_json(capsys.readouterr().out).lines] == ["clean", "web"]
+    assert main(["bench", "ledger", str(tmp_path / "results"), "--markdown"]) == 0
+    assert capsys.readouterr().out.startswith("| benchmark | bundle |")

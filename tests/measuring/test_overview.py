@@ -1,0 +1,91 @@
+import json
+import shutil
+
+import pytest
+
+from realgrain.learning.data import read_manifest
+from realgrain.measuring.ledger import write_result
+from realgrain.measuring.lock import LOCK, Protocol
+from realgrain.measuring.overview import as_markdown, cells, command_of, overview
+from realgrain.measuring.results import LeftOut
+from realgrain.measuring.run_tables import lines
+from realgrain.measuring.running import METRICS, run
+
+
+@pytest.fixture(scope="module")
+def done(tiny_detector, toy_manifest, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run") / "run"
+    protocol = Protocol(conditions=("clean", "hard"), split="train", limit=5, resamples=20)
+    return run(folder, tiny_detector, read_manifest(toy_manifest), "toy|set", protocol)
+
+
+@pytest.fixture
+def folder(done, tmp_path):
+    shutil.copytree(done.folder, tmp_path / "ledger" / "deep" / "run")
+    write_result(tmp_path / "ledger" / "test" / "probe.json", done.evaluation, [])
+    mean = {"clean": {"auc": 0.75, "balanced_accuracy_at_threshold": None}}
+    write_result(tmp_path / "ledger" / "left-out" / "probe.json", LeftOut(folds={"a": done.evaluation, "b": done.evaluation}, mean=mean), [])
+    (tmp_path / "ledger" / "other.json").write_text(json.dumps({"run": {"command": "x"}, "result": {"seconds": 3}}))
+    (tmp_path / "ledger" / "list.json").write_text("[]")
+    (tmp_path / "ledger" / "torn.json").write_text("{")
+    return tmp_path / "ledger"
+
+
+def test_lines(folder, done, tiny_bundle):
+    found = overview(folder)
+    assert found.other == ["list.json", "other.json", "torn.json"]
+    assert [(line.benchmark, line.bundle, line.condition) for line in found.lines] == [
+        ("left-out (mean of 2)", "probe", "clean"),
+        ("test", "probe", "clean"),
+        ("test", "probe", "hard"),
+        ("toy|set", f"tiny {tiny_bundle.hash[:8]}", "clean"),
+        ("toy|set", f"tiny {tiny_bundle.hash[:8]}", "hard"),
+    ]
+    clean = done.evaluation.conditions["clean"]
+    auc = clean.metrics["auc"]
+    for line in (found.lines[1], found.lines[3]):
+        assert line.n == clean.n_real + clean.n_fake == 40
+        assert line.auc == (auc.value, auc.low, auc.high)
+        assert line.balanced_accuracy[0] == clean.metrics["balanced_accuracy_at_threshold"].value
+        assert line.worst_generator == f"{clean.worst_generator} {clean.recall_per_generator[clean.worst_generator].value:.0%}"
+    assert (found.lines[0].n, found.lines[0].auc, found.lines[0].balanced_accuracy) == (80, (0.75,), ())
+    assert found.lines[3].file == "deep/run/metrics.json"
+
+
+def test_command_makes_the_run_again(done):
+    command = command_of(done.lock)
+    assert command.startswith("realgrain bench run 'toy|set' ROOT -o RUN --conditions clean hard --split train --limit 5 --seed 0 --resamples 20")
+
+
+def test_a_runs_own_folder(done):
+    assert [line.file for line in overview(done.folder).lines] == [METRICS, METRICS]
+
+
+def test_an_unfinished_run_is_left_out(folder):
+    (folder / "deep" / "run" / METRICS).unlink()
+    assert len(overview(folder).lines) == 3
+
+
+def test_a_spoilt_run_is_left_out(folder, caplog):
+    (folder / "deep" / "run" / LOCK).write_text("{}")
+    assert len(overview(folder).lines) == 3
+    assert "left out" in caplog.text
+
+
+def test_no_folder(tmp_path):
+    with pytest.raises(ValueError, match="gone: no such folder"):
+        overview(tmp_path / "gone")
+
+
+def test_shown(folder):
+    from rich.console import Console
+
+    found = overview(folder)
+    text = as_markdown(found)
+    rows = text.splitlines()
+    assert len(rows) == 2 + len(found.lines)
+    assert {row.replace("\\|", "").count("|") for row in rows} == {9}
+    assert cells(found.lines[0])[4:6] == ("0.750", "–")
+    with Console(width=400) as console, console.capture() as shown:
+        console.print(lines(found))
+    assert all(line.condition in shown.get() and line.bundle in shown.get() for line in found.lines)

@@ -1,0 +1,194 @@
+import json
+import shutil
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from scipy.stats import chi2
+from sklearn.metrics import balanced_accuracy_score, roc_auc_score
+
+from realgrain.learning.data import read_manifest
+from realgrain.measuring.delong import delong_test, placements
+from realgrain.measuring.lock import LockError, Protocol
+from realgrain.measuring.pairing import PairingError, compare_runs, mcnemar_test
+from realgrain.measuring.resampling import resample_counts, weighted_metrics
+from realgrain.measuring.running import SCORES, run
+
+
+def by_definition(fake, first, second):
+    """DeLong et al. 1988, equations 3 to 6, over all pairs of a fake and a real."""
+    from scipy.stats import norm
+
+    auc, ten, one = [], [], []
+    for scores in (first, second):
+        psi = np.array([[1.0 if x > y else 0.5 if x == y else 0.0 for y in scores[~fake]] for x in scores[fake]])
+        auc.append(psi.mean())
+        ten.append(psi.mean(axis=1))
+        one.append(psi.mean(axis=0))
+    covariance = np.cov(ten) / fake.sum() + np.cov(one) / (~fake).sum()
+    contrast = np.array([1.0, -1.0])
+    return 2 * norm.sf(abs(auc[0] - auc[1]) / np.sqrt(contrast @ covariance @ contrast)), ten, one
+
+
+def scores(seed, n=(40, 60), shift=(0.8, 1.2), decimals=8):
+    rng = np.random.default_rng(seed)
+    fake = rng.permutation(np.repeat([False, True], n))
+    common = rng.normal(size=fake.size)
+    return fake, *(np.round(common + rng.normal(size=fake.size) + of * fake, decimals) for of in shift)
+
+
+class TestDeLong:
+    @pytest.mark.parametrize("decimals", [8, 0])
+    @pytest.mark.parametrize("seed", range(4))
+    def test_equals_the_definition(self, seed, decimals):
+        fake, first, second = scores(seed, decimals=decimals)
+        p, ten, one = by_definition(fake, first, second)
+        found = placements(fake, np.stack([first, second]))
+        np.testing.assert_allclose(found[0], ten)
+        np.testing.assert_allclose(found[1], one)
+        np.testing.assert_allclose(found[0].mean(axis=1), [roc_auc_score(fake, first), roc_auc_score(fake, second)])
+        assert delong_test(fake, first, second) == pytest.approx(p)
+        assert delong_test(fake, second, first) == pytest.approx(p)
+
+    def test_agrees_with_the_bootstrap(self):
+        fake, first, second = scores(1, n=(250, 350), shift=(0.8, 1.0))
+        drawn = np.concatenate(
+            [
+                weighted_metrics(counts, fake, second, None, None)["auc"] - weighted_metrics(counts, fake, first, None, None)["auc"]
+                for counts in resample_counts(fake, 2000, 0)
+            ]
+        )
+        of_fakes, of_reals = placements(fake, np.stack([first, second]))
+        spread = np.sqrt((of_fakes[0] - of_fakes[1]).var(ddof=1) / fake.sum() + (of_reals[0] - of_reals[1]).var(ddof=1) / (~fake).sum())
+        assert drawn.std() == pytest.approx(spread, rel=0.08)
+
+    def test_holds_its_level(self):
+        ps = [delong_test(*scores(seed, shift=(1, 1))) for seed in range(400)]
+        assert np.mean(np.array(ps) < 0.05) == pytest.approx(0.05, abs=0.03)
+
+    def test_edges(self):
+        fake, first, _ = scores(0)
+        assert delong_test(fake, first, first) == 1
+        assert delong_test(fake, first, 3 * first + 1) == 1
+        assert delong_test(np.array([True, False, False]), np.zeros(3), np.arange(3.0)) is None
+        perfect, reverse = fake.astype(float), -fake.astype(float)
+        assert delong_test(fake, perfect, reverse) is None
+
+
+@pytest.mark.parametrize(("b", "c"), [(0, 0), (5, 5), (1, 9), (30, 60)])
+def test_mcnemar(b, c):
+    first = np.repeat([True, False, True, False], [b, c, 10, 4])
+    second = np.repeat([False, True, True, False], [b, c, 10, 4])
+    p = mcnemar_test(first, second)
+    assert mcnemar_test(second, first) == p
+    if b == c:
+        assert p == 1
+    elif b + c > 50:
+        assert p == pytest.approx(chi2.sf((abs(b - c) - 1) ** 2 / (b + c), 1), rel=0.1)
+    else:
+        assert p == pytest.approx(2 * 11 / 1024)  # 1 or fewer heads of 10
+
+
+@pytest.fixture(scope="module")
+def first(tiny_detector, toy_manifest, tmp_path_factory):
+    samples = read_manifest(toy_manifest)
+    return run(tmp_path_factory.mktemp("runs") / "first", tiny_detector, samples, "toy", Protocol(conditions=("clean", "hard"), resamples=0)).folder
+
+
+@pytest.fixture
+def second(first, tmp_path):
+    """A run like the first whose table of scores a test changes."""
+    shutil.copytree(first, tmp_path / "second")
+
+    def change(edit, threshold=None):
+        table = pq.read_table(tmp_path / "second" / SCORES)
+        said = json.loads(table.schema.metadata[b"realgrain"])
+        schema = table.schema.with_metadata({"realgrain": json.dumps({**said, "threshold": said["threshold"] if threshold is None else threshold})})
+        pq.write_table(pa.Table.from_pylist(edit(table.to_pylist()), schema=schema), tmp_path / "second" / SCORES)
+        return tmp_path / "second"
+
+    return change
+
+
+def noisy(rows):
+    rng = np.random.default_rng(0)
+    return [{**row, "logit": row["logit"] + rng.normal(0, 3)} for row in rows]
+
+
+class TestRuns:
+    def test_figures(self, first, second):
+        other = second(noisy, threshold=0.5)
+        found = compare_runs(first, other, resamples=200)
+        assert list(found.conditions) == ["clean", "hard"]
+        assert found.b.threshold == 0.5
+        assert found.a.bundle.name == "tiny"
+        assert found.notes == []
+        for name, of in found.conditions.items():
+            tables = [pq.read_table(folder / SCORES).filter(pa.compute.field("condition") == name) for folder in (first, other)]
+            fake = np.array(tables[0]["label"].to_pylist()) == "fake"
+            logits = [table["logit"].to_numpy() for table in tables]
+            assert (of.n_real, of.n_fake, of.only_a, of.only_b) == ((~fake).sum(), fake.sum(), 0, 0)
+            assert (of.auc.a, of.auc.b) == tuple(roc_auc_score(fake, logit) for logit in logits)
+            assert of.auc.difference == of.auc.b - of.auc.a
+            assert of.auc.p == delong_test(fake, *logits)
+            accuracies = [balanced_accuracy_score(fake, logit >= at) for logit, at in zip(logits, (found.a.threshold, 0.5), strict=True)]
+            assert [of.balanced_accuracy.a, of.balanced_accuracy.b] == accuracies
+            for metric in (of.auc, of.balanced_accuracy):
+                assert metric.low < metric.difference < metric.high
+                assert 0 <= metric.p <= 1
+        assert compare_runs(first, other, resamples=200) == found
+
+    def test_intervals_are_paired(self, first, second):
+        """A detector that ranks as the other does differs from it by nothing in every resample."""
+        found = compare_runs(first, second(lambda rows: [{**row, "logit": row["logit"] * 2} for row in rows]), resamples=50)
+        assert {(of.auc.difference, of.auc.low, of.auc.high, of.auc.p) for of in found.conditions.values()} == {(0, 0, 0, 1)}
+
+    def test_order_and_names_do_not_matter(self, first, second):
+        renamed = second(lambda rows: [{**row, "path": f"else/{row['path']}", "set": "x"} for row in rows[::-1]])
+        found = compare_runs(first, renamed, resamples=10)
+        assert all(of.auc.difference == 0 == of.only_a for of in found.conditions.values())
+
+    def test_unpaired_pictures_are_left_out_and_said(self, first, second):
+        def edit(rows):
+            failed = {**rows[10], "error": "bad", "logit": None, "probability": None, "sha256": ""}
+            return [*rows[2:10], failed, *rows[11:], {**rows[0], "sha256": "0" * 64}]
+
+        found = compare_runs(first, second(edit), resamples=0)
+        assert (found.conditions["clean"].only_a, found.conditions["clean"].only_b) == (2, 1)
+        assert (found.conditions["hard"].only_a, found.conditions["hard"].only_b) == (1, 0)
+        assert found.notes == ["left out, because only one run scored them: up to 2 pictures of A, 1 of B"]
+        assert found.conditions["clean"].auc.low is None
+
+    def test_conditions_that_one_lacks(self, first, second):
+        found = compare_runs(first, second(lambda rows: rows[1::2]), resamples=0)
+        assert list(found.conditions) == ["hard"]
+        assert found.notes == ["only A has the condition clean"]
+
+    def test_one_class_has_no_figures(self, first, second):
+        found = compare_runs(first, second(lambda rows: [row for row in rows if row["label"] == "real"]), resamples=10)
+        assert {(of.n_fake, of.auc, of.balanced_accuracy) for of in found.conditions.values()} == {(0, None, None)}
+
+    def test_repeated_pictures_are_paired_as_often_as_both_have_them(self, first, second):
+        found = compare_runs(first, second(lambda rows: [*rows, {**rows[0], "path": "copy"}]), resamples=0)
+        assert (found.conditions["clean"].only_a, found.conditions["clean"].only_b) == (0, 1)
+
+    @pytest.mark.parametrize(
+        ("edit", "words"),
+        [
+            (lambda rows: [{**row, "condition": "other"} for row in rows], "conditions clean, hard.*other"),
+            (lambda rows: [{**row, "sha256": f"{number:064}"} for number, row in enumerate(rows)], "share no picture"),
+            (lambda rows: [{**rows[0], "label": "fake"}, *rows[1:]], r"00.png \(sha256 .*real in .*first, fake in .*second"),
+        ],
+    )
+    def test_refusals(self, first, second, edit, words):
+        with pytest.raises(PairingError, match=words):
+            compare_runs(first, second(edit))
+
+    def test_no_run(self, first, tmp_path):
+        with pytest.raises(LockError, match="not the folder of a run"):
+            compare_runs(first, tmp_path)
+
+    def test_resamples(self, first):
+        with pytest.raises(ValueError, match="resamples"):
+            compare_runs(first, first, resamples=-1)

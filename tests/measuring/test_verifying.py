@@ -1,0 +1,219 @@
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import toy
+
+from realgrain.detector.bundle import Bundle, read_bundle
+from realgrain.detector.detect import load
+from realgrain.learning.data import read_manifest
+from realgrain.measuring import verifying
+from realgrain.measuring.lock import LOCK, Lock, LockError, Protocol, environment
+from realgrain.measuring.metrics import evaluate
+from realgrain.measuring.running import METRICS, SCORES, run
+from realgrain.measuring.verifying import verify
+
+PROTOCOL = Protocol(conditions=("clean", "hard"), resamples=20)
+
+
+@pytest.fixture(scope="module")
+def original(tiny_detector, toy_manifest, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("original")
+    shutil.copytree(toy_manifest.parent, folder / "pictures")
+    (folder / "pictures" / "real" / "camera-a" / "03.jpg").write_bytes(b"no picture")
+    run(folder / "run", tiny_detector, read_manifest(folder / "pictures" / "manifest.csv"), "toy", PROTOCOL)
+    return folder
+
+
+@pytest.fixture
+def copy(original, tmp_path) -> Path:
+    """Pictures and their run, where a test may change them."""
+    shutil.copytree(original, tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+@pytest.fixture
+def faults(copy, tiny_detector):
+    """What is found wrong with the copy, by check."""
+
+    def call(detector=tiny_detector, **options) -> dict[str, list[str]]:
+        found = verify(copy / "run", detector, read_manifest(copy / "pictures" / "manifest.csv"), **options)
+        assert found.ok == (not any(check.faults for check in found.checks))
+        return {check.name: check.faults for check in found.checks if check.faults}
+
+    return call
+
+
+def edit_scores(folder: Path, edit, **said) -> None:
+    table = pq.read_table(folder / SCORES)
+    schema = table.schema.with_metadata({"realgrain": json.dumps({**json.loads(table.schema.metadata[b"realgrain"]), **said})})
+    pq.write_table(pa.Table.from_pylist(edit(table.to_pylist()), schema=schema), folder / SCORES)
+
+
+def measure_again(folder: Path) -> None:
+    """What a forger would do after a change to the scores."""
+    (folder / METRICS).write_text(evaluate(pq.read_table(folder / SCORES), resamples=20).model_dump_json())
+
+
+def test_a_good_run(copy, faults, tiny_detector):
+    before = {path: path.read_bytes() for path in (copy / "run").iterdir()}
+    assert faults() == {}
+    found = verify(copy / "run", tiny_detector, read_manifest(copy / "pictures" / "manifest.csv"))
+    assert [check.name for check in found.checks] == [
+        "detector",
+        "manifest",
+        "scores against manifest",
+        "threshold",
+        "metrics",
+        "pictures",
+        "logits",
+    ]
+    assert "128 scores of 64 pictures, equal to the last bit" in found.checks[-1].detail
+    assert found.notes == []
+    assert {path: path.read_bytes() for path in (copy / "run").iterdir()} == before
+
+
+@pytest.mark.parametrize(("options", "pictures"), [({"share": 0.1}, 7), ({"count": 5}, 5), ({"share": 0}, 0), ({"share": 1}, 64)])
+def test_size_of_the_draw(copy, tiny_detector, options, pictures):
+    found = verify(copy / "run", tiny_detector, read_manifest(copy / "pictures" / "manifest.csv"), **options)
+    assert found.checks[-1].detail.startswith(f"{2 * pictures} scores of {pictures} pictures")
+
+
+def test_another_seed_draws_other_pictures(copy, tiny_detector, monkeypatch):
+    seen = []
+    monkeypatch.setattr(verifying, "score", lambda _, chosen, __: seen.append([sample.path for sample in chosen]) or iter(()))
+    for seed in (0, 0, 1):
+        verify(copy / "run", tiny_detector, read_manifest(copy / "pictures" / "manifest.csv"), count=9, seed=seed)
+    assert seen[0] == seen[1] != seen[2]
+
+
+@pytest.mark.parametrize("forge", [lambda _: None, measure_again])
+def test_flipped_label(copy, faults, forge):
+    edit_scores(copy / "run", lambda rows: [{**rows[0], "label": "fake"}, *rows[1:]])
+    forge(copy / "run")
+    assert faults()["scores against manifest"] == ["real/camera-a/00.png, clean: label is 'fake', not 'real'"]
+
+
+def test_flipped_label_everywhere_but_in_the_benchmark(copy, faults, tiny_detector):
+    shutil.rmtree(copy / "run")
+    samples = read_manifest(copy / "pictures" / "manifest.csv")
+    run(copy / "run", tiny_detector, [samples[0].model_copy(update={"label": "fake"}), *samples[1:]], "toy", PROTOCOL)
+    assert faults() == {"pictures": ["real/camera-a/00.png: label is 'real' in the benchmark, 'fake' in manifest.csv"]}
+
+
+def test_changed_logit(copy, faults):
+    edit_scores(copy / "run", lambda rows: [*rows[:-1], {**rows[-1], "logit": float(np.nextafter(rows[-1]["logit"], 9))}])
+    measure_again(copy / "run")
+    found = faults()
+    assert list(found) == ["logits"]
+    assert found["logits"][0].startswith("fake/diffusion-b/06.png, hard: logit ")
+
+
+@pytest.mark.parametrize("edit", [lambda rows: rows[2:], lambda rows: [*rows, rows[0]], lambda rows: rows[::-1]])
+def test_rows_that_are_not_the_manifests(copy, faults, edit):
+    edit_scores(copy / "run", edit)
+    assert "scores against manifest" in faults()
+
+
+def test_hidden_failure(copy, faults):
+    edit_scores(copy / "run", lambda rows: [{**row, "error": "", "logit": row["logit"] or 0.0} for row in rows])
+    assert len(faults()["scores against manifest"]) == 4
+
+
+def test_changed_metric(copy, faults):
+    content = json.loads((copy / "run" / METRICS).read_text())
+    content["conditions"]["hard"]["metrics"]["auc"]["value"] += 1e-6
+    (copy / "run" / METRICS).write_text(json.dumps(content))
+    found = faults()
+    assert list(found) == ["metrics"]
+    assert found["metrics"][0].startswith("conditions.hard.metrics.auc.value is ")
+
+
+@pytest.mark.parametrize("spoil", [Path.unlink, lambda path: path.write_text("{")])
+def test_no_metrics(copy, faults, spoil):
+    spoil(copy / "run" / METRICS)
+    assert list(faults()) == ["metrics"]
+
+
+def test_threshold_of_the_test_set(copy, faults):
+    edit_scores(copy / "run", lambda rows: rows, threshold=-1.25)
+    measure_again(copy / "run")
+    found = faults()
+    assert list(found) == ["threshold"]
+    assert "-1.25" in found["threshold"][0]
+
+
+def test_changed_and_lost_pictures(copy, faults):
+    (copy / "pictures" / "fake" / "gan-a" / "01.jpg").write_bytes(toy.saved(toy.picture(999, fake=True)))
+    (copy / "pictures" / "real" / "camera-b" / "02.png").unlink()
+    found = faults()
+    assert found["pictures"] == ["real/camera-b/02.png: cannot be read", "fake/gan-a/01.jpg: has changed"]
+    assert len(found["logits"]) == 4
+
+
+def test_picture_that_the_benchmark_lacks(copy, faults):
+    lines = (copy / "pictures" / "manifest.csv").read_text().splitlines()
+    (copy / "pictures" / "manifest.csv").write_text("\n".join([lines[0], *lines[2:]]))
+    assert faults() == {"pictures": ["real/camera-a/00.png: is not in the benchmark"]}
+
+
+def test_swapped_bundle(copy, faults, tiny_bundle):
+    card = tiny_bundle.card.model_copy(update={"name": "other"})
+    found = faults(load(Bundle(tiny_bundle.folder, card, tiny_bundle.head, {}, "f" * 64), threads=1))
+    assert found == {"detector": ["bundle.name was tiny, is other", f"bundle.hash was {tiny_bundle.hash[:12]}…, is ffffffffffff…"]}
+
+
+def test_swapped_weights(copy, faults, tiny_bundle, tiny_detector, monkeypatch):
+    """A detector that only says that it is the run's."""
+    other = type(tiny_detector)(tiny_bundle, tiny_detector.runtime)
+    monkeypatch.setattr(type(other.runtime), "logits", lambda self, views: np.zeros(len(views), np.float32))
+    assert list(faults(other)) == ["logits"]
+
+
+def test_changed_manifest(copy, faults):
+    file = copy / "run" / "manifest.csv"
+    file.write_text(file.read_text().replace("camera-a,", "camera-z,", 1))
+    found = faults()
+    assert "manifest" in found
+    assert found["pictures"] == ["real/camera-a/00.png: source is 'camera-a' in the benchmark, 'camera-z' in manifest.csv"]
+
+
+def test_changed_lock(copy, faults):
+    lock = Lock.model_validate_json((copy / "run" / LOCK).read_bytes())
+    changed = lock.model_copy(update={"protocol": lock.protocol.model_copy(update={"seed": 7})})
+    (copy / "run" / LOCK).write_bytes(changed.content())
+    assert faults()["files"] == [f"{copy / 'run' / SCORES}: made under another {LOCK}"]
+
+
+@pytest.mark.parametrize("name", ["manifest.csv", SCORES])
+def test_files_that_are_none(copy, faults, name):
+    (copy / "run" / name).write_bytes(b"nothing")
+    assert "files" in faults()
+
+
+def test_other_versions_are_no_fault(copy, tiny_detector, monkeypatch):
+    monkeypatch.setattr(verifying, "environment", lambda: environment().model_copy(update={"python": "9.9"}))
+    edit_scores(copy / "run", lambda rows: [{**rows[0], "logit": rows[0]["logit"] + 9e-5}, {**rows[1], "logit": rows[1]["logit"] + 2e-4}, *rows[2:]])
+    measure_again(copy / "run")
+    found = verify(copy / "run", tiny_detector, read_manifest(copy / "pictures" / "manifest.csv"))
+    assert [note.split(" was ")[0] for note in found.notes] == ["python"]
+    assert [len(check.faults) for check in found.checks] == [0] * 6 + [1]
+    assert "hard: logit" in found.checks[-1].faults[0]
+
+
+def test_other_runtime(copy, faults, tiny_bundle):
+    assert faults(load(read_bundle(tiny_bundle.folder), runtime="torch", threads=1))["detector"] == ["runtime.name was onnxruntime, is torch"]
+
+
+def test_wrong_usage(copy, tiny_detector, tmp_path):
+    with pytest.raises(LockError, match="not the folder of a run"):
+        verify(tmp_path, tiny_detector, [])
+    with pytest.raises(ValueError, match="share"):
+        verify(copy / "run", tiny_detector, [], share=2)
+    (copy / "run" / SCORES).unlink()
+    with pytest.raises(LockError, match="not finished"):
+        verify(copy / "run", tiny_detector, [])
