@@ -12,7 +12,7 @@ from realgrain.detector.detect import load
 from realgrain.learning.data import Sample, read_manifest
 from realgrain.measuring.metrics import evaluate
 from realgrain.measuring.score import SCHEMA, as_table, score, write_table
-from realgrain.picture.degrade import condition
+from realgrain.picture.conditions import condition
 from realgrain.picture.image import open_picture
 
 

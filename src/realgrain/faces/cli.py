@@ -117,7 +117,9 @@ def score(
     manifest: Annotated[Path, Parameter(help="CSV with path,label,generator,source,split; or a folder of pictures without labels.")],
     *,
     output: Annotated[Path, Parameter(alias="-o", help="Parquet file to write.")],
-    conditions: Annotated[tuple[str, ...], Parameter(consume_multiple=True, help="Delivery conditions, such as clean web hard.")] = ("clean",),
+    conditions: Annotated[
+        tuple[str, ...], Parameter(consume_multiple=True, help="Such as clean web hard; or groups: deliveries, grid, genimage, aigibench, all.")
+    ] = ("clean",),
     split: Annotated[str, Parameter(help="Only rows of this split.")] = "",
     runtime: Runtime = "onnxruntime",
     bundle: Bundle = None,
@@ -129,7 +131,9 @@ def score(
     from realgrain.faces import show
     from realgrain.learning.data import read_manifest
     from realgrain.measuring import score as scoring
+    from realgrain.picture.conditions import expand
 
+    conditions = expand(conditions)
     samples = [sample for sample in read_manifest(manifest, labelled=False) if not split or sample.split == split]
     if not samples:
         raise ValueError(f"{manifest}: no pictures" + (f" in split {split!r}" if split else ""))

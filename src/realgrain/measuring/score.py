@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from realgrain.detector.calibration import probability
 from realgrain.detector.detect import Detector
 from realgrain.learning.data import Sample
-from realgrain.picture.degrade import condition
+from realgrain.picture.conditions import condition
 from realgrain.picture.image import PictureError
 
 SAMPLE = ("path", "label", "generator", "source", "set", "split")
@@ -28,7 +28,7 @@ def score(detector: Detector, samples: Sequence[Sample], conditions: Sequence[st
     Args:
         detector: scores.
         samples: labelled or not; extra columns are kept.
-        conditions: names of ``realgrain.picture.degrade.CONDITIONS``.
+        conditions: names of ``realgrain.picture.conditions.CONDITIONS``.
 
     Raises:
         ValueError: an unknown condition.
