@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from rich.console import Console
 from sklearn import metrics as sk
 
-from realgrain.measuring.metrics import METRICS, evaluate, point_metrics, rate
+from realgrain.detector.calibration import rate
+from realgrain.measuring.metrics import evaluate
+from realgrain.measuring.points import METRICS, point_metrics
 from realgrain.measuring.resampling import resample_counts, weighted_metrics
 from realgrain.measuring.results import ConditionResult, Evaluation
 from realgrain.measuring.tables import render
