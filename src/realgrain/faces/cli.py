@@ -159,8 +159,9 @@ def evaluate(
         Path | None, Parameter(help="Recipe whose folds to measure one by one, with their mean; a table of `crossval` has its own.")
     ] = None,
     resamples: Annotated[int, Parameter(help="Of the bootstrap behind each interval.")] = 1000,
+    clusters: Annotated[str | None, Parameter(help="Column, such as source, whose equal values are resampled together.")] = None,
 ) -> int:
-    """Measure a scores table: AUC, AP, accuracies, recall per generator, false positives per real source, each with its interval."""
+    """Measure a scores table: AUC, AP, accuracies, by set, generator and real source, each with its interval and its worst."""
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
@@ -172,7 +173,8 @@ def evaluate(
         table = table.filter(pc.field("split") == split)
     if folds:
         table = crossval.with_folds(table, _recipe(folds, ()).folds)
-    found = crossval.by_fold(table, resamples=resamples) if "fold" in table.column_names else metrics.evaluate(table, resamples=resamples)
+    measure = crossval.by_fold if "fold" in table.column_names else metrics.evaluate
+    found = measure(table, resamples=resamples, clusters=clusters)
     _publish(found, render(found), output, [scores], json)
     return DONE
 
