@@ -126,7 +126,7 @@ def test_each_bootstrap_replicate_equals_the_library_metrics_of_the_repeated_row
 drawn_rows = st.lists(st.tuples(st.booleans(), st.integers(-5, 5), st.integers(0, 6)), min_size=1, max_size=30)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(drawn_rows, st.booleans())
 def test_replicates_of_any_table_equal_the_library_metrics(drawn, clustered):
     """With ties, with one class only, and with resamples in which a set of rows misses a class."""
@@ -337,7 +337,7 @@ def test_results_of_before_there_were_parts_can_still_be_read(file):
 scores = st.lists(st.tuples(st.booleans(), st.integers(-20, 20)), min_size=2, max_size=40).filter(lambda s: len({f for f, _ in s}) == 2)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(scores)
 def test_ranking_metrics_ignore_increasing_transforms(drawn):
     plain = values(evaluate(table([row("fake" if f else "real", float(x)) for f, x in drawn]), resamples=0))
@@ -346,7 +346,7 @@ def test_ranking_metrics_ignore_increasing_transforms(drawn):
         assert plain[name] == pytest.approx(bent[name], abs=1e-12)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(scores)
 def test_swapped_labels_and_mirrored_scores_mirror_the_metrics(drawn):
     plain = values(evaluate(table([row("fake" if f else "real", float(x)) for f, x in drawn], 0.5), resamples=0))
@@ -383,7 +383,7 @@ class TestThresholds:
             assert sum(r.k for r in (*found.recall_per_generator.values(), *found.fpr_per_source.values())) == sum(x >= threshold for _, x in drawn)
             assert flagged
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=30, deadline=None)
     @given(scores, st.integers(-20, 20))
     def test_the_oracle_is_never_below_any_threshold(self, drawn, threshold):
         found = values(evaluate(table([row("fake" if f else "real", float(x)) for f, x in drawn], threshold + 0.5), resamples=0))
