@@ -35,7 +35,7 @@ from realgrain.learning.data import Sample, read_manifest
 from realgrain.measuring.ledger import write_result
 from realgrain.measuring.lock import Protocol
 from realgrain.measuring.score import score
-from realgrain.picture.degrade import condition
+from realgrain.picture.conditions import condition
 from realgrain.picture.image import PictureError, open_picture
 
 LIMIT = 1.10

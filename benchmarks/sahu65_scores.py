@@ -29,7 +29,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from realgrain.picture.degrade import condition
+from realgrain.picture.conditions import condition
 from realgrain.picture.image import PictureError, open_picture
 
 SCHEMA = pa.schema(

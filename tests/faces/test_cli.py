@@ -290,6 +290,17 @@ class TestScoreAndEvaluate:
         out = capsys.readouterr().out
         assert all(words in out for words in ("auc", "clean", "Recall by generator", *toy.REAL))
 
+    def test_groups_of_conditions_and_clusters(self, bundle, toy_manifest, tmp_path, capsys):
+        scores = tmp_path / "s.parquet"
+        assert main(["score", str(toy_manifest), "-o", str(scores), "--conditions", "hard", "deliveries", *bundle]) == 0
+        capsys.readouterr()
+        assert main(["evaluate", str(scores), "--json", "--resamples", "20", "--clusters", "source"]) == 0
+        found = Evaluation.model_validate_json(capsys.readouterr().out)
+        assert (list(found.conditions), found.clusters, found.threshold_from) == (["hard", "clean", "web"], "source", "table")
+        assert found.conditions["clean"].n_clusters == {"real": len(toy.REAL), "fake": len(toy.FAKE)}
+        assert main(["evaluate", str(scores), "--clusters", "photographer"]) == 2
+        assert "no column 'photographer'" in capsys.readouterr().err
+
     def test_unlabelled_folder(self, bundle, toy_manifest, tmp_path, capsys):
         scores = tmp_path / "s.parquet"
         assert main(["score", str(toy_manifest.parent / "fake"), "-o", str(scores), *bundle]) == 0

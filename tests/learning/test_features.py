@@ -9,7 +9,8 @@ from realgrain.detector.weights import home as realgrain_home
 from realgrain.learning import backbone, features
 from realgrain.learning.data import Sample
 from realgrain.learning.features import Delivery, Extractor
-from realgrain.picture.degrade import Augmentation, condition
+from realgrain.picture.conditions import condition
+from realgrain.picture.degrade import Augmentation
 from realgrain.picture.image import open_picture
 from realgrain.picture.views import View, ViewSpec, make_views
 

@@ -16,8 +16,8 @@ from realgrain.learning.recipe import RecipeError
 from realgrain.measuring import ablate as ablating
 from realgrain.measuring.ablate import best_threshold
 from realgrain.measuring.ledger import append_lines, read_lines
-from realgrain.measuring.metrics import point_metrics
 from realgrain.measuring.plan import read_plan, runs_of
+from realgrain.measuring.points import point_metrics
 
 FOLDS = [{"fake": ["gan-a"], "real": ["camera-a"]}, {"fake": ["diffusion-a"], "real": ["camera-b"]}]
 

@@ -1,6 +1,8 @@
+import inspect
 import io
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,14 +13,22 @@ from hypothesis import strategies as st
 from rich.console import Console
 from sklearn import metrics as sk
 
-from realgrain.measuring.metrics import METRICS, evaluate, point_metrics, rate
+from realgrain.detector.calibration import rate
+from realgrain.measuring.metrics import evaluate
+from realgrain.measuring.points import METRICS, point_metrics
 from realgrain.measuring.resampling import resample_counts, weighted_metrics
 from realgrain.measuring.results import ConditionResult, Evaluation
 from realgrain.measuring.tables import render
 
+ROOT = Path(__file__).parents[2]
 COLUMNS = ["label", "generator", "source", "condition", "logit", "probability", "error"]
 SCHEMA = pa.schema([(name, pa.float64() if name in ("logit", "probability") else pa.string()) for name in COLUMNS])
-BOTH_CLASSES = {"auc", "ap", "balanced_accuracy_at_half", "balanced_accuracy_at_threshold", "tpr_at_1_fpr", "tpr_at_5_fpr"}
+BOTH_CLASSES = {
+    *("auc", "ap", "eer", "balanced_accuracy_at_half", "balanced_accuracy_at_threshold", "accuracy_at_oracle", "balanced_accuracy_at_oracle"),
+    *("tpr_at_0.1_fpr", "tpr_at_1_fpr", "tpr_at_5_fpr"),
+}
+OF_FAKES = {"tpr_at_threshold", "fake_accuracy_at_half", "fake_accuracy_at_threshold"}
+OF_REALS = {"fpr_at_threshold", "real_accuracy_at_half", "real_accuracy_at_threshold"}
 
 
 def table(rows, threshold=0.0):
@@ -51,6 +61,13 @@ def only(evaluation) -> ConditionResult:
     return found
 
 
+def without_failures(found: ConditionResult) -> dict[str, Any]:
+    parts = {
+        kind: {name: of.model_copy(update={"n_failed": 0}) for name, of in getattr(found, kind).items()} for kind in ("generators", "real_sources")
+    }
+    return found.model_copy(update={"n_failed": 0, **parts}).model_dump()
+
+
 def values(evaluation) -> dict[str, Any]:
     return {name: estimate.value for name, estimate in only(evaluation).metrics.items()}
 
@@ -64,6 +81,8 @@ def test_metrics_match_independent_oracles(ties):
     rows = [row("fake" if f else "real", x, probability=p) for f, x, p in zip(fake, logit, probability, strict=True)]
     found = values(evaluate(table(rows, threshold=0.3), resamples=0))
     fpr, tpr, _ = sk.roc_curve(fake, logit, drop_intermediate=False)
+    nearest = np.abs(fpr - (1 - tpr)).argmin()
+    anywhere = [logit >= cut for cut in (*logit, np.inf)]
     expected = {
         "auc": sk.roc_auc_score(fake, logit),
         "ap": sk.average_precision_score(fake, logit),
@@ -73,11 +92,21 @@ def test_metrics_match_independent_oracles(ties):
         "balanced_accuracy_at_threshold": sk.balanced_accuracy_score(fake, logit >= 0.3),
         "tpr_at_1_fpr": max(t for f, t in zip(fpr, tpr, strict=True) if f <= 0.01),
         "tpr_at_5_fpr": max(t for f, t in zip(fpr, tpr, strict=True) if f <= 0.05),
+        "eer": pytest.approx((fpr[nearest] + 1 - tpr[nearest]) / 2, abs=1e-6),  # torchmetrics counts in single precision
+        "real_accuracy_at_half": np.mean(probability[~fake] < 0.5),
+        "fake_accuracy_at_half": np.mean(probability[fake] >= 0.5),
+        "real_accuracy_at_threshold": np.mean(logit[~fake] < 0.3),
+        "fake_accuracy_at_threshold": np.mean(logit[fake] >= 0.3),
+        "accuracy_at_oracle": max(sk.accuracy_score(fake, flagged) for flagged in anywhere),
+        "balanced_accuracy_at_oracle": max(sk.balanced_accuracy_score(fake, flagged) for flagged in anywhere),
+        "tpr_at_0.1_fpr": max(t for f, t in zip(fpr, tpr, strict=True) if f <= 0.001),
+        "brier": np.mean((probability - fake) ** 2),
         "tpr_at_threshold": np.mean(logit[fake] >= 0.3),
         "fpr_at_threshold": np.mean(logit[~fake] >= 0.3),
         "ece": BinaryCalibrationError(n_bins=15, norm="l1")(torch.tensor(probability), torch.tensor(fake).long()).item(),
     }
     assert tuple(found) == METRICS
+    assert found.pop("eer") == expected.pop("eer")
     assert found == pytest.approx(expected, abs=1e-12)
 
 
@@ -92,6 +121,48 @@ def test_each_bootstrap_replicate_equals_the_library_metrics_of_the_repeated_row
     for index, times in enumerate(counts.astype(int)):
         expected = point_metrics(np.repeat(fake, times), np.repeat(logit, times), np.repeat(probability, times), 0.3)
         assert {name: replicates[name][index] for name in METRICS} == pytest.approx(expected, abs=1e-12)
+
+
+drawn_rows = st.lists(st.tuples(st.booleans(), st.integers(-5, 5), st.integers(0, 6)), min_size=1, max_size=30)
+
+
+@settings(max_examples=30, deadline=None)
+@given(drawn_rows, st.booleans())
+def test_replicates_of_any_table_equal_the_library_metrics(drawn, clustered):
+    """With ties, with one class only, and with resamples in which a set of rows misses a class."""
+    fake, logit, cluster = (np.array(of) for of in zip(*drawn, strict=True))
+    logit, probability = logit / 2, (logit + 5) / 10
+    counts = np.concatenate(list(resample_counts(fake, 5, seed=1, clusters=cluster.astype(str).astype(object) if clustered else None)))
+    part = cluster != 3
+    if not part.any():
+        return
+    replicates = weighted_metrics(counts[:, part], fake[part], logit[part], probability[part], 0.5)
+    for index, times in enumerate(counts[:, part].astype(int)):
+        expected = point_metrics(*(np.repeat(of[part], times) for of in (fake, logit, probability)), 0.5)
+        found = {name: None if math.isnan(replicates[name][index]) else replicates[name][index] for name in METRICS}
+        assert found == pytest.approx(expected, abs=1e-12)
+
+
+def test_clusters_are_drawn_whole_within_their_class():
+    fake = random_data(3, n=60)[0]
+    clusters = np.array([f"c{place % 7}" for place in range(60)], dtype=object)
+    counts = np.concatenate(list(resample_counts(fake, 40, seed=0, clusters=clusters)))
+    for own in (fake, ~fake):
+        alike = np.stack([counts[:, own & (clusters == name)] for name in ["c0"]])
+        assert (alike == alike[..., :1]).all()
+        times = np.stack([counts[:, own & (clusters == f"c{place}")][:, 0] for place in range(7)])
+        assert (times.sum(axis=0) == 7).all()
+    both = [counts[:, own & (clusters == "c0")][:, 0] for own in (fake, ~fake)]
+    assert not np.array_equal(*both)  # a cluster with both classes is drawn in each by itself
+
+
+def test_sets_keep_their_class_sizes():
+    fake = random_data(3, n=60)[0]
+    sets = np.array([f"s{place % 3}" for place in range(60)], dtype=object)
+    counts = np.concatenate(list(resample_counts(fake, 20, seed=0, sets=sets)))
+    for own in (fake, ~fake):
+        for name in ("s0", "s1", "s2"):
+            assert (counts[:, own & (sets == name)].sum(axis=1) == (own & (sets == name)).sum()).all()
 
 
 def test_resamples_keep_the_class_sizes_and_differ():
@@ -179,10 +250,11 @@ def test_failed_rows_are_counted_and_change_nothing_else():
     bad = table(rows, threshold=0.3)
     both = only(evaluate(pa.concat_tables([good, bad]), resamples=30))
     assert both.n_failed == 4
-    assert both.model_copy(update={"n_failed": 0}) == only(evaluate(good, resamples=30))
+    assert [both.generators["g"].n_failed, both.real_sources["s"].n_failed] == [4, 4]
+    assert without_failures(both) == without_failures(only(evaluate(good, resamples=30)))
 
 
-@pytest.mark.parametrize(("label", "undefined"), [("real", BOTH_CLASSES | {"tpr_at_threshold"}), ("fake", BOTH_CLASSES | {"fpr_at_threshold"})])
+@pytest.mark.parametrize(("label", "undefined"), [("real", BOTH_CLASSES | OF_FAKES), ("fake", BOTH_CLASSES | OF_REALS)])
 def test_one_class_leaves_the_metrics_that_need_both_undefined(label, undefined):
     found = only(evaluate(table([row(label, x) for x in (-1.0, 0.5, 2.0)]), resamples=50))
     assert {name for name, estimate in found.metrics.items() if estimate.value is None} == undefined
@@ -256,19 +328,25 @@ def test_dumps_to_json_and_back():
     assert Evaluation.model_validate_json(found.model_dump_json()) == found
 
 
+@pytest.mark.parametrize("file", sorted((ROOT / "results" / "test").glob("*.json")), ids=lambda file: file.stem)
+def test_results_of_before_there_were_parts_can_still_be_read(file):
+    found = Evaluation.model_validate(json.loads(file.read_text())["result"])
+    assert all(of.sets == {} and of.macc == {} for of in found.conditions.values())
+
+
 scores = st.lists(st.tuples(st.booleans(), st.integers(-20, 20)), min_size=2, max_size=40).filter(lambda s: len({f for f, _ in s}) == 2)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(scores)
 def test_ranking_metrics_ignore_increasing_transforms(drawn):
     plain = values(evaluate(table([row("fake" if f else "real", float(x)) for f, x in drawn]), resamples=0))
     bent = values(evaluate(table([row("fake" if f else "real", math.exp(x / 7) - 3) for f, x in drawn]), resamples=0))
-    for name in ("auc", "ap", "tpr_at_1_fpr", "tpr_at_5_fpr"):
+    for name in ("auc", "ap", "eer", "accuracy_at_oracle", "balanced_accuracy_at_oracle", "tpr_at_0.1_fpr", "tpr_at_1_fpr", "tpr_at_5_fpr"):
         assert plain[name] == pytest.approx(bent[name], abs=1e-12)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(scores)
 def test_swapped_labels_and_mirrored_scores_mirror_the_metrics(drawn):
     plain = values(evaluate(table([row("fake" if f else "real", float(x)) for f, x in drawn], 0.5), resamples=0))
@@ -278,6 +356,39 @@ def test_swapped_labels_and_mirrored_scores_mirror_the_metrics(drawn):
     assert mirrored["auc"] == pytest.approx(plain["auc"], abs=1e-12)
     assert swapped["tpr_at_threshold"] == plain["fpr_at_threshold"]
     assert mirrored["balanced_accuracy_at_threshold"] == pytest.approx(plain["balanced_accuracy_at_threshold"], abs=1e-12)
+
+
+class TestThresholds:
+    """A threshold that saw the test labels has no way into a result."""
+
+    def test_the_stored_one_or_an_explicit_number_and_the_result_says_which(self):
+        assert evaluate(random_table(1), resamples=0).threshold_from == "table"
+        assert evaluate(random_table(1), threshold=0.3, resamples=0).threshold_from == "caller"
+        assert evaluate(random_table(1).replace_schema_metadata(None), resamples=0).threshold_from is None
+        assert set(inspect.signature(evaluate).parameters) == {"table", "threshold", "resamples", "seed", "clusters"}
+
+    @pytest.mark.parametrize("wish", ["oracle", "best", "youden"])
+    def test_none_can_be_asked_for_by_a_rule(self, wish):
+        with pytest.raises(TypeError):
+            evaluate(random_table(1), threshold=wish)
+
+    @settings(max_examples=30, deadline=None)
+    @given(scores, st.integers(-20, 20))
+    def test_labels_never_move_it(self, drawn, threshold):
+        """Whatever the labels of the test rows are, a row is flagged by its logit and the stored number alone."""
+        for flip in (False, True):
+            rows = [row("fake" if f != flip else "real", float(x)) for f, x in drawn]
+            found = only(evaluate(table(rows, float(threshold)), resamples=0))
+            flagged = {rate.k for rates in (found.recall_per_generator, found.fpr_per_source) for rate in rates.values()}
+            assert sum(r.k for r in (*found.recall_per_generator.values(), *found.fpr_per_source.values())) == sum(x >= threshold for _, x in drawn)
+            assert flagged
+
+    @settings(max_examples=30, deadline=None)
+    @given(scores, st.integers(-20, 20))
+    def test_the_oracle_is_never_below_any_threshold(self, drawn, threshold):
+        found = values(evaluate(table([row("fake" if f else "real", float(x)) for f, x in drawn], threshold + 0.5), resamples=0))
+        for kind in ("accuracy", "balanced_accuracy"):
+            assert found[f"{kind}_at_oracle"] >= max(found[f"{kind}_at_threshold"], found[f"{kind}_at_half"]) - 1e-12
 
 
 def test_rendering_shows_figures_intervals_and_names_as_they_are():

@@ -14,7 +14,7 @@ from realgrain.detector.runtime import cores
 from realgrain.learning.data import Sample, read_manifest
 from realgrain.measuring.metrics import evaluate
 from realgrain.measuring.score import SCHEMA, as_table, score, write_table
-from realgrain.picture.degrade import CONDITIONS, condition
+from realgrain.picture.conditions import CONDITIONS, condition
 from realgrain.picture.image import open_picture
 
 

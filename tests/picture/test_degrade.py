@@ -7,14 +7,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from realgrain.picture import degrade
-from realgrain.picture.degrade import CONDITIONS, Augmentation, augment, condition
+from realgrain.picture.degrade import Augmentation, augment
 from realgrain.picture.views import extended
-
-NAMES = {
-    *("clean", "web", "hard", "webp-80", "half"),
-    *(f"jpeg-{quality}" for quality in (95, 90, 80, 70, 60, 50)),
-    *("blur-0.5", "blur-1", "blur-1.5", "blur-2"),
-}
 
 
 def photo(height: int = 240, width: int = 320) -> np.ndarray:
@@ -28,55 +22,6 @@ def photo(height: int = 240, width: int = 320) -> np.ndarray:
 
 def rng(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
-
-
-def error(a: np.ndarray, b: np.ndarray) -> float:
-    return float(np.abs(a.astype(int) - b).mean())
-
-
-class TestConditions:
-    def test_names(self):
-        assert set(CONDITIONS) == NAMES
-
-    @pytest.mark.parametrize("name", sorted(NAMES))
-    def test_pure_and_repeatable(self, name):
-        pixels = photo()
-        before = pixels.copy()
-        once, twice = (condition(name)(pixels) for _ in range(2))
-        assert once.dtype == np.uint8
-        assert once.ndim == 3
-        assert once.shape[2] == 3
-        assert np.array_equal(once, twice)
-        assert np.array_equal(pixels, before)
-        assert (once.shape == pixels.shape) == (name != "half")
-        assert np.array_equal(once, pixels) == (name == "clean")
-
-    def test_clean_is_idempotent(self):
-        pixels = photo()
-        assert condition("clean")(condition("clean")(pixels)) is pixels
-
-    @pytest.mark.parametrize(("name", "longest"), [("web", 768), ("hard", 512)])
-    def test_delivery_shrinks_large_pictures(self, name, longest):
-        assert condition(name)(photo(600, 1000)).shape == (longest * 6 // 10 + (longest == 768), longest, 3)
-        assert condition(name)(photo(1000, 600)).shape[0] == longest
-        assert condition(name)(photo()).shape == (240, 320, 3)
-
-    def test_half(self):
-        assert condition("half")(photo(101, 75)).shape == (50, 38, 3)
-
-    def test_unknown_lists_known(self):
-        with pytest.raises(ValueError, match=r"jpeg-55.*known are clean, web, hard"):
-            condition("jpeg-55")
-
-    def test_cannot_be_changed(self):
-        with pytest.raises(TypeError):
-            CONDITIONS["clean"] = None
-
-    def test_stronger_means_worse(self):
-        pixels = photo()
-        for family in (["jpeg-95", "jpeg-90", "jpeg-80", "jpeg-70", "jpeg-60", "jpeg-50"], ["blur-0.5", "blur-1", "blur-1.5", "blur-2"]):
-            errors = [error(condition(name)(pixels), pixels) for name in family]
-            assert errors == sorted(errors)
 
 
 class TestParts:
@@ -103,6 +48,26 @@ class TestParts:
             assert small is pixels
         else:
             assert max(small.shape[:2]) == longest
+
+    @given(st.integers(1, 90), st.integers(1, 90), st.integers(1, 120))
+    @settings(deadline=None)
+    def test_shorter_only_shrinks(self, height, width, side):
+        pixels = photo(height, width)
+        small = degrade.shorter(pixels, side)
+        if side >= min(height, width):
+            assert small is pixels
+        else:
+            assert min(small.shape[:2]) == side
+            assert abs(max(small.shape[:2]) - side * max(height, width) / min(height, width)) <= 0.5
+
+    @given(st.integers(1, 60), st.integers(1, 60), st.floats(0.05, 3))
+    @settings(deadline=None)
+    def test_resampled_keeps_the_size(self, height, width, factor):
+        assert degrade.resampled(photo(height, width), factor).shape == (height, width, 3)
+
+    def test_resampled_loses_detail(self):
+        board = np.indices((64, 64)).sum(axis=0)[..., None].repeat(3, axis=2) % 2 * np.uint8(255)
+        assert degrade.resampled(board.astype(np.uint8), 0.5).std() < 20 < board.std()
 
     def test_noise_has_its_size(self):
         flat = np.full((200, 200, 3), 128, np.uint8)
@@ -149,6 +114,8 @@ class TestParts:
                 degrade.scale(photo(), wrong)
         with pytest.raises(ValueError, match="longest"):
             degrade.resize(photo(), 0)
+        with pytest.raises(ValueError, match="side"):
+            degrade.shorter(photo(), 0)
 
 
 class TestAugment:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from realgrain.measuring.benchmarks.check import Findings
 
+TEST = "test"  # the split that a benchmark's protocol tests on, whatever its folder is called
 SHOWN = 20  # files of a kind that a table names; --json names all
 
 bench_app = App(name="bench", help="Benchmarks: what there is, whether the data are whole, runs that repeat, the ledger of results.")
@@ -76,11 +77,14 @@ def run(
     root: Root,
     *,
     output: Annotated[Path, Parameter(alias="-o", help="Folder of the run. A run that was killed goes on where it stopped.")],
-    conditions: Annotated[tuple[str, ...], Parameter(consume_multiple=True, help="Delivery conditions, such as clean web hard.")] = ("clean",),
-    split: Annotated[str, Parameter(help="Only pictures of this split.")] = "",
+    conditions: Annotated[
+        tuple[str, ...], Parameter(consume_multiple=True, help="Delivery conditions, or groups of them: such as clean web hard, or grid.")
+    ] = ("clean",),
+    split: Annotated[str | None, Parameter(help="Only pictures of this split, '' for all; without it test, where there is one.")] = None,
     limit: Annotated[int | None, Parameter(help="Pictures of each set, label and source at most: for a first look.")] = None,
     seed: Seed = 0,
     resamples: Resamples = 1000,
+    clusters: Annotated[str | None, Parameter(help="Column of pictures that belong together, such as source, for the intervals.")] = None,
     bundle: Bundle = None,
     runtime: Runtime = "onnxruntime",
     threads: Threads = None,
@@ -93,15 +97,18 @@ def run(
     from realgrain.measuring.benchmarks import benchmark
     from realgrain.measuring.lock import Protocol
     from realgrain.measuring.tables import render
+    from realgrain.picture.conditions import expand
 
-    protocol = Protocol(conditions=conditions, split=split, limit=limit, seed=seed, resamples=resamples)
     samples = benchmark(name).samples(root)
+    if split is None:
+        split = TEST if any(sample.split == TEST for sample in samples) else ""
+    protocol = Protocol(conditions=expand(conditions), split=split, limit=limit, seed=seed, resamples=resamples, clusters=clusters)
     detector = load(bundle, runtime=runtime, offline=offline, threads=threads)
     found = running.run(output, detector, samples, name, protocol, watch=show.progress)
     for error in found.errors:
         say(error)
     show.console().print(render(found.evaluation))
-    say(f"{output}: {found.lock.manifest.pictures} pictures in {len(conditions)} conditions, {len(found.errors)} pictures failed")
+    say(f"{output}: {found.lock.manifest.pictures} pictures in {len(protocol.conditions)} conditions, {len(found.errors)} pictures failed")
     return SOME_FAILED if found.errors else DONE
 
 

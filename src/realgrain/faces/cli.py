@@ -112,7 +112,9 @@ def score(
     manifest: Annotated[Path, Parameter(help="CSV with path,label,generator,source,split; or a folder of pictures without labels.")],
     *,
     output: Annotated[Path, Parameter(alias="-o", help="Parquet file to write.")],
-    conditions: Annotated[tuple[str, ...], Parameter(consume_multiple=True, help="Delivery conditions, such as clean web hard.")] = ("clean",),
+    conditions: Annotated[
+        tuple[str, ...], Parameter(consume_multiple=True, help="Such as clean web hard; or groups: deliveries, grid, genimage, aigibench, all.")
+    ] = ("clean",),
     split: Annotated[str, Parameter(help="Only rows of this split.")] = "",
     runtime: Runtime = "onnxruntime",
     bundle: Bundle = None,
@@ -124,7 +126,9 @@ def score(
     from realgrain.faces import show
     from realgrain.learning.data import read_manifest
     from realgrain.measuring import score as scoring
+    from realgrain.picture.conditions import expand
 
+    conditions = expand(conditions)
     samples = [sample for sample in read_manifest(manifest, labelled=False) if not split or sample.split == split]
     if not samples:
         raise ValueError(f"{manifest}: no pictures" + (f" in split {split!r}" if split else ""))
@@ -150,8 +154,9 @@ def evaluate(
         Path | None, Parameter(help="Recipe whose folds to measure one by one, with their mean; a table of `crossval` has its own.")
     ] = None,
     resamples: Annotated[int, Parameter(help="Of the bootstrap behind each interval.")] = 1000,
+    clusters: Annotated[str | None, Parameter(help="Column, such as source, whose equal values are resampled together.")] = None,
 ) -> int:
-    """Measure a scores table: AUC, AP, accuracies, recall per generator, false positives per real source, each with its interval."""
+    """Measure a scores table: AUC, AP, accuracies, by set, generator and real source, each with its interval and its worst."""
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
@@ -163,7 +168,8 @@ def evaluate(
         table = table.filter(pc.field("split") == split)
     if folds:
         table = crossval.with_folds(table, _recipe(folds, ()).folds)
-    found = crossval.by_fold(table, resamples=resamples) if "fold" in table.column_names else metrics.evaluate(table, resamples=resamples)
+    measure = crossval.by_fold if "fold" in table.column_names else metrics.evaluate
+    found = measure(table, resamples=resamples, clusters=clusters)
     publish(found, render(found), output, [scores], json)
     return DONE
 

@@ -17,7 +17,8 @@ from PIL import Image
 from realgrain.measuring.inspect import random_fold_logits
 from realgrain.measuring.inspect_plots import draw, project
 from realgrain.measuring.ledger import run_info, write_result
-from realgrain.picture.degrade import Pixels, condition
+from realgrain.picture.conditions import condition
+from realgrain.picture.degrade import Pixels
 from realgrain.picture.image import open_picture
 
 if TYPE_CHECKING:

@@ -22,7 +22,8 @@ from realgrain.detector.runtime import cores
 from realgrain.detector.weights import Tower
 from realgrain.learning import backbone
 from realgrain.learning.data import Sample
-from realgrain.picture.degrade import Augmentation, augment, condition
+from realgrain.picture.conditions import condition
+from realgrain.picture.degrade import Augmentation, augment
 from realgrain.picture.image import open_picture
 from realgrain.picture.views import ViewSpec, make_views
 

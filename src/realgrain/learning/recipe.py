@@ -16,7 +16,8 @@ from realgrain.learning.data import Fold
 from realgrain.learning.masking import Masking
 from realgrain.learning.noise import Noise
 from realgrain.learning.settings import meant
-from realgrain.picture.degrade import Augmentation, condition
+from realgrain.picture.conditions import condition
+from realgrain.picture.degrade import Augmentation
 from realgrain.picture.views import View, ViewSpec
 
 

@@ -23,8 +23,8 @@ from realgrain.learning.problem import Problem, prepare
 from realgrain.learning.recipe import Recipe, read_recipe
 from realgrain.learning.train import fitter_of, part_of
 from realgrain.measuring.ledger import append_lines, read_lines, run_info
-from realgrain.measuring.metrics import point_metrics
 from realgrain.measuring.plan import Plan, Run, runs_of
+from realgrain.measuring.points import point_metrics
 from realgrain.measuring.score import write_table
 
 SCORES = pa.schema([*((name, pa.string()) for name in ("sha256", "label", "source", "generator", "condition")), ("logit", pa.float32())])

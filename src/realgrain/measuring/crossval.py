@@ -72,17 +72,18 @@ def with_folds(table: pa.Table, folds: Sequence[Fold]) -> pa.Table:
     return pa.concat_tables(parts)
 
 
-def by_fold(table: pa.Table, *, resamples: int = 1000) -> LeftOut:
+def by_fold(table: pa.Table, *, resamples: int = 1000, clusters: str | None = None) -> LeftOut:
     """Evaluate each fold of a table, and their mean.
 
     Args:
         table: scores table with the columns ``fold`` and ``threshold``, the same threshold throughout a fold.
         resamples: of the bootstrap.
+        clusters: column whose equal values are resampled together.
     """
     found = {}
     for name in table["fold"].unique().to_pylist():
         part = table.filter(pc.field("fold") == name)
-        found[name] = evaluate(part, threshold=float(part["threshold"][0].as_py()), resamples=resamples)
+        found[name] = evaluate(part, threshold=float(part["threshold"][0].as_py()), resamples=resamples, clusters=clusters)
     if not found:
         raise ValueError("no fold leaves out any row of the scores table")
     first = next(iter(found.values()))

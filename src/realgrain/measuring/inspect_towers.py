@@ -22,7 +22,7 @@ from realgrain.learning.train import folds_of
 from realgrain.measuring.inspect import look
 from realgrain.measuring.inspect_results import Inspection, TowerLook
 from realgrain.measuring.inspect_words import conclusion, findings
-from realgrain.picture.degrade import condition as known_condition
+from realgrain.picture.conditions import condition as known_condition
 from realgrain.picture.views import View, ViewSpec
 
 

@@ -48,11 +48,12 @@ class Protocol(_Part):
     """What is measured, and how.
 
     Attributes:
-        conditions: names in ``realgrain.picture.degrade.CONDITIONS``, in order.
+        conditions: names in ``realgrain.picture.conditions.CONDITIONS``, in order.
         split: only samples of it; empty: all.
         limit: pictures of each set, label and source at most; None: all.
         seed: of the resampling behind intervals.
         resamples: behind each interval.
+        clusters: column whose equal values are drawn together; None: each picture by itself.
         part: samples in a part of the scores.
     """
 
@@ -61,6 +62,7 @@ class Protocol(_Part):
     limit: int | None = Field(default=None, ge=1)
     seed: int = Field(default=0, ge=0)
     resamples: int = Field(default=1000, ge=0)
+    clusters: str | None = None
     part: int = Field(default=64, ge=1)
 
     @field_validator("conditions")

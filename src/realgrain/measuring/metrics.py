@@ -2,46 +2,60 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
-from sklearn import metrics as sk
 
 from realgrain.detector.calibration import CONFIDENCE, Rate, rate
-from realgrain.measuring.resampling import ECE_BINS, FPR_LIMITS, Bools, Floats, resample_counts, weighted_metrics
-from realgrain.measuring.results import ConditionResult, Estimate, Evaluation
+from realgrain.measuring.breakdown import Figures, Rows, by_group, by_set, macc, mean_over
+from realgrain.measuring.points import METRICS, point_metrics
+from realgrain.measuring.resampling import Bools, Floats, Names, resample_counts, weighted_metrics
+from realgrain.measuring.results import ConditionResult, Estimate, Evaluation, Part
 
-METRICS = (
-    "auc",
-    "ap",
-    "accuracy_at_half",
-    "balanced_accuracy_at_half",
-    "accuracy_at_threshold",
-    "balanced_accuracy_at_threshold",
-    "tpr_at_1_fpr",
-    "tpr_at_5_fpr",
-    "tpr_at_threshold",
-    "fpr_at_threshold",
-    "ece",
-)
-"""Names of all metrics, in the order they are shown."""
 _TEXT = ("label", "generator", "source", "condition", "error")
+_WHOLE = ("whole", "")
 
 
-def evaluate(table: pa.Table, *, threshold: float | None = None, resamples: int = 1000, seed: int = 0) -> Evaluation:
-    """Measures each condition of a scores table.
+@dataclass(frozen=True)
+class _Scored:
+    """The rows of a condition (n) that have a score.
+
+    Attributes:
+        sets: empty names where the table has none.
+        clusters: None where each picture is drawn alone.
+    """
+
+    fake: Bools
+    logit: Floats
+    probability: Floats
+    sets: Names
+    clusters: Names | None
+
+    def keep(self, mask: Bools) -> "_Scored":
+        clusters = None if self.clusters is None else self.clusters[mask]
+        return _Scored(self.fake[mask], self.logit[mask], self.probability[mask], self.sets[mask], clusters)
+
+
+def evaluate(table: pa.Table, *, threshold: float | None = None, resamples: int = 1000, seed: int = 0, clusters: str | None = None) -> Evaluation:
+    """Measures each condition of a scores table: as a whole, by set, by generator and by real source.
 
     Rows with an error, or without a logit or a probability, count as failed and enter no metric.
 
+    No threshold is ever fitted here but for the metrics at the oracle threshold, which go nowhere else: the metrics at a threshold are those at
+    the number stored with the scores, which is the detector's own from before it saw them, or at the number given. The result says which.
+
     Args:
         table: A scores table: path, label ("real" or "fake"), generator, source, condition, logit (higher = more likely
-            AI-generated), probability (in [0, 1]), error; further columns are ignored.
+            AI-generated), probability (in [0, 1]), error; set where there are sets; further columns are ignored.
         threshold: The logit from which a row is flagged. By default the one in the table's metadata; with neither,
             the metrics at a threshold are None.
-        resamples: Bootstrap resamples, stratified by label; 0 leaves the intervals out.
+        resamples: Bootstrap resamples, stratified by label and set; 0 leaves the intervals out.
         seed: Seed of the resampling, used afresh for each condition so that none depends on which others are there.
+        clusters: Column, such as source, whose equal values are drawn together, within a label, as they are not independent of each other. A row
+            with no value is alone. Few clusters give intervals that are too narrow, see `realgrain.measuring.resampling.resample_counts`; a
+            class with one alone gives none.
 
     Returns:
         The figures, conditions in order of first appearance.
@@ -53,13 +67,21 @@ def evaluate(table: pa.Table, *, threshold: float | None = None, resamples: int 
     if resamples < 0:
         raise ValueError(f"resamples must not be negative, got {resamples}")
     _check(table)
-    threshold = stored_threshold(table) if threshold is None else threshold
-    if threshold is not None and not math.isfinite(threshold):
-        raise ValueError(f"threshold must be finite, got {threshold}")
+    if clusters is not None and clusters not in table.column_names:
+        raise ValueError(f"scores table has no column {clusters!r} to draw clusters by")
+    used = stored_threshold(table) if threshold is None else threshold
+    if used is not None and not math.isfinite(used):
+        raise ValueError(f"threshold must be finite, got {used}")
     names = _texts(table, "condition")
     parts = {name: table.filter(pa.array(names == name)) for name in dict.fromkeys(names)}
-    conditions = {name: _condition(part, threshold, resamples, seed) for name, part in parts.items()}
-    return Evaluation(threshold=threshold, resamples=resamples, seed=seed, conditions=conditions)
+    return Evaluation(
+        threshold=used,
+        threshold_from=None if used is None else "table" if threshold is None else "caller",
+        resamples=resamples,
+        seed=seed,
+        clusters=clusters,
+        conditions={name: _condition(part, used, resamples, seed, clusters) for name, part in parts.items()},
+    )
 
 
 def _check(table: pa.Table) -> None:
@@ -85,8 +107,15 @@ def _numbers(table: pa.Table, name: str) -> Floats:
     return np.asarray(table[name].drop_null().to_pylist(), dtype=np.float64)
 
 
-def _texts(table: pa.Table, name: str) -> NDArray[np.object_]:
+def _texts(table: pa.Table, name: str) -> Names:
     return np.asarray(table[name].to_pylist(), dtype=object)
+
+
+def _optional(table: pa.Table, name: str) -> Names:
+    """A column's texts, empty where there is no such column or value."""
+    if name not in table.column_names:
+        return np.full(table.num_rows, "", dtype=object)
+    return np.asarray(["" if value is None else str(value) for value in table[name].to_pylist()], dtype=object)
 
 
 def stored_threshold(table: pa.Table) -> float | None:
@@ -95,85 +124,107 @@ def stored_threshold(table: pa.Table) -> float | None:
     return None if stored is None else float(stored)
 
 
-def _condition(rows: pa.Table, threshold: float | None, resamples: int, seed: int) -> ConditionResult:
+def _condition(rows: pa.Table, threshold: float | None, resamples: int, seed: int, clusters: str | None) -> ConditionResult:
     valid = [np.asarray(rows[name].is_valid()) for name in ("logit", "probability")]
-    good = rows.filter(pa.array((_texts(rows, "error") == "") & valid[0] & valid[1]))
-    fake = _texts(good, "label") == "fake"
-    logit, probability = _numbers(good, "logit"), _numbers(good, "probability")
-    generators, sources = _texts(good, "generator"), _texts(good, "source")
-    flagged = np.zeros(0, bool) if threshold is None else logit >= threshold
-    rates = [_rates(groups, kept, flagged) for groups, kept in ((generators, fake), (sources, fake), (sources, ~fake))]
+    good = (_texts(rows, "error") == "") & valid[0] & valid[1]
+    fakes, sets = _texts(rows, "label") == "fake", _optional(rows, "set")
+    kept = rows.filter(pa.array(good))
+    alike = None if clusters is None else _clusters(kept, clusters)
+    scored = _Scored(fakes[good], _numbers(kept, "logit"), _numbers(kept, "probability"), sets[good], alike)
+    parts = _parts(rows, fakes, sets)
+    found = dict(zip(parts, _measured(scored, list(parts.values()), good, threshold, resamples, seed), strict=True))
+    whole = found[_WHOLE]
+    figures = {kind: {name: of for (its, name), of in found.items() if its == kind} for kind in ("sets", "generators", "real_sources")}
+    generators, sources = _texts(kept, "generator"), _texts(kept, "source")
+    flagged = np.zeros(0, bool) if threshold is None else scored.logit >= threshold
+    rates = [_rates(groups, mine, flagged) for groups, mine in ((generators, scored.fake), (sources, scored.fake), (sources, ~scored.fake))]
     return ConditionResult(
-        n_real=int((~fake).sum()),
-        n_fake=int(fake.sum()),
-        n_failed=rows.num_rows - good.num_rows,
-        metrics=_estimates(fake, logit, probability, threshold, resamples, seed),
+        n_real=int((~scored.fake).sum()),
+        n_fake=int(scored.fake.sum()),
+        n_failed=int((~good).sum()),
+        metrics=_estimates(whole),
         recall_per_generator=rates[0],
         recall_per_source=rates[1],
         fpr_per_source=rates[2],
         worst_generator=min(rates[0], key=lambda name: (rates[0][name].value, -rates[0][name].n), default=None),
         worst_source=max(rates[2], key=lambda name: (rates[2][name].value, rates[2][name].n), default=None),
+        n_clusters=None if scored.clusters is None else _cluster_counts(scored.fake, scored.clusters),
+        **{kind: {name: _part(parts[kind, name], of, fakes, good) for name, of in kinds.items()} for kind, kinds in figures.items()},
+        **{f"over_{kind}": mean_over(kinds, _interval) for kind, kinds in figures.items()},
+        macc=macc(whole, figures["sets"], figures["generators"], _interval),
     )
 
 
-def _rates(groups: NDArray[np.object_], kept: Bools, flagged: Bools) -> dict[str, Rate]:
+def _parts(rows: pa.Table, fakes: Bools, sets: Names) -> dict[tuple[str, str], Rows]:
+    """Kind and name -> rows, of all: so that a set of which nothing could be scored is missed in a mean, not missing from it."""
+    parted = {
+        "sets": by_set(sets),
+        "generators": by_group(_texts(rows, "generator"), fakes, sets),
+        "real_sources": by_group(_texts(rows, "source"), ~fakes, sets),
+    }
+    everything = np.ones(len(fakes), bool)
+    return {_WHOLE: Rows(everything, everything), **{(kind, name): of for kind, parts in parted.items() for name, of in parts.items()}}
+
+
+def _clusters(rows: pa.Table, column: str) -> Names:
+    """What each row is drawn with: itself where the column is empty."""
+    named = _optional(rows, column)
+    return np.asarray([f"= {name}" if name else f"alone {place}" for place, name in enumerate(named)], dtype=object)
+
+
+def _cluster_counts(fake: Bools, clusters: Names) -> dict[str, int]:
+    return {"real": len(set(clusters[~fake])), "fake": len(set(clusters[fake]))}
+
+
+def _part(rows: Rows, figures: Figures, fakes: Bools, good: Bools) -> Part:
+    real, fake = (int((rows.all & good & mine).sum()) for mine in (~fakes, fakes))
+    return Part(n_real=real, n_fake=fake, n_failed=int((rows.all & ~good).sum()), metrics=_estimates(figures))
+
+
+def _rates(groups: Names, kept: Bools, flagged: Bools) -> dict[str, Rate]:
     if not flagged.size:
         return {}
     return {name: rate(flagged[kept & (groups == name)]) for name in sorted(set(groups[kept]))}
 
 
-def _estimates(fake: Bools, logit: Floats, probability: Floats, threshold: float | None, resamples: int, seed: int) -> dict[str, Estimate]:
-    values = point_metrics(fake, logit, probability, threshold)
-    if not fake.size or not resamples:
-        return {name: Estimate(value=value) for name, value in values.items()}
-    drawn = [weighted_metrics(counts, fake, logit, probability, threshold) for counts in resample_counts(fake, resamples, seed)]
-    return {name: _estimate(name, value, drawn) for name, value in values.items()}
+def _measured(scored: _Scored, parts: Sequence[Rows], good: Bools, threshold: float | None, resamples: int, seed: int) -> list[Figures]:
+    """Figures of each part, from the same resamples of the whole, so that means over parts have intervals too. Equal parts are measured once."""
+    masks = [of.all[good] if of.own[good].any() else np.zeros(len(scored.fake), bool) for of in parts]
+    distinct = {mask.tobytes(): (np.flatnonzero(mask), scored.keep(mask)) for mask in masks if mask.any()}
+    values = {key: point_metrics(of.fake, of.logit, of.probability, threshold) for key, (_, of) in distinct.items()}
+    drawn: dict[bytes, list[dict[str, Floats]]] = {key: [] for key, (_, of) in distinct.items() if resamples and _enough(of)}
+    if drawn:
+        sets = scored.sets if any(scored.sets) else None
+        for counts in resample_counts(scored.fake, resamples, seed, sets, scored.clusters):
+            for key, chunks in drawn.items():
+                places, of = distinct[key]
+                chunks.append(weighted_metrics(counts[:, places], of.fake, of.logit, of.probability, threshold))
+    replicates = {key: {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]} for key, chunks in drawn.items()}
+    nothing = dict.fromkeys(METRICS)
+    return [
+        Figures(int((of.own & good).sum()), values.get(mask.tobytes(), nothing), replicates.get(mask.tobytes(), {}))
+        for of, mask in zip(parts, masks, strict=True)
+    ]
 
 
-def _estimate(name: str, value: float | None, drawn: list[dict[str, Floats]]) -> Estimate:
-    if value is None:
-        return Estimate(value=None)
+def _enough(scored: _Scored) -> bool:
+    """Whether no class is a single cluster, whose spread is not to be seen."""
+    return scored.clusters is None or 1 not in _cluster_counts(scored.fake, scored.clusters).values()
+
+
+def _estimates(figures: Figures) -> dict[str, Estimate]:
+    found = {}
+    for name, value in figures.values.items():
+        low, high = (None, None) if value is None else _interval(figures.replicates.get(name))
+        found[name] = Estimate(value=value, low=low, high=high)
+    return found
+
+
+def _interval(replicates: Floats | None) -> tuple[float | None, float | None]:
+    """The percentile interval of those resamples in which the metric is defined."""
+    defined = np.zeros(0) if replicates is None else replicates[np.isfinite(replicates)]
+    if not defined.size:
+        return None, None
     outside = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(np.concatenate([chunk[name] for chunk in drawn]), [outside, 1 - outside])
-    return Estimate(value=value, low=float(low), high=float(high))
-
-
-def point_metrics(fake: Bools, logit: Floats, probability: Floats, threshold: float | None) -> Mapping[str, float | None]:
-    """Every metric of `METRICS` by scikit-learn and torchmetrics; None where a class or the threshold is missing.
-
-    Args:
-        fake: (n,) True for the rows of the class "fake".
-        logit: (n,) finite scores, higher = more likely fake.
-        probability: (n,) calibrated, in [0, 1].
-        threshold: Rows with logit >= threshold are flagged.
-    """
-    found: dict[str, float | None] = dict.fromkeys(METRICS)
-    if fake.any() and not fake.all():
-        fpr, tpr, _ = sk.roc_curve(fake, logit, drop_intermediate=False)
-        found |= {"auc": float(sk.auc(fpr, tpr)), "ap": float(sk.average_precision_score(fake, logit))}
-        found |= {name: float(tpr[fpr <= limit].max()) for name, limit in FPR_LIMITS.items()}
-    if fake.size:
-        found |= _at("half", fake, probability >= 0.5) | {"ece": _calibration_error(fake, probability)}
-        found |= _at("threshold", fake, logit >= threshold) if threshold is not None else {}
-    return {name: found[name] for name in METRICS}
-
-
-def _at(name: str, fake: Bools, flagged: Bools) -> dict[str, float | None]:
-    fakes, reals = bool(fake.any()), not fake.all()
-    return {
-        f"accuracy_at_{name}": float(sk.accuracy_score(fake, flagged)),
-        f"balanced_accuracy_at_{name}": float(sk.balanced_accuracy_score(fake, flagged)) if fakes and reals else None,
-        f"tpr_at_{name}": _recall(fake, flagged) if fakes else None,
-        f"fpr_at_{name}": _recall(~fake, flagged) if reals else None,  # the share of reals that are flagged
-    }
-
-
-def _recall(truth: Bools, flagged: Bools) -> float:
-    return float(np.asarray(sk.recall_score(truth, flagged)))
-
-
-def _calibration_error(fake: Bools, probability: Floats) -> float:
-    import torch
-    from torchmetrics.functional.classification import binary_calibration_error
-
-    return float(binary_calibration_error(torch.from_numpy(probability), torch.from_numpy(fake).long(), n_bins=ECE_BINS, norm="l1"))
+    low, high = np.quantile(defined, [outside, 1 - outside])
+    return float(low), float(high)

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from realgrain.learning.data import Fold, Sample
 from realgrain.learning.recipe import Recipe, RecipeError, read_recipe
 from realgrain.measuring.ledger import unseeded
-from realgrain.picture.degrade import condition
+from realgrain.picture.conditions import condition
 
 
 class Plan(BaseModel):
@@ -29,7 +29,7 @@ class Plan(BaseModel):
         training: pictures of each source to train on, at most.
         validation: pictures of each training source that choose the threshold, and are not trained on.
         testing: pictures of each left-out source, at most. Fewer of all three cost less; each line says how many there were.
-        conditions: names of ``realgrain.picture.degrade.CONDITIONS`` in which left-out pictures are scored; none: the recipe's deliveries.
+        conditions: names of ``realgrain.picture.conditions.CONDITIONS`` in which left-out pictures are scored; none: the recipe's deliveries.
         grid_testing: pictures of each left-out source, at most, in conditions that are no delivery of the recipe; null: as many as in those.
         baseline: settings that pick what all others are compared with; it may come from another plan of the same ledger. Null: nothing.
     """

@@ -1,6 +1,6 @@
 """What an evaluation found: frozen models that dump to JSON."""
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -22,11 +22,48 @@ class Estimate(_Frozen):
     high: float | None = None
 
 
+class Part(_Frozen):
+    """The figures of some of a condition's pictures: a set, a generator or a real source, with what it is measured against.
+
+    All metrics are None where nothing of the set, generator or source was scored; those that need a class are where the class is missing.
+    """
+
+    n_real: int
+    n_fake: int
+    n_failed: int
+    metrics: dict[str, Estimate]
+
+
+class Mean(Estimate):
+    """The plain mean of a metric over sets, generators or real sources, each counting alike, and the worst of them beside it.
+
+    Attributes:
+        value: None where one of them has none: a mean is never of fewer than there are.
+        n: how many there are.
+        worst: name of the one whose value is worst, of those that have one; of equals, the one with most pictures.
+        worst_value: its value, the highest for errors and the lowest for all else.
+    """
+
+    n: int
+    worst: str | None = None
+    worst_value: float | None = None
+
+
 class ConditionResult(_Frozen):
     """The figures of one condition. Failed rows are counted in `n_failed` and nowhere else.
 
     The rates are empty without a threshold. The worst generator is the one with the lowest recall, the worst source
-    the one with the highest false-positive rate; of equals, the one with most rows.
+    the one with the highest false-positive rate; of equals, the one with most rows. Results of before there were parts have none.
+
+    Attributes:
+        n_clusters: real and fake clusters behind the intervals; None where each picture was drawn alone.
+        sets: of the table's column `set`; empty where it has none.
+        generators: each with the reals of the sets that it occurs in; all reals where there are no sets.
+        real_sources: each with the fakes of the sets that it occurs in; all fakes where there are no sets.
+        over_sets: metric -> mean over `sets`; empty where there are none.
+        over_generators: likewise.
+        over_real_sources: likewise.
+        macc: "mean accuracy" of each convention, see `realgrain.measuring.breakdown.macc`.
     """
 
     n_real: int
@@ -38,14 +75,31 @@ class ConditionResult(_Frozen):
     fpr_per_source: dict[str, Rate]
     worst_generator: str | None
     worst_source: str | None
+    n_clusters: dict[str, int] | None = None
+    sets: dict[str, Part] = {}
+    generators: dict[str, Part] = {}
+    real_sources: dict[str, Part] = {}
+    over_sets: dict[str, Mean] = {}
+    over_generators: dict[str, Mean] = {}
+    over_real_sources: dict[str, Mean] = {}
+    macc: dict[str, Estimate] = {}
 
 
 class Evaluation(_Frozen):
-    """The figures of a scores table by condition, with what is needed to compute them again."""
+    """The figures of a scores table by condition, with what is needed to compute them again.
+
+    Attributes:
+        threshold: logit from which a row is flagged.
+        threshold_from: ``table``: the one stored with the scores, which the detector had before it saw them; ``caller``: an explicit number.
+            None without a threshold, and in results of before this was recorded.
+        clusters: column whose equal values were drawn together; None: each picture alone.
+    """
 
     threshold: float | None
+    threshold_from: Literal["table", "caller"] | None = None
     resamples: int
     seed: int
+    clusters: str | None = None
     conditions: dict[str, ConditionResult]
 
 

@@ -26,7 +26,7 @@ from realgrain.measuring.metrics import evaluate
 from realgrain.measuring.results import Evaluation
 from realgrain.measuring.run_manifest import Entry, Key, choose, read_entries, survey, write_entries
 from realgrain.measuring.score import schema_with, score, table_of, write_table
-from realgrain.picture.degrade import condition
+from realgrain.picture.conditions import condition
 
 MANIFEST, SCORES, METRICS, PARTS = "manifest.csv", "scores.parquet", "metrics.json", "scores"
 NAMED = 5  # changed pictures that a refusal names
@@ -115,7 +115,7 @@ def read_scores(folder: Path, lock: Lock) -> pa.Table:
 
 def measure(table: pa.Table, protocol: Protocol) -> Evaluation:
     """The figures of a run's scores, by its protocol: the same whoever computes them."""
-    return evaluate(table, resamples=protocol.resamples, seed=protocol.seed)
+    return evaluate(table, resamples=protocol.resamples, seed=protocol.seed, clusters=protocol.clusters)
 
 
 def metadata(schema: pa.Schema) -> dict[str, Any]:

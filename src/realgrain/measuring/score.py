@@ -18,7 +18,8 @@ from realgrain.detector.ahead import ahead
 from realgrain.detector.calibration import probability
 from realgrain.detector.detect import Detector
 from realgrain.learning.data import Sample
-from realgrain.picture.degrade import Pixels, condition
+from realgrain.picture.conditions import condition
+from realgrain.picture.degrade import Pixels
 from realgrain.picture.image import Picture, PictureError
 
 SAMPLE = ("path", "label", "generator", "source", "set", "split")
@@ -35,7 +36,7 @@ def score(detector: Detector, samples: Iterable[Sample], conditions: Sequence[st
     Args:
         detector: scores.
         samples: labelled or not; extra columns are kept. They are drawn as they are needed.
-        conditions: names of ``realgrain.picture.degrade.CONDITIONS``.
+        conditions: names of ``realgrain.picture.conditions.CONDITIONS``.
 
     Raises:
         ValueError: an unknown condition.

@@ -4,20 +4,33 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from realgrain.detector.calibration import Rate
-from realgrain.measuring.results import MEAN, Comparison, ConditionResult, Difference, Estimate, Evaluation, LeftOut, Measure
+from realgrain.measuring.results import MEAN, Comparison, ConditionResult, Difference, Estimate, Evaluation, LeftOut, Mean, Measure
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
+MOST = 6
+"""Conditions that a screen has the width for."""
+BY_SET = {
+    "auc": "AUC",
+    "balanced_accuracy_at_threshold": "Balanced accuracy at the threshold",
+    "accuracy_at_half": "Accuracy at 0.5",
+}
+MACC = {
+    "mean_accuracy_over_sets": "mean over sets of accuracy",
+    "mean_balanced_accuracy_over_sets": "mean over sets of balanced accuracy",
+    "mean_of_real_and_generators": "mean of one real accuracy and each generator's",
+}
 ABLATED = {"auc": "AUC", "balanced_accuracy": "Balanced accuracy", "tpr_at_5_fpr": "Recall at 5 % false positives"}
 
 
 def render(found: Evaluation | LeftOut) -> "RenderableType":
-    """Lays results out for a rich console, one column for each condition.
+    """Lays results out for a rich console, one column for each condition; of many conditions an overview, one row for each.
 
     Args:
-        found: An evaluation: metrics, recall by generator and source, false positives by source, each with its 95 % interval. Or a
+        found: An evaluation: metrics, recall by generator and source, false positives by source, each with its 95 % interval; the main metrics
+            by set where there are sets, with their mean, the worst generator and the worst real source; and each convention of mAcc. Or a
             cross-validation: the AUC of each fold and the mean of every metric.
     """
     from rich.console import Group
@@ -26,8 +39,13 @@ def render(found: Evaluation | LeftOut) -> "RenderableType":
         return _left_out(found)
     conditions = found.conditions
     at = "none" if found.threshold is None else f"logit {found.threshold:.3f}"
+    drawn = "" if found.clusters is None else f" of whole clusters by {found.clusters}: too narrow where they are few"
+    if len(conditions) > MOST:
+        return Group(_overview(conditions, f"{len(conditions)} conditions (threshold: {at}); all else is in the JSON"))
     tables = [
-        _metrics(conditions, f"Metrics (threshold: {at}; 95 % intervals from {found.resamples} resamples)"),
+        _metrics(conditions, f"Metrics (threshold: {at}; 95 % intervals from {found.resamples} resamples{drawn})"),
+        *(_by_set(conditions, metric, title) for metric, title in BY_SET.items()),
+        _macc(conditions),
         _rates({name: of.recall_per_generator for name, of in conditions.items()}, "Recall by generator"),
         _rates({name: of.recall_per_source for name, of in conditions.items()}, "Recall by source"),
         _rates({name: of.fpr_per_source for name, of in conditions.items()}, "False positives by source"),
@@ -115,6 +133,70 @@ def _metrics(conditions: Mapping[str, ConditionResult], title: str) -> "Table":
     names = dict.fromkeys(name for found in conditions.values() for name in found.metrics)
     for name in names:
         table.add_row(name, *(_estimate(found.metrics[name]) for found in conditions.values()))
+    return table
+
+
+def _by_set(conditions: Mapping[str, ConditionResult], metric: str, title: str) -> "Table":
+    """A row for each set, their mean, and beside it the worst generator and the worst real source; no row where there are no sets."""
+    from rich.text import Text
+
+    table = _table(f"{title}, by set", conditions)
+    for name in sorted({name for found in conditions.values() for name in found.sets}):
+        parts = [found.sets.get(name) for found in conditions.values()]
+        table.add_row(Text(name or "(unnamed)"), *("–" if part is None else _estimate(part.metrics[metric]) for part in parts))
+    if not table.row_count:
+        return table
+    table.add_section()
+    table.add_row("mean over sets", *(_mean_cell(found.over_sets.get(metric)) for found in conditions.values()))
+    for row, field in (("worst set", "over_sets"), ("worst generator", "over_generators"), ("worst real source", "over_real_sources")):
+        table.add_row(row, *(_worst(getattr(found, field).get(metric)) for found in conditions.values()))
+    return table
+
+
+def _overview(conditions: Mapping[str, ConditionResult], title: str) -> "Table":
+    """A row for each condition; headings and names of the worst fold where the screen is narrow, figures do not."""
+    from rich.table import Table
+    from rich.text import Text
+
+    brief = {"balanced_accuracy_at_threshold": "balanced\nat thr.", "accuracy_at_half": "acc.\nat 0.5", "tpr_at_1_fpr": "TPR at\n1 % FPR"}
+    means = {"mean_accuracy_over_sets_at_half": "mAcc\nof acc.", "mean_balanced_accuracy_over_sets_at_half": "mAcc of\nbalanced"}
+    means = {name: words for name, words in means.items() if any(found.sets for found in conditions.values())}
+    worst = {"over_generators": "worst generator,\nAUC", "over_real_sources": "worst real\nsource, AUC"}
+    table = Table(title=title, title_justify="left")
+    table.add_column(no_wrap=True)
+    for words in ("failed", "AUC", *brief.values(), *means.values()):
+        table.add_column(words, justify="right", no_wrap=True)
+    for words in worst.values():
+        table.add_column(words, justify="right", overflow="fold")
+    for name, found in conditions.items():
+        cells = [str(found.n_failed), _estimate(found.metrics["auc"])]
+        cells += [_value(found.metrics[metric].value) for metric in brief] + [_value(found.macc[mean].value) for mean in means]
+        table.add_row(Text(name), *cells, *(_worst(getattr(found, field).get("auc")) for field in worst))
+    return table
+
+
+def _mean_cell(mean: Mean | None) -> str:
+    return "–" if mean is None else _estimate(mean)
+
+
+def _worst(mean: Mean | None) -> "RenderableType":
+    from rich.text import Text
+
+    if mean is None or mean.worst is None or mean.worst_value is None:
+        return "–"
+    return Text(f"{mean.worst or '(unnamed)'} {mean.worst_value:.3f}")
+
+
+def _macc(conditions: Mapping[str, ConditionResult]) -> "Table":
+    """The conventions of mAcc, at both thresholds, those that are defined in some condition, where there are sets."""
+    table = _table("mAcc, by convention: not comparable with one another", conditions)
+    if not any(found.sets for found in conditions.values()):
+        return table
+    for name, words in MACC.items():
+        for at, where in (("half", "at 0.5"), ("threshold", "at the threshold")):
+            cells = [found.macc.get(f"{name}_at_{at}", Estimate(value=None)) for found in conditions.values()]
+            if any(cell.value is not None for cell in cells):
+                table.add_row(f"{words}, {where}", *map(_estimate, cells))
     return table
 
 

@@ -1,14 +1,12 @@
 """What happens to pictures on their way to a reader: one home for every degradation that realgrain trains on or measures.
 
 Every function is pure: (H, W, 3) uint8 RGB in, the same kind out, the input untouched; all randomness comes from the generator given.
+`realgrain.picture.conditions` gives names to those that results are reported under.
 """
 
-import functools
 import io
 import math
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +59,20 @@ def scale(pixels: Pixels, factor: float, resample: Resample = Resample.LANCZOS) 
     return np.asarray(Image.fromarray(pixels).resize((width, height), resample))
 
 
+def shorter(pixels: Pixels, side: int, resample: Resample = Resample.BICUBIC) -> Pixels:
+    """Shrink so that the shorter side is `side` pixels; a picture no larger is returned as it is, never enlarged."""
+    if side < 1:
+        raise ValueError(f"side must be at least 1, got {side}")
+    factor = side / min(pixels.shape[:2])
+    return scale(pixels, factor, resample) if factor < 1 else pixels
+
+
+def resampled(pixels: Pixels, factor: float, resample: Resample = Resample.BICUBIC) -> Pixels:
+    """Multiply both sides by `factor` (above 0), then bring the picture back to the size it had, with the same kernel."""
+    height, width = pixels.shape[:2]
+    return np.asarray(Image.fromarray(scale(pixels, factor, resample)).resize((width, height), resample))
+
+
 def blur(pixels: Pixels, sigma: float) -> Pixels:
     """Blur with Pillow's approximation of a Gaussian of standard deviation `sigma` pixels (0 or more)."""
     return np.asarray(Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(sigma)))
@@ -110,39 +122,6 @@ def square(pixels: Pixels, side: int, rng: np.random.Generator) -> Pixels:
 def flip(pixels: Pixels) -> Pixels:
     """Mirror left to right."""
     return np.ascontiguousarray(pixels[:, ::-1])
-
-
-def _clean(pixels: Pixels) -> Pixels:
-    return pixels
-
-
-def _delivered(pixels: Pixels, longest: int, quality: int) -> Pixels:
-    return jpeg(resize(pixels, longest), quality)
-
-
-# The conditions results are reported under, all our choice; "web" and "hard" stand for what messengers and social networks do.
-CONDITIONS: Mapping[str, Callable[[Pixels], Pixels]] = MappingProxyType(
-    {
-        "clean": _clean,
-        "web": functools.partial(_delivered, longest=768, quality=60),
-        "hard": functools.partial(_delivered, longest=512, quality=40),
-        **{f"jpeg-{quality}": functools.partial(jpeg, quality=quality) for quality in (95, 90, 80, 70, 60, 50)},
-        **{f"blur-{sigma:g}": functools.partial(blur, sigma=sigma) for sigma in (0.5, 1.0, 1.5, 2.0)},
-        "webp-80": functools.partial(webp, quality=80),
-        "half": functools.partial(scale, factor=0.5),
-    }
-)
-
-
-def condition(name: str) -> Callable[[Pixels], Pixels]:
-    """Return the delivery condition called `name`, a function from pixels to pixels.
-
-    Raises:
-        ValueError: There is none of that name; the message lists those there are.
-    """
-    if name not in CONDITIONS:
-        raise ValueError(f"unknown condition {name!r}; known are {', '.join(CONDITIONS)}")
-    return CONDITIONS[name]
 
 
 @dataclass(frozen=True)
