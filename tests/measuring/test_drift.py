@@ -123,9 +123,9 @@ class TestDrift:
 
     @pytest.mark.parametrize("seed", range(4))
     def test_a_new_generator(self, seed):
-        """A third of the pictures turn into those of a generator whose scores lie elsewhere."""
+        """Half of the pictures turn into those of a generator whose scores lie elsewhere."""
         high = float(np.quantile(logits("fake", "clean"), 0.9))
-        new = later(lambda row, rng: Row(row.day, high + float(rng.normal(0, 1)), False, row.format, row.side) if rng.random() < 1 / 3 else row)
+        new = later(lambda row, rng: Row(row.day, high + float(rng.normal(0, 1)), False, row.format, row.side) if rng.random() < 0.5 else row)
         found = drift(stream(seed, new), reference=REFERENCE)
         assert found.alarms["score"] > "2026-01-08"
         assert {"format", "size"}.isdisjoint(found.alarms)
@@ -179,7 +179,12 @@ class TestDrift:
 
     @pytest.mark.parametrize(
         ("options", "words"),
-        [({"reference": DAYS}, "at least one more"), ({"reference": 0}, "at least one more"), ({"alpha": 0.0}, "between 0 and 1"), ({"alpha": 1.0}, "between")],
+        [
+            ({"reference": DAYS}, "at least one more"),
+            ({"reference": 0}, "at least one more"),
+            ({"alpha": 0.0}, "between 0 and 1"),
+            ({"alpha": 1.0}, "between"),
+        ],
     )
     def test_wrong_settings(self, options, words):
         with pytest.raises(ValueError, match=words):
@@ -262,7 +267,8 @@ class TestLogs:
         found = read_logs([path])
         assert (found.days, found.bundle) == ((str(path),), tiny_detector.bundle.hash)
         assert [(row.logit, row.unsure, row.format, row.side) for row in found.rows] == [
-            (report.logit, report.verdict.label == "unsure", report.picture.format, min(report.picture.width, report.picture.height)) for report in reports
+            (report.logit, report.verdict.label == "unsure", report.picture.format, min(report.picture.width, report.picture.height))
+            for report in reports
         ]
 
     def test_a_committed_table_has_several_conditions(self):
@@ -274,7 +280,14 @@ class TestLogs:
 
     @pytest.mark.parametrize(
         ("content", "words"),
-        [(b"", "no pictures"), (b"{}\n", "line 1"), (b"[1]\n", "line 1"), (b"no json", "line 1"), (b"PAR1 cut off", "parquet"), (b"\xff\xfe\n", "line 1")],
+        [
+            (b"", "no pictures"),
+            (b"{}\n", "line 1"),
+            (b"[1]\n", "line 1"),
+            (b"no json", "line 1"),
+            (b"PAR1 cut off", "parquet"),
+            (b"\xff\xfe\n", "line 1"),
+        ],
     )
     def test_no_logs(self, tmp_path, content, words):
         path = tmp_path / "log"
@@ -329,7 +342,9 @@ class TestCommand:
         assert (tmp_path / "new" / "drift.png").read_bytes().startswith(b"\x89PNG")
 
     def test_plot_shows_the_finding(self):
-        quiet, loud = (drift(stream(1, change), reference=REFERENCE) for change in (lambda day, rows, rng: rows, later(lambda row, rng: Row(row.day, 9.0))))
+        quiet, loud = (
+            drift(stream(1, change), reference=REFERENCE) for change in (lambda day, rows, rng: rows, later(lambda row, rng: Row(row.day, 9.0)))
+        )
         assert draw(quiet) == draw(quiet)
         assert draw(quiet) != draw(loud)
 

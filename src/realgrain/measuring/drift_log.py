@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from math import isfinite
@@ -168,5 +168,3 @@ def _number(path: Path, line: Mapping[str, Any], name: str) -> float | None:
     if not isfinite(value):
         raise LogError(f"{path}: {name} {str(text)[:40]!r} is no number")
     return value
-
-

@@ -27,7 +27,10 @@ def draw(found: Drift) -> bytes:
         _evidence(right, signal, len(found.reference), found.log10_alarm)
         for axes in (left, right):
             _days(axes, days)
-    figure.suptitle(f"Dotted: the reference window. A line is crossed by chance with a probability of at most {found.alpha:g}, all days and signals together", fontsize=10)
+    figure.suptitle(
+        f"Dotted: the reference window. A line is crossed by chance with a probability of at most {found.alpha:g}, all days and signals together",
+        fontsize=10,
+    )
     file = io.BytesIO()
     figure.savefig(file, format="png", metadata={"Software": None})
     return file.getvalue()

@@ -2,8 +2,9 @@
 
 If nothing changes, the order of the pictures carries no information: each new one is equally likely to fall at any rank among those before it. Such
 ranks, ties broken by chance, are independent and uniform (Vovk, Nouretdinov and Gammerman 2003, conformal test martingales). We bet against that: the
-wealth of a fair game passes 1 / alpha with a probability of at most alpha, however long one plays (Ville 1939). How we bet is our choice: on a histogram of ranks
-with an unknown shape (Dirichlet mixture with weights of one half, Krichevsky and Trofimov 1981), from an unknown day on (a mixture over the first day of the change).
+wealth of a fair game ever reaches 1 / alpha with a probability of at most alpha, however long one plays (Ville 1939). How we bet is our choice: on a
+histogram of ranks whose shape is unknown (a Dirichlet mixture, of several strengths), from an unknown day on (a mixture over the first day of the
+change).
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from scipy.special import gammaln, logsumexp
 
 BINS = 10
 """Of the histogram of ranks (our choice)."""
-PRIOR = 0.5
+STRENGTHS = (1.0, 4.0, 16.0, 64.0)
+"""Of the Dirichlet mixtures, in pictures a bin: weak ones learn a large change fast, strong ones waste less on a small one (our choice)."""
 
 Floats = NDArray[np.float64]
 
@@ -78,7 +80,8 @@ def log_evidence(counts: NDArray[np.integer]) -> Floats:
         counts: (..., D, BINS) ranks by day and bin, of the days that are bet on.
 
     Returns:
-        (..., D): of the mixture over the first day j = 1, 2, ... of the change, with weights 1 / (j (j + 1)); what is set aside for days to come keeps its worth.
+        (..., D): of the mixture over the first day j = 1, 2, ... of the change, with weights 1 / (j (j + 1)); what is set aside for days to come keeps
+        its worth.
     """
     n_days = counts.shape[-2]
     total = np.concatenate([np.zeros_like(counts[..., :1, :]), counts.cumsum(-2)], axis=-2)
@@ -90,7 +93,9 @@ def log_evidence(counts: NDArray[np.integer]) -> Floats:
 
 
 def _log_wealth(counts: NDArray[np.integer]) -> Floats:
-    """Of a bet on (..., BINS) counts of uniform ranks: their probability under the Dirichlet mixture over that under uniformity."""
+    """Of a bet on (..., BINS) counts of uniform ranks: their probability under the mixtures, in equal shares, over that under uniformity."""
     n = counts.sum(-1)
-    mixture = gammaln(BINS * PRIOR) - gammaln(n + BINS * PRIOR) + (gammaln(counts + PRIOR) - gammaln(PRIOR)).sum(-1)
-    return mixture + n * np.log(BINS)
+    each = [
+        gammaln(BINS * strength) - gammaln(n + BINS * strength) + (gammaln(counts + strength) - gammaln(strength)).sum(-1) for strength in STRENGTHS
+    ]
+    return np.asarray(logsumexp(each, axis=0)) - np.log(len(STRENGTHS)) + n * np.log(BINS)
