@@ -80,7 +80,7 @@ def log_evidence(counts: NDArray[np.integer]) -> Floats:
         counts: (..., D, BINS) ranks by day and bin, of the days that are bet on.
 
     Returns:
-        (..., D): of the mixture over the first day j = 1, 2, ... of the change, with weights 1 / (j (j + 1)); what is set aside for days to come keeps
+        (..., D): of the mixture over the first day j = 1, 2, ... of the change, with weights 1 / (j (j + 1)); what is set aside for later days keeps
         its worth.
     """
     n_days = counts.shape[-2]
