@@ -29,8 +29,8 @@ def words(found: Regions) -> str:
         return f"Not localised: the score does not come from one part of the picture more than from another ({rule})."
     values = [tile.logit for tile in found.tiles]
     return (
-        f"Logit of each tile, {min(values):+.1f} to {max(values):+.1f}: higher (orange) looks more AI-generated to the detector; the line divides higher "
-        f"from lower ({rule}). "
+        f"Logit of each tile, {min(values):+.1f} to {max(values):+.1f}: higher (orange) looks more AI-generated to the detector, and a line divides "
+        f"higher from lower ({rule}). "
         "Where the score comes from, not proof of what was generated: whole photographs and wholly generated pictures vary too."
     )
 
