@@ -113,30 +113,31 @@ def claims(data: bytes, kind: str, place: str, trust_list: TrustList | None) -> 
     return list(_walk(store, place, trust, reason)), []
 
 
-def _failures(store: Mapping[str, Any]) -> list[str]:
-    """Why a store is invalid, in words where there are some, each once."""
-    results = store.get("validation_results") or {}
+def _failures(said: Mapping[str, Any]) -> list[str]:
+    """Why a store, or an ingredient as its user found it, does not hold, each reason once; that nobody trusts it is none."""
+    results = said.get("validation_results") or {}
     statuses = list((results.get("activeManifest") or {}).get("failure") or [])
     for ingredient in results.get("ingredientDeltas") or []:
         statuses += (ingredient.get("validationDeltas") or {}).get("failure") or []
+    if not results:  # the older form
+        statuses += said.get("validation_status") or []
     codes = [str(status.get("code")) for status in statuses]
     return list(dict.fromkeys(_REASONS.get(code, code) for code in codes if code != "signingCredential.untrusted"))[:5]
 
 
 def _walk(store: Mapping[str, Any], place: str, trust: Trust, reason: str | None) -> Iterator[Claim]:
     manifests = store.get("manifests") or {}
-    waiting, seen = [(store.get("active_manifest"), place)], set()
+    waiting, seen = [(store.get("active_manifest"), place, trust, reason)], set()
     while waiting and len(seen) < MAX_MANIFESTS:
-        label, where = waiting.pop(0)
+        label, where, of_this, why = waiting.pop(0)
         if label in seen or label not in manifests:
             continue
         seen.add(label)
         said = manifests[label]
-        of_this = trust if len(seen) == 1 or trust == "invalid" else "signed-untrusted"
         signature = said.get("signature_info") or {}
         both = [signature.get("issuer"), signature.get("common_name")]
         signer = " / ".join(dict.fromkeys(str(name) for name in both if name)) or None
-        common = {"kind": "c2pa", "place": where, "trust": of_this, "signer": signer, "reason": reason}
+        common = {"kind": "c2pa", "place": where, "trust": of_this, "signer": signer, "reason": why}
         yield Claim.model_validate({**common, "software": _tool(said), "time": signature.get("time")})
         for action in _actions(said):
             details = {"action": action.get("action"), "source_type": action.get("digitalSourceType"), "time": action.get("when")}
@@ -144,7 +145,9 @@ def _walk(store: Mapping[str, Any], place: str, trust: Trust, reason: str | None
         for ingredient in said.get("ingredients") or []:
             title = str(ingredient.get("title") or ingredient.get("instance_id") or "without a title")
             yield Claim.model_validate({**common, "ingredient": f"{title} ({ingredient.get('relationship', 'ingredient')})"})
-            waiting.append((ingredient.get("active_manifest"), f"C2PA manifest of the ingredient {title}"))
+            failed = "; ".join(_failures(ingredient)) or None
+            its: Trust = "invalid" if failed or of_this == "invalid" else "signed-untrusted"
+            waiting.append((ingredient.get("active_manifest"), f"C2PA manifest of the ingredient {title}", its, failed or why))
 
 
 def _actions(manifest: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

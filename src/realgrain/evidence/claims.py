@@ -77,7 +77,9 @@ def source_type(value: object) -> str | None:
     return _BY_LOWER.get(name.lower(), text)
 
 
+_Line = Annotated[str, BeforeValidator(clean)]
 _Text = Annotated[str | None, BeforeValidator(clean)]
+_Type = Annotated[str | None, BeforeValidator(source_type)]
 
 
 class _Part(BaseModel):
@@ -109,7 +111,7 @@ class Claim(_Part):
     """
 
     kind: Kind
-    place: Annotated[str, BeforeValidator(clean)]
+    place: _Line
     trust: Trust = "unsigned"
     signer: _Text = None
     time: _Text = None
@@ -120,7 +122,7 @@ class Claim(_Part):
     lens: _Text = None
     serial: _Text = None
     action: _Text = None
-    source_type: Annotated[str | None, BeforeValidator(source_type)] = None
+    source_type: _Type = None
     ingredient: _Text = None
     credit: _Text = None
     text: _Text = None
@@ -157,7 +159,7 @@ class TrustListFacts(_Part):
         date: day the file was last changed, in UTC: at latest that old is what it knows.
     """
 
-    name: Annotated[str, BeforeValidator(clean)]
+    name: _Line
     sha256: str
     certificates: int
     date: str
@@ -176,7 +178,7 @@ class Evidence(_Part):
 
     claims: list[Claim] = Field(default=[], max_length=MAX_CLAIMS)
     carries: list[Kind] = []
-    notes: list[Annotated[str, BeforeValidator(clean)]] = Field(default=[], max_length=MAX_NOTES)
+    notes: list[_Line] = Field(default=[], max_length=MAX_NOTES)
     trust_list: TrustListFacts | None = None
     caution: str = ABSENCE
 

@@ -19,6 +19,7 @@ MAX_INFLATED = 16 * 2**20  # of all compressed blocks of one file
 # UUID of the JUMBF superbox of a manifest store, and of the box that carries one in ISO media files (C2PA 2.x, "Embedding manifests").
 MANIFEST = bytes.fromhex("6332706100110010800000aa00389b71")
 _BMFF_MANIFEST = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")
+_BOXES = frozenset({b"ftyp", b"meta", b"mdat", b"moov", b"free", b"skip", b"wide", b"uuid"})  # at the top of an ISO media file of pictures
 _APP1, _APP11, _APP13, _COM = 0xE1, 0xEB, 0xED, 0xFE
 _XMP_IN_JPEG = b"http://ns.adobe.com/xap/1.0/\0"
 _XMP_TAG, _IPTC_TAG, _C2PA_TAG, _EXIF_TAG = 700, 33723, 52545, 34665
@@ -253,14 +254,14 @@ def _bmff(kind: str) -> Callable[[bytes], Iterator[Block]]:
 
 
 def _boxes(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Yield name, start of content and end of each box at the top of an ISO media file, as long as they are whole."""
+    """Yield name, start of content and end of each box at the top of an ISO media file, as long as they are known and whole."""
     at = 0
     while at + 8 <= len(data):
         size, body = int.from_bytes(data[at : at + 4], "big"), at + 8
         if size == 1:
             size, body = int.from_bytes(data[at + 8 : at + 16], "big"), at + 16
         end = at + size if size else len(data)
-        if end < body or end > len(data):
+        if end < body or end > len(data) or data[at + 4 : at + 8] not in _BOXES:
             return
         yield data[at + 4 : at + 8], body, end
         at = end

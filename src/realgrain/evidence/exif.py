@@ -44,7 +44,7 @@ def _texts(data: bytes) -> dict[int, bytes]:
     if start is not None:
         entries += ifd.entries(data, start)
     wanted = (_MAKE, _MODEL, _SOFTWARE, _CHANGED, _TAKEN, _COMMENT, _SERIAL, _LENS)
-    return {entry.tag: ifd.content(data, entry, MAX_BYTES) for entry in entries if entry.tag in wanted and entry.kind in (2, 7)}
+    return {entry.tag: ifd.content(data, entry, MAX_BYTES) for entry in entries if entry.tag in wanted and entry.kind in (1, 2, 7)}
 
 
 def _comment(value: bytes, data: bytes) -> str:
