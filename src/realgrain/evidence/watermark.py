@@ -18,7 +18,7 @@ import numpy as np
 STEP = 36  # the writer's default for U
 BLOCK = 4
 LEAST_PIXELS = 256 * 256  # below, the writer refuses
-MOST_PIXELS = 2048 * 2048  # of larger pictures only the top rows are read: the message repeats thousands of times there (our choice, for speed)
+MOST_PIXELS = 2**20  # of larger pictures only the top rows are read: the message repeats over a hundred times there (our choice, for speed)
 FALSE_ALARM = 1e-7  # of one message in one picture whose bits are fair coins; real pictures' are not: tests measure the rate on photographs
 
 
@@ -74,10 +74,10 @@ def watermark(pixels: np.ndarray) -> str:
 def _said(pixels: np.ndarray) -> np.ndarray:
     """What each block says, (N,) of 0 and 1 in row order."""
     height, width = (side // 4 * 4 for side in pixels.shape[:2])
-    rgb = pixels[:height, :width].astype(np.float32)
-    luma = np.rint(rgb @ np.array([0.299, 0.587, 0.114], np.float32))
-    chroma = np.clip(np.rint(0.492 * (rgb[..., 2] - luma) + 128), 0, 255)  # U of OpenCV's 8-bit YUV
-    low = chroma.reshape(height // 2, 2, width // 2, 2).sum((1, 3)) / 2
+    red, green, blue = (pixels[:height, :width, channel].astype(np.float32) for channel in range(3))
+    luma = np.rint(0.299 * red + 0.587 * green + 0.114 * blue)
+    chroma = np.clip(np.rint(0.492 * (blue - luma) + 128), 0, 255)  # U of OpenCV's 8-bit YUV
+    low = (chroma[::2, ::2] + chroma[::2, 1::2] + chroma[1::2, ::2] + chroma[1::2, 1::2]) / 2
     rows, columns = height // 2 // BLOCK, width // 2 // BLOCK
     blocks = low[: rows * BLOCK, : columns * BLOCK].reshape(rows, BLOCK, columns, BLOCK).swapaxes(1, 2).reshape(-1, BLOCK * BLOCK)
     rest = np.abs(blocks[:, 1:])
