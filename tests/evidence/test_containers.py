@@ -1,8 +1,10 @@
+import io
 import zlib
 
 import numpy as np
 import pytest
-from dressing import BOX, SOURCE_TYPE, WEBUI, chunk, encoded, exif, in_jpeg, in_png, segment, text, xmp, xmp_in
+from dressing import BOX, PIXELS, SOURCE_TYPE, WEBUI, chunk, encoded, exif, in_jpeg, in_png, segment, text, xmp, xmp_in
+from PIL import Image
 
 from realgrain.evidence.containers import MAX_BYTES, MAX_INFLATED, contents
 from realgrain.evidence.provenance import provenance
@@ -38,6 +40,15 @@ def test_exif_at_its_place(kind):
     if kind != "TIFF":  # where the writer leaves EXIF's own directory out
         assert (claim.lens, claim.serial) == ("EF 50mm", "0123456")
     assert provenance(encoded(kind, exif=exif())).brief() == "EXIF (unsigned): Canon EOS 5D, Firmware 1.1"
+
+
+def test_heic():
+    heif = pytest.importorskip("pillow_heif")
+    file = io.BytesIO()
+    heif.from_pillow(Image.fromarray(PIXELS)).save(file, exif=exif().tobytes(), xmp=xmp())
+    found = provenance(file.getvalue() + b"PK\3\4 and more")
+    assert [(claim.source_type, claim.camera) for claim in found.claims] == [("trainedAlgorithmicMedia", None), (None, "Canon EOS 5D")]
+    assert found.notes[0].startswith("13 bytes follow the end")
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "GIF"])

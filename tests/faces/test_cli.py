@@ -445,7 +445,20 @@ class TestLearning:
 
 
 class TestImports:
-    HEAVY = ("torch", "transformers", "sklearn", "scipy", "pyarrow", "pandas", "openvino", "nncf", "huggingface_hub", "imagehash", "torchmetrics")
+    HEAVY = (
+        "torch",
+        "transformers",
+        "sklearn",
+        "scipy",
+        "pyarrow",
+        "pandas",
+        "openvino",
+        "nncf",
+        "huggingface_hub",
+        "imagehash",
+        "torchmetrics",
+        "c2pa",
+    )
 
     def test_detect_is_light(self, run, bundle, toy_pictures):
         found = run("-X", "importtime", "-m", "realgrain", "detect", toy_pictures[0], *bundle)

@@ -183,11 +183,10 @@ class Evidence(_Part):
     caution: str = ABSENCE
 
     def brief(self) -> str:
-        """One line of at most 200 characters; empty if the file says nothing. Claims of the same kind and trust come together."""
-        said: dict[str, dict[str, None]] = {}
-        for claim in self.claims:
-            words = said.setdefault(claim.heading(), {})
+        """One line of at most 200 characters; empty if the file says nothing. Claims of the same kind and trust come together, a model's first."""
+        said: dict[str, dict[str, None]] = {claim.heading(): {} for claim in self.claims}
+        for claim in sorted(self.claims, key=lambda claim: not claim.of_model):
             if claim.words():
-                words[claim.words()] = None
+                said[claim.heading()][claim.words()] = None
         lines = [f"{heading}: {', '.join(words) or 'says nothing of how it was made'}" for heading, words in said.items()]
         return printable("; ".join(lines), MAX_BRIEF)
