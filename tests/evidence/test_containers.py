@@ -82,6 +82,12 @@ def test_what_is_appended_is_named_and_not_believed(kind, tail):
     assert any(note.startswith(f"{len(tail):,} bytes follow the end") for note in found.notes)
 
 
+@pytest.mark.parametrize(("kind", "cut"), [("JPEG", 2), ("PNG", 12), ("GIF", 1), ("WEBP", 0), ("BMP", 5)])
+def test_without_its_end_a_file_has_no_trailer(kind, cut):
+    data = encoded(kind)
+    assert contents(kind, data[: len(data) - cut]).trailer == 0
+
+
 def test_a_picture_in_a_trailer_is_not_read():
     nothing_believed(encoded("JPEG") + encoded("JPEG", exif=exif(), xmp=xmp()))
 
