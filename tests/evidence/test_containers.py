@@ -156,3 +156,10 @@ def test_more_blocks_than_are_read():
     comments = provenance(in_jpeg(*[segment(0xFE, b"x%d" % n) for n in range(300)]))
     assert len(comments.claims) == 50
     assert len(comments.notes) <= 20
+
+
+def test_many_blocks_do_not_crowd_out_what_is_said_of_the_file():
+    found = provenance(in_jpeg(segment(0xFE, BOX), *[segment(0xE1, b"Exif\0\0x")] * 60) + b"tail")
+    assert len(found.notes) == 20
+    assert found.notes[0].startswith("4 bytes follow the end")
+    assert found.notes[1].endswith("not believed")

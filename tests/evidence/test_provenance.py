@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from test_watermark import marked
 
+from realgrain.evidence import provenance as reading
 from realgrain.evidence.claims import MAX_CLAIMS, MAX_NOTES, Claim, Evidence
 from realgrain.evidence.provenance import provenance
 from realgrain.evidence.watermark import MESSAGES
@@ -86,6 +87,17 @@ def test_the_strongest_come_first_and_alike_ones_together():
     found = provenance(data)
     assert [claim.kind for claim in found.claims] == ["text", "text", "exif"]
     assert found.brief() == "text chunk (unsigned): Stable Diffusion WebUI (dream), ComfyUI (xl.ckpt); EXIF (unsigned): Canon EOS 5D, Firmware 1.1"
+
+
+@pytest.mark.parametrize("what", ["contents", "_claims"])
+def test_a_reader_that_breaks_stops_nothing(what, monkeypatch):
+    def broken(*_):
+        raise IndexError("by bytes nobody thought of")
+
+    monkeypatch.setattr(reading, what, broken)
+    found = provenance(in_png(text("parameters", WEBUI)))
+    assert found.claims == []
+    assert "cannot be read (IndexError)" in found.notes[0]
 
 
 def bounded(found: Evidence) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from realgrain.evidence import c2pa, exif, generators, iptc, xmp
 from realgrain.evidence.c2pa import TrustList
 from realgrain.evidence.claims import MAX_CLAIMS, MAX_NOTES, Claim, Evidence
-from realgrain.evidence.containers import Block, contents, stray_manifest
+from realgrain.evidence.containers import Block, Contents, contents, stray_manifest
 from realgrain.evidence.watermark import watermark
 from realgrain.picture.image import Picture, open_file
 
@@ -33,25 +33,31 @@ def provenance(source: str | os.PathLike[str] | bytes, picture: Picture | None =
         picture, data = open_file(source)
     else:
         data = source
-    found = contents(picture.format, data)
-    claims, notes = _read(found.blocks, data, picture.format, trust_list)
+    try:
+        found = contents(picture.format, data)
+    except Exception as error:  # strangers' bytes: whatever they do to a reader, a picture is judged all the same
+        return Evidence(notes=[f"metadata cannot be read ({type(error).__name__})"], trust_list=None if trust_list is None else trust_list.facts)
+    claims, more = _read(found.blocks, data, picture.format, trust_list)
     mark = watermark(picture.pixels)
     if mark:
         claims.append(Claim(kind="watermark", place="pixels, invisible watermark dwtDct", generator="Stable Diffusion or FLUX", model=mark))
-    carries = {block.kind for block in found.blocks}
-    if "c2pa" not in carries and stray_manifest(data):
-        notes.append("bytes of a C2PA manifest stand where none belongs: not believed")
-    if found.trailer:
-        notes.append(f"{found.trailer:,} bytes follow the end of the picture: not read ({TRAILERS})")
-    if not found.complete or len(claims) > MAX_CLAIMS:
-        notes.append(f"more metadata than is shown: the first {MAX_CLAIMS} claims of the first {len(found.blocks)} blocks")
     claims.sort(key=lambda claim: _ORDER[claim.kind])
     return Evidence(
         claims=claims[:MAX_CLAIMS],
-        carries=sorted(carries),
-        notes=notes[:MAX_NOTES],
+        carries=sorted({block.kind for block in found.blocks}),
+        notes=[*_notes(found, data, len(claims)), *more][:MAX_NOTES],
         trust_list=None if trust_list is None else trust_list.facts,
     )
+
+
+def _notes(found: Contents, data: bytes, claims: int) -> Iterator[str]:
+    """Of the file as a whole. They come first, so that no number of broken blocks can crowd them out."""
+    if found.trailer:
+        yield f"{found.trailer:,} bytes follow the end of the picture: not read ({TRAILERS})"
+    if not found.complete or claims > MAX_CLAIMS:
+        yield f"more metadata than is shown: the first {MAX_CLAIMS} claims of the first {len(found.blocks)} blocks"
+    if found.complete and all(block.kind != "c2pa" for block in found.blocks) and stray_manifest(data):
+        yield "bytes of a C2PA manifest stand where none belongs: not believed"
 
 
 def _read(blocks: Sequence[Block], data: bytes, kind: str, trust_list: TrustList | None) -> tuple[list[Claim], list[str]]:
@@ -68,7 +74,7 @@ def _read(blocks: Sequence[Block], data: bytes, kind: str, trust_list: TrustList
             done.add(block.kind)
         try:
             said, more = _claims(block, texts, data, kind, trust_list)
-        except Exception as error:  # strangers' bytes: whatever they do to a reader, a picture is judged all the same
+        except Exception as error:  # likewise
             said, more = [], [f"{block.place}: cannot be read ({type(error).__name__})"]
         claims += said
         notes += more
