@@ -90,7 +90,7 @@ class TestReport:
         image.save(file, "PNG", **options[metadata])
         plain, dressed = tiny_detector.detect(toy.saved(np.asarray(image))), tiny_detector.detect(file.getvalue())
         assert plain.picture.sha256 != dressed.picture.sha256
-        assert plain.model_copy(update={"picture": dressed.picture}) == dressed
+        assert plain.model_copy(update={"picture": dressed.picture, "evidence": dressed.evidence}) == dressed
 
     def test_name_does_not_change_the_score(self, tiny_detector, some, tmp_path):
         renamed = tmp_path / "midjourney-deepfake.dat"

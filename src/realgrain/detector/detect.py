@@ -15,7 +15,10 @@ from realgrain.detector.ahead import ahead
 from realgrain.detector.bundle import Bundle, read_bundle
 from realgrain.detector.runtime import Runtime, open_runtime
 from realgrain.detector.verdict import DetectorFacts, Report, decide, facts
-from realgrain.picture.image import Limits, Picture, PictureError, open_picture
+from realgrain.evidence.c2pa import TrustList
+from realgrain.evidence.claims import Evidence
+from realgrain.evidence.provenance import provenance
+from realgrain.picture.image import Limits, Picture, PictureError, open_file, open_picture
 from realgrain.picture.views import make_views
 
 Source = str | os.PathLike[str] | bytes
@@ -32,6 +35,8 @@ class Detector:
     bundle: Bundle
     runtime: Runtime
     limits: Limits = Limits()  # noqa: RUF009  (frozen)
+    evidence: bool = True  # whether reports say what files say of themselves; scores are the same either way
+    trust_list: TrustList | None = None
 
     def detect(self, source: Source) -> Report:
         """Judge one picture.
@@ -42,23 +47,30 @@ class Detector:
         Raises:
             PictureError: it cannot be read as a picture; names the file and the reason.
         """
-        return self.judge(open_picture(source, limits=self.limits))
+        return self.judge(*self._look(source))
 
     def detect_many(self, sources: Iterable[Source]) -> Iterator[Report | PictureError]:
         """Judge pictures in order, decoding and making views ahead; a bad file yields its error and stops nothing."""
 
-        def seen(source: Source) -> tuple[Picture, np.ndarray] | PictureError:
-            picture = self.open(source)
-            return picture if isinstance(picture, PictureError) else (picture, self.views(picture.pixels))
+        def seen(source: Source) -> tuple[Picture, Evidence | None, np.ndarray] | PictureError:
+            try:
+                picture, evidence = self._look(source)
+            except PictureError as error:
+                return error
+            return picture, evidence, self.views(picture.pixels)
 
         for outcome in ahead(partial(seen, source) for source in sources):
-            yield outcome if isinstance(outcome, PictureError) else self._judged(outcome[0], self.runtime.logits(outcome[1]))
+            if isinstance(outcome, PictureError):
+                yield outcome
+            else:
+                picture, evidence, views = outcome
+                yield self._judged(picture, evidence, self.runtime.logits(views))
 
-    def judge(self, picture: Picture) -> Report:
-        """Judge a picture that is already decoded."""
-        return self._judged(picture, self.view_logits(picture.pixels))
+    def judge(self, picture: Picture, evidence: Evidence | None = None) -> Report:
+        """Judge a picture that is already decoded; the evidence is passed on as it is."""
+        return self._judged(picture, evidence, self.view_logits(picture.pixels))
 
-    def _judged(self, picture: Picture, view_logits: np.ndarray) -> Report:
+    def _judged(self, picture: Picture, evidence: Evidence | None, view_logits: np.ndarray) -> Report:
         logit = float(np.mean(view_logits, dtype=np.float64))
         verdict, chance = decide(logit, min(picture.width, picture.height), self.bundle.card)
         return Report(
@@ -68,6 +80,7 @@ class Detector:
             probability=chance,
             verdict=verdict,
             detector=self._facts(),
+            evidence=evidence,
         )
 
     def view_logits(self, pixels: np.ndarray) -> np.ndarray:
@@ -96,6 +109,10 @@ class Detector:
             realgrain=__version__,
         )
 
+    def _look(self, source: Source) -> tuple[Picture, Evidence | None]:
+        picture, data = open_file(source, limits=self.limits)
+        return picture, provenance(data, picture, trust_list=self.trust_list) if self.evidence else None
+
 
 def load(
     bundle: str | Path | Bundle | None = None,
@@ -104,6 +121,8 @@ def load(
     threads: int | None = None,
     offline: bool = False,
     limits: Limits = Limits(),  # noqa: B008  (frozen)
+    evidence: bool = True,
+    trust_list: TrustList | None = None,
 ) -> Detector:
     """Load a detector; the first time, this fetches the base tower (about 75 MB) and composes the graph.
 
@@ -113,10 +132,12 @@ def load(
         threads: processors to use; None: all that this process may use.
         offline: never touch the network.
         limits: of the files to accept.
+        evidence: whether reports say what files say of themselves; scores are the same either way.
+        trust_list: certificates whose C2PA signatures are trusted; None: none is.
 
     Raises:
         BundleError: the bundle is not usable.
         WeightsError: its base cannot be had.
     """
     bundle = bundle if isinstance(bundle, Bundle) else read_bundle(bundle)
-    return Detector(bundle, open_runtime(runtime, bundle, threads=threads, offline=offline), limits)
+    return Detector(bundle, open_runtime(runtime, bundle, threads=threads, offline=offline), limits, evidence, trust_list)

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from realgrain.detector.bundle import Card
 from realgrain.detector.calibration import Rate, probability
+from realgrain.evidence.claims import Evidence
 from realgrain.picture.image import Picture
 
 Label = Literal["ai", "camera", "unsure"]
@@ -70,6 +71,7 @@ class Report(_Part):
         logit: mean of the views' logits; higher: more likely AI-generated.
         view_logits: one for each view of the card's ViewSpec.
         probability: calibrated, at even odds of the two classes; None where the detector is uncalibrated.
+        evidence: what the file says of itself, which has no influence on anything above; None where it was not looked at.
     """
 
     version: Literal[1] = 1
@@ -79,6 +81,7 @@ class Report(_Part):
     probability: float | None = Field(ge=0, le=1)
     verdict: Verdict
     detector: DetectorFacts
+    evidence: Evidence | None = None
 
 
 def facts(picture: Picture) -> FileFacts:

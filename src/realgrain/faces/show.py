@@ -73,15 +73,19 @@ class Table:
         from rich.table import Table as Grid
         from rich.text import Text
 
-        grid = Grid("picture", "verdict", "probability of AI", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+        looked = [report.evidence for report in self._reports if report.evidence is not None]
+        columns = ["picture", "verdict", "probability of AI", *(["what the file says of itself"] if looked else [])]
+        grid = Grid(*columns, box=None, pad_edge=False, padding=(0, 2, 0, 0))
         for report in self._reports:
             why = ", ".join(WHY[reason] for reason in report.verdict.reasons)
             words = WORDS[report.verdict.label] + (f": {why}" if why else "")
             chance = "-" if report.probability is None else f"{report.probability:.2f}"
-            grid.add_row(Text(report.picture.name, overflow="fold"), words, chance)
+            says = [] if report.evidence is None else [Text(report.evidence.brief() or "nothing", overflow="fold")]
+            grid.add_row(Text(report.picture.name, overflow="fold"), words, chance, *says)
         out = console()
         out.print(grid)
-        out.print("\n" + fill(explain(self._card), min(out.width, 100)), markup=False, highlight=False)
+        for words in (explain(self._card), *dict.fromkeys(evidence.caution for evidence in looked)):
+            out.print("\n" + fill(words, min(out.width, 100)), markup=False, highlight=False)
 
 
 def explain(card: Card) -> str:
