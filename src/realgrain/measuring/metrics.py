@@ -143,9 +143,7 @@ def _condition(rows: pa.Table, threshold: float | None, resamples: int, seed: in
     generators, sources = _texts(kept, "generator"), _texts(kept, "source")
     flagged = np.zeros(0, bool) if threshold is None else scored.logit >= threshold
     each = distinct[good]
-    rates = [
-        _rates(groups, mine & each, flagged) for groups, mine in ((generators, scored.fake), (sources, scored.fake), (sources, ~scored.fake))
-    ]
+    rates = [_rates(groups, mine & each, flagged) for groups, mine in ((generators, scored.fake), (sources, scored.fake), (sources, ~scored.fake))]
     return ConditionResult(
         n_real=int((~scored.fake & each).sum()),
         n_fake=int((scored.fake & each).sum()),
