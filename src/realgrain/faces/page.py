@@ -11,17 +11,33 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from realgrain.picture.errors import printable
+
 SIDE = 176  # pixels, longest, of a thumbnail; shown at half of that on the screens of phones
 
 
 def fill(template: str, **values: Any) -> str:
-    """A page of ``templates/``; every value is escaped, and a missing one is an error."""
+    """A page of ``templates/``; every value is escaped, and a missing one is an error.
+
+    What does not print (controls, changes of direction, lone surrogates) is shown as its code, in all that is put in.
+    """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("realgrain.faces"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("realgrain.faces"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_shown,
     )
     return environment.get_template(template).render(**values)
+
+
+def _shown(value: Any) -> Any:
+    if type(value) is not str or value.isprintable():  # what is marked as safe is the template's own
+        return value
+    return "\n".join(printable(line, len(line)) for line in value.split("\n"))
 
 
 def thumbnail(pixels: NDArray[np.uint8]) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from realgrain.detector.calibration import Rate
+import numpy as np
+
+from realgrain.detector.calibration import Rate, rate
 from realgrain.measuring.audit_tables import conclusion
 from realgrain.measuring.benchmarks import NAMES, benchmark
 from realgrain.measuring.finished import Finished
@@ -68,13 +70,28 @@ def _whole(run: Finished) -> list[str]:
     of, name = run.result.metrics, _named(run)
     if of["auc"].value is None:
         return [f"{name}, AUC is not defined: both real and generated pictures are needed."]
-    found = [f"{name}, it ranks a generated picture above a real one in {share(of['auc'])} of pairs (AUC {estimate(of['auc'])})."]
+    pairs = 100 * (of["auc"].value or 0)
+    found = [f"{name}, it ranks a generated picture above a real one in {pairs:.0f} % of pairs: AUC {estimate(of['auc'])}."]
     if of["tpr_at_threshold"].value is not None:
+        caught, flagged = _shares(run, run.result)
         found.append(
-            f"At its own threshold, chosen before it saw these pictures, it finds {share(of['tpr_at_threshold'])} of the generated ones and calls "
-            f"{share(of['fpr_at_threshold'])} of the real ones generated."
+            f"At its own threshold, chosen before it saw these pictures, it finds {caught} of the generated ones and calls {flagged} of the real ones "
+            "generated."
         )
     return found
+
+
+def _shares(run: Finished, of: ConditionResult) -> tuple[str, str]:
+    """Of the generated pictures that are found, and of the real ones that are flagged: exact where pictures are drawn alone, as no resample
+    ever moves a share of 0 or 1."""
+    caught, flagged = of.metrics["tpr_at_threshold"], of.metrics["fpr_at_threshold"]
+    if run.evaluation.clusters is not None:
+        return share(caught), share(flagged)
+    return _exact(caught.value, of.n_fake), _exact(flagged.value, of.n_real)
+
+
+def _exact(value: float | None, n: int) -> str:
+    return "–" if value is None or not n else share(rate(np.arange(n) < round(value * n)))
 
 
 def _named(run: Finished) -> str:
@@ -84,14 +101,18 @@ def _named(run: Finished) -> str:
 def _groups(run: Finished) -> list[str]:
     of, found = run.result, []
     made = _ends(of.recall_per_generator)
-    if made:
+    if made and of.recall_per_generator[made[0]].value == of.recall_per_generator[made[1]].value:
+        found.append(f"All generators are found equally often, {share(of.recall_per_generator[made[0]])}.")
+    elif made:
         best, worst = made
         found.append(
             f"Of the generators, {_group(best)} is found best, {share(of.recall_per_generator[best])}, and {_group(worst)} worst, "
             f"{share(of.recall_per_generator[worst])}."
         )
     taken = _ends(of.fpr_per_source)
-    if taken:
+    if taken and of.fpr_per_source[taken[0]].value == of.fpr_per_source[taken[1]].value:
+        found.append(f"Pictures of all real sources are equally often taken for generated, {share(of.fpr_per_source[taken[0]])}.")
+    elif taken:
         most, least = taken
         found.append(
             f"Of the real sources, {_group(most)} is most often taken for generated, {share(of.fpr_per_source[most])}, and {_group(least)} least, "
@@ -112,38 +133,38 @@ def _group(name: str) -> str:
 
 
 def _deliveries(run: Finished) -> list[str]:
-    start = run.result
     others = {name: run.evaluation.conditions[name] for name in DELIVERED if name in run.evaluation.conditions and name != run.first}
     if not others:
         return ["What compression does to it was not tried: this run has none of the conditions jpeg, web and hard."]
-    return [f"{DELIVERED[name][0].upper()}{DELIVERED[name][1:]}: {_change(start, of)}." for name, of in others.items()]
+    return [f"{DELIVERED[name][0].upper()}{DELIVERED[name][1:]}: {_change(run, of)}." for name, of in others.items()]
 
 
-def _change(start: ConditionResult, of: ConditionResult) -> str:
-    before, now = start.metrics["auc"], of.metrics["auc"]
+def _change(run: Finished, of: ConditionResult) -> str:
+    before, now = run.result.metrics["auc"], of.metrics["auc"]
     if before.value is None or now.value is None:
         return "AUC is not defined"
     words = f"AUC {'falls' if now.value < before.value else 'rises'} from {before.value:.3f} to {estimate(now)}"
     if f"{before.value:.3f}" == f"{now.value:.3f}":
         words = f"AUC stays at {estimate(now)}"
-    if now.low is not None and now.high is not None and now.low <= before.value <= now.high:
-        words += ", no more than chance explains"
+    elif before.low is not None and before.high is not None and now.low is not None and now.high is not None:
+        words += ", and the ranges overlap" if max(before.low, now.low) <= min(before.high, now.high) else ""
     if of.metrics["tpr_at_threshold"].value is None:
         return words
-    flagged = of.metrics["fpr_at_threshold"]
-    return f"{words}; at the same threshold {share(of.metrics['tpr_at_threshold'])} of the generated are found, {share(flagged)} of the real flagged"
+    caught, flagged = _shares(run, of)
+    return f"{words}; at the same threshold {caught} of the generated are found and {flagged} of the real flagged"
 
 
 def _sure(run: Finished) -> list[str]:
     of, evaluation = run.result, run.evaluation
     alike = f", {evaluation.clusters} by {evaluation.clusters}" if evaluation.clusters else ""
+    exact = "of shares by group exact ones" if evaluation.clusters else "of shares exact ones"
     found = [
-        f"Ranges are 95 % intervals: of shares by group exact ones, of all else from {evaluation.resamples} bootstrap resamples{alike}. "
+        f"Ranges are 95 % intervals: {exact}, of all else from {evaluation.resamples} bootstrap resamples{alike}. "
         "They say how far other pictures of the same kinds could move a figure, and nothing of other generators or other cameras."
         if evaluation.resamples
-        else "There are no resamples: only shares by group have intervals, exact ones of 95 %."
+        else "There are no resamples: only shares have intervals, exact ones of 95 %."
     ]
-    counts = [rate.n for rates in (of.recall_per_generator, of.fpr_per_source) for rate in rates.values()]
+    counts = [one.n for rates in (of.recall_per_generator, of.fpr_per_source) for one in rates.values()]
     few = sum(n < FEW for n in counts)
     if few:
         found.append(f"{few} of {len(counts)} groups have fewer than {FEW} pictures, the smallest {min(counts)}: do not rank them by such shares.")
@@ -160,5 +181,4 @@ def _sure(run: Finished) -> list[str]:
 def _audited(run: Finished) -> str:
     if run.audit is None:
         return "The pictures were not audited: `realgrain bench run` with the same arguments does."
-    words = printable(conclusion(run.audit), 1000)
-    return f"Audit: {words}."
+    return f"Audit: {conclusion(run.audit)}."
