@@ -75,15 +75,17 @@ def _whole(run: Finished) -> list[str]:
     if of["tpr_at_threshold"].value is not None:
         caught, flagged = _shares(run, run.result)
         found.append(
-            f"At its own threshold, chosen before it saw these pictures, it finds {caught} of the generated ones and calls {flagged} of the real ones "
-            "generated."
+            f"At its own threshold, chosen before it saw these pictures, it finds {caught} of the generated ones and calls {flagged} of the real "
+            "ones generated."
         )
     return found
 
 
 def _shares(run: Finished, of: ConditionResult) -> tuple[str, str]:
-    """Of the generated pictures that are found, and of the real ones that are flagged: exact where pictures are drawn alone, as no resample
-    ever moves a share of 0 or 1."""
+    """Of the generated pictures that are found, and of the real ones that are flagged.
+
+    With exact intervals where pictures are drawn alone: no resample ever moves a share of 0 or 1.
+    """
     caught, flagged = of.metrics["tpr_at_threshold"], of.metrics["fpr_at_threshold"]
     if run.evaluation.clusters is not None:
         return share(caught), share(flagged)
