@@ -143,7 +143,7 @@ class TestPage:
         assert "MPFT" in text and "98.2" in text
         assert "No figure of PiN-CLIP on this benchmark is known." in text
         assert "This run lacks 6 of 8 sets" in text
-        assert "theirs re-encodes the fakes only" in text or "jpeg96" in text
+        assert "2 of 2 sets have not the published number of pictures: glide, wukong." in text
 
     def test_same_again(self, page, done, tree, tmp_path):
         assert main(["report", str(done), "-o", str(tmp_path / "r.html"), "--pictures", str(tree)]) == 0

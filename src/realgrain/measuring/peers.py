@@ -186,6 +186,10 @@ def _convention(card: Card, lock: Lock, evaluation: Evaluation, shown: list[Peer
         lines.append(
             f"This run lacks {len(absent)} of {len(card.sets)} sets ({', '.join(absent)}): its means are over others than the published ones."
         )
+    sizes = {size.set: size.real + size.fake for size in card.sizes if size.split == "test" and size.real and size.fake and size.set in there}
+    other = [name for name, size in sizes.items() if (part := there[name]).n_real + part.n_fake + part.n_failed != size]
+    if other and lock.protocol.limit is None:
+        lines.append(f"{len(other)} of {len(there)} sets have not the published number of pictures: {', '.join(other)}.")
     if lock.protocol.limit is not None:
         lines.append(f"This run took at most {lock.protocol.limit} pictures of each set, label and source: a first look, not the benchmark.")
     lines += [f"No figure of {paper} on this benchmark is known." for paper in PAPERS if all(peer.method != paper for peer in shown)]
@@ -220,4 +224,5 @@ def _both(pair: Pair | None) -> tuple[str, str]:
         return "–", "–"
     spread = "" if pair.deviation is None else f" ± {pair.deviation:.1f}"
     kind = " (balanced)" if pair.metric == "balanced_accuracy" else ""
-    return f"{pair.theirs:.1f}{spread}{kind}", "–" if pair.ours is None else f"{pair.ours:.1f}"
+    theirs = f"{pair.theirs:.1f}" if round(pair.theirs, 1) == pair.theirs else f"{pair.theirs:g}"
+    return f"{theirs}{spread}{kind}", "–" if pair.ours is None else f"{pair.ours:.1f}"

@@ -82,8 +82,8 @@ def _dress(axes: Axes, theme: dict[str, str]) -> None:
     axes.set_axisbelow(True)
 
 
-def _legend(axes: Axes, theme: dict[str, str], place: str = "best") -> None:
-    axes.legend(fontsize=8, frameon=False, labelcolor=theme["ink"], loc=place)
+def _legend(axes: Axes, theme: dict[str, str]) -> None:
+    axes.legend(fontsize=8, frameon=False, labelcolor=theme["ink"], loc="best")
 
 
 def _groups(run: Finished) -> Plot | None:
@@ -109,6 +109,7 @@ def _groups(run: Finished) -> Plot | None:
         for place, (label, _, found, _) in enumerate(rates):
             value = found.value or 0.0
             axes.barh(place, value, color=theme[label], height=0.62, alpha=0.75)
+            axes.plot(value, place, "o", color=theme["ink"], markersize=3, clip_on=False)  # a share of 0 has no bar to see
             if found.low is not None and found.high is not None:
                 axes.plot([found.low, found.high], [place, place], color=theme["ink"], linewidth=1.4, solid_capstyle="butt")
         axes.set_yticks(range(len(rates)), [f"{plain(name, 26) or '(unnamed)'} ({n})" for _, name, _, n in rates])
@@ -156,7 +157,7 @@ def _roc(run: Finished) -> Plot | None:
         axes.axvline(finest, color=theme["soft"], linewidth=0.8)
         axes.set(xscale="log", xlim=(finest / 2, 1), ylim=(0, 1.01), xlabel="false-positive rate (logarithmic)", ylabel="share of generated found")
         axes.minorticks_off()
-        _legend(axes, theme, "best")
+        _legend(axes, theme)
         return figure
 
     words = "; ".join(f"{name} {estimate(run.evaluation.conditions[name].metrics['auc'])}" for name in names)
@@ -186,7 +187,7 @@ def _reliability(run: Finished) -> Plot | None:
         edges = np.linspace(0, 1, BINS + 1)
         below.hist([chance[~fake], chance[fake]], bins=edges, stacked=True, color=[theme["real"], theme["fake"]], label=["real", "generated"])
         below.set(xlabel="probability that the detector gives", ylabel="pictures")
-        _legend(below, theme, "best")
+        _legend(below, theme)
         return figure
 
     figures = "; ".join(f"{mean:.2f}: {of.value:.2f} of {of.n}" for mean, of in points)
@@ -213,7 +214,7 @@ def _robustness(run: Finished) -> list[Plot]:
     found = []
     for family in (name for name in FAMILIES if name in families):
         order = {name: place for place, name in enumerate(CONDITIONS)}
-        members = sorted(families[family], key=lambda one: order[one[1]])
+        members = sorted(families[family], key=lambda one: order.get(one[1], len(order)))
         ticks = [(f"{number:g}", name) for number, name in members]
         if "clean" in conditions:
             ticks = (

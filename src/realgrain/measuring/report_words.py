@@ -149,11 +149,11 @@ def _change(run: Finished, of: ConditionResult) -> str:
     if f"{before.value:.3f}" == f"{now.value:.3f}":
         words = f"AUC stays at {estimate(now)}"
     elif before.low is not None and before.high is not None and now.low is not None and now.high is not None:
-        words += ", and the ranges overlap" if max(before.low, now.low) <= min(before.high, now.high) else ""
+        words += ", ranges overlap" if max(before.low, now.low) <= min(before.high, now.high) else ""
     if of.metrics["tpr_at_threshold"].value is None:
         return words
     caught, flagged = _shares(run, of)
-    return f"{words}; at the same threshold {caught} of the generated are found and {flagged} of the real flagged"
+    return f"{words}; it then finds {caught} of the generated and flags {flagged} of the real"
 
 
 def _sure(run: Finished) -> list[str]:
