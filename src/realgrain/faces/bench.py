@@ -90,12 +90,14 @@ def run(
     threads: Threads = None,
     offline: Offline = False,
 ) -> int:
-    """Score and measure a benchmark into one folder: lock file, manifest with the sha256 of every picture, scores, metrics."""
+    """Score and measure a benchmark into one folder: lock file, manifest with the sha256 of every picture, scores, metrics, audit of the pictures."""
     from realgrain.detector.detect import load
     from realgrain.faces import show
-    from realgrain.measuring import running
+    from realgrain.measuring import peers, running
+    from realgrain.measuring.audit_tables import conclusion
     from realgrain.measuring.benchmarks import benchmark
     from realgrain.measuring.lock import Protocol
+    from realgrain.measuring.run_audit import AUDIT, audit_run
     from realgrain.measuring.tables import render
     from realgrain.picture.conditions import expand
 
@@ -107,7 +109,13 @@ def run(
     found = running.run(output, detector, samples, name, protocol, watch=show.progress)
     for error in found.errors:
         say(error)
-    show.console().print(render(found.evaluation))
+    console = show.console()
+    console.print(render(found.evaluation))
+    beside = peers.peers(found.lock, found.evaluation)
+    if beside:
+        console.print(peers.as_tables(beside))
+    audited = audit_run(output, found.lock, samples)
+    console.print(f"audit of the pictures: {conclusion(audited)}; {output / AUDIT} has all", markup=False, highlight=False)
     say(f"{output}: {found.lock.manifest.pictures} pictures in {len(protocol.conditions)} conditions, {len(found.errors)} pictures failed")
     return SOME_FAILED if found.errors else DONE
 

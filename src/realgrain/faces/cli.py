@@ -23,6 +23,7 @@ weights_app = App(name="weights", help="Base towers: what there is, fetching, ch
 app.command(weights_app)
 app.command(bench_app)
 app.command("realgrain.faces.audit_cli:audit")
+app.command("realgrain.faces.report_cli:report")
 Data = Annotated[Path, Parameter(help="CSV manifest of labelled pictures.")]
 Setting = Annotated[
     str, Parameter(allow_leading_hyphen=True, help="Any setting over the recipe's, such as --tuning.rate 1e-4; `realgrain recipe` tells all of them.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import colorsys
-import io
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from realgrain.learning.problem import Problem
 from realgrain.measuring.inspect import group_names, standardise
+from realgrain.measuring.paper import DARK, LIGHT, plain, png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 COLD, WARM = (0.42, 0.74), (-0.09, 0.14)  # ranges of hue, in turns: green to violet, pink to amber
 MOST = 8  # groups of a label that get a colour of their own; smaller ones share one
 REST = "others"
-LIGHT = {"paper": "#ffffff", "ink": "#1b1f24", "rule": "#c9ced6"}
-DARK = {"paper": "#15181c", "ink": "#e4e7eb", "rule": "#454c56"}
 
 
 def project(features: NDArray[np.floating], *, seed: int = 0) -> dict[str, NDArray[np.float64]]:
@@ -89,17 +87,15 @@ def draw(planes: dict[str, NDArray[np.float64]], problem: Problem, *, title: str
                 alpha=0.8,
                 linewidths=0.4,
                 edgecolors=theme["paper"],
-                label=f"{'generated' if fake else 'real'}: {_plain(group)} ({mine.sum()})",
+                label=f"{'generated' if fake else 'real'}: {plain(group)} ({mine.sum()})",
             )
         _dress(axes, name, theme)
     handles, labels = figure.axes[0].get_legend_handles_labels()
     box = figure.legend(handles, labels, loc="outside lower center", ncols=2 if tall else 4, frameon=False, fontsize=8, labelcolor=theme["ink"])
     box.set_in_layout(True)
     if title:
-        figure.suptitle(_plain(title), color=theme["ink"], fontsize=11)
-    file = io.BytesIO()
-    figure.savefig(file, format="png", facecolor=theme["paper"], metadata={"Software": None})
-    return file.getvalue()
+        figure.suptitle(plain(title), color=theme["ink"], fontsize=11)
+    return png(figure)
 
 
 def _dress(axes: Axes, name: str, theme: dict[str, str]) -> None:
@@ -110,12 +106,3 @@ def _dress(axes: Axes, name: str, theme: dict[str, str]) -> None:
     axes.set_facecolor(theme["paper"])
     for spine in axes.spines.values():
         spine.set_color(theme["rule"])
-
-
-def _plain(text: str, limit: int = 32) -> str:
-    """Text as it is: matplotlib would read what stands between dollars as a formula, and complain of characters that its font has not."""
-    from matplotlib.font_manager import FontProperties, findfont, get_font
-
-    known = get_font(findfont(FontProperties())).get_charmap()
-    shown = "".join(c if c.isprintable() and ord(c) in known else "?" for c in text[: limit + 1])
-    return (shown if len(shown) <= limit else shown[: limit - 1] + "…").replace("$", r"\$")
