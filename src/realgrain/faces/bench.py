@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from realgrain.measuring.benchmarks.check import Findings
 
 TEST = "test"  # the split that a benchmark's protocol tests on, whatever its folder is called
+ROWS = 256  # of scores in a part of a run: a few minutes' work at most, which is what a kill may cost
 SHOWN = 20  # files of a kind that a table names; --json names all
 
 bench_app = App(name="bench", help="Benchmarks: what there is, whether the data are whole, runs that repeat, the ledger of results.")
@@ -104,7 +105,9 @@ def run(
     samples = benchmark(name).samples(root)
     if split is None:
         split = TEST if any(sample.split == TEST for sample in samples) else ""
-    protocol = Protocol(conditions=expand(conditions), split=split, limit=limit, seed=seed, resamples=resamples, clusters=clusters)
+    names = expand(conditions)
+    part = max(1, ROWS // len(names))
+    protocol = Protocol(conditions=names, split=split, limit=limit, seed=seed, resamples=resamples, clusters=clusters, part=part)
     detector = load(bundle, runtime=runtime, offline=offline, threads=threads)
     found = running.run(output, detector, samples, name, protocol, watch=show.progress)
     for error in found.errors:
