@@ -232,8 +232,8 @@ class TestWhatIsPrinted:
             (line,) = (line for line in out.splitlines() if str(path) in line)
             assert words in line
         point = tiny_bundle.card.operating_point
-        assert f"{point.false_positive.value:.1%}" in out
-        assert f"{point.missed.n} generated" in out
+        assert f"at this threshold {100 * point.false_positive.value:.1f} %" in out
+        assert f"of generated pictures pass as photographs, n = {point.missed.n}" in out
         assert "\x1b" not in out
 
     def test_a_name_is_not_markup(self, bundle, capsys, toy_pictures, tmp_path, monkeypatch):

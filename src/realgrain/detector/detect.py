@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +13,9 @@ import numpy as np
 from realgrain._version import __version__
 from realgrain.detector.ahead import ahead
 from realgrain.detector.bundle import Bundle, read_bundle
+from realgrain.detector.decision import Decision, Policy, decision_of, posterior
 from realgrain.detector.runtime import Runtime, open_runtime
-from realgrain.detector.verdict import DetectorFacts, Report, decide, facts
+from realgrain.detector.verdict import DetectorFacts, Report, decide, explained, facts
 from realgrain.picture.image import Limits, Picture, PictureError, open_picture
 from realgrain.picture.views import make_views
 
@@ -32,6 +33,12 @@ class Detector:
     bundle: Bundle
     runtime: Runtime
     limits: Limits = Limits()  # noqa: RUF009  (frozen)
+    policy: Policy = Policy()  # noqa: RUF009  (frozen)
+
+    @cached_property
+    def decision(self) -> Decision:
+        """The thresholds that verdicts go by; no logit depends on them."""
+        return decision_of(self.bundle, self.policy)
 
     def detect(self, source: Source) -> Report:
         """Judge one picture.
@@ -60,13 +67,17 @@ class Detector:
 
     def _judged(self, picture: Picture, view_logits: np.ndarray) -> Report:
         logit = float(np.mean(view_logits, dtype=np.float64))
-        verdict, chance = decide(logit, min(picture.width, picture.height), self.bundle.card)
+        verdict, chance = decide(logit, min(picture.width, picture.height), self.bundle.card, self.decision)
+        scale, prior = self.decision.calibration, self.policy.prior
         return Report(
             picture=facts(picture),
             logit=logit,
             view_logits=[float(value) for value in view_logits],
             probability=chance,
             verdict=verdict,
+            sentence=explained(verdict, self.decision),
+            decision=self.decision,
+            posterior=None if scale is None or prior is None else posterior(scale, logit, prior),
             detector=self._facts(),
         )
 
@@ -104,6 +115,7 @@ def load(
     threads: int | None = None,
     offline: bool = False,
     limits: Limits = Limits(),  # noqa: B008  (frozen)
+    policy: Policy = Policy(),  # noqa: B008  (frozen)
 ) -> Detector:
     """Load a detector; the first time, this fetches the base tower (about 75 MB) and composes the graph.
 
@@ -113,10 +125,13 @@ def load(
         threads: processors to use; None: all that this process may use.
         offline: never touch the network.
         limits: of the files to accept.
+        policy: what verdicts must keep to.
 
     Raises:
+        ValueError: the policy names a profile that there is not.
         BundleError: the bundle is not usable.
         WeightsError: its base cannot be had.
     """
     bundle = bundle if isinstance(bundle, Bundle) else read_bundle(bundle)
-    return Detector(bundle, open_runtime(runtime, bundle, threads=threads, offline=offline), limits)
+    decision_of(bundle, policy)  # what cannot be asked of it is said before the base is fetched
+    return Detector(bundle, open_runtime(runtime, bundle, threads=threads, offline=offline), limits, policy)

@@ -8,10 +8,18 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from realgrain.detector.bundle import Card
 from realgrain.detector.calibration import Rate, probability
+from realgrain.detector.decision import Decision, Posterior, sentence, trained
 from realgrain.picture.image import Picture
 
 Label = Literal["ai", "camera", "unsure"]
 Reason = Literal["near_threshold", "unstable", "too_small", "out_of_domain", "uncalibrated"]
+WHY: dict[Reason, str] = {
+    "near_threshold": "between thresholds",
+    "too_small": "picture too small",
+    "uncalibrated": "no calibration",
+    "unstable": "changes with a re-save",
+    "out_of_domain": "not like the pictures it was validated on",
+}
 
 
 class _Part(BaseModel):
@@ -70,6 +78,9 @@ class Report(_Part):
         logit: mean of the views' logits; higher: more likely AI-generated.
         view_logits: one for each view of the card's ViewSpec.
         probability: calibrated, at even odds of the two classes; None where the detector is uncalibrated.
+        sentence: the verdict in words, with its error rate.
+        decision: the thresholds that it went by, and what they are known to cost.
+        posterior: what the probability makes of the prior that the user gave; None without one.
     """
 
     version: Literal[1] = 1
@@ -78,6 +89,9 @@ class Report(_Part):
     view_logits: list[float]
     probability: float | None = Field(ge=0, le=1)
     verdict: Verdict
+    sentence: str
+    decision: Decision
+    posterior: Posterior | None = None
     detector: DetectorFacts
 
 
@@ -87,22 +101,28 @@ def facts(picture: Picture) -> FileFacts:
     return FileFacts(**kept, notes=list(picture.notes))
 
 
-def decide(logit: float, smallest_side: int, card: Card) -> tuple[Verdict, float | None]:
+def decide(logit: float, smallest_side: int, card: Card, decision: Decision | None = None) -> tuple[Verdict, float | None]:
     """Verdict and probability of a logit.
 
     Args:
         logit: of the picture.
         smallest_side: of the picture, in pixels.
-        card: with thresholds; without them the verdict is ``unsure: uncalibrated``.
+        card: of the detector.
+        decision: thresholds; without ``ai`` among them the verdict is ``unsure: uncalibrated``. None: those of the card.
     """
-    point = card.operating_point
-    if card.calibration is None or point is None:
-        return Verdict(label="unsure", reasons=["uncalibrated"]), None
+    point = trained(card, "") if decision is None else decision
+    chance = None if point.calibration is None else float(probability(point.calibration, logit))
+    if point.ai is None:
+        return Verdict(label="unsure", reasons=["uncalibrated"]), chance
     reasons: list[Reason] = []
     if smallest_side < card.smallest_side:
         reasons.append("too_small")
-    if point.camera < logit < point.ai:
+    if logit < point.ai and (point.camera is None or logit > point.camera):
         reasons.append("near_threshold")
     label: Label = "unsure" if reasons else "ai" if logit >= point.ai else "camera"
-    verdict = Verdict(label=label, reasons=reasons, threshold=point.ai, false_positive=point.false_positive, missed=point.missed)
-    return verdict, float(probability(card.calibration, logit))
+    return Verdict(label=label, reasons=reasons, threshold=point.ai, false_positive=point.false_positive, missed=point.missed), chance
+
+
+def explained(verdict: Verdict, decision: Decision) -> str:
+    """A verdict in one sentence."""
+    return sentence(verdict.label, ", ".join(WHY[reason] for reason in verdict.reasons), decision)

@@ -23,6 +23,7 @@ weights_app = App(name="weights", help="Base towers: what there is, fetching, ch
 app.command(weights_app)
 app.command(bench_app)
 app.command("realgrain.faces.audit_cli:audit")
+app.command("realgrain.faces.calibrate_cli:calibrate")
 Data = Annotated[Path, Parameter(help="CSV manifest of labelled pictures.")]
 Setting = Annotated[
     str, Parameter(allow_leading_hyphen=True, help="Any setting over the recipe's, such as --tuning.rate 1e-4; `realgrain recipe` tells all of them.")
@@ -79,11 +80,17 @@ def detect(
     json: Annotated[bool, Parameter(negative="", help="One report a line, as JSON.")] = False,
     runtime: Runtime = "onnxruntime",
     bundle: Bundle = None,
+    profile: Annotated[
+        str | None, Parameter(help="Where the pictures come from: camera, web, screenshot, art, document, or one that `calibrate` made.")
+    ] = None,
+    max_fpr: Annotated[float | None, Parameter(help="Share of real pictures that may be flagged at most, such as 0.01.")] = None,
+    prior: Annotated[float | None, Parameter(help="Share of AI-generated pictures among yours, such as 0.01, for a posterior.")] = None,
     fail_on: Annotated[Literal["ai"] | None, Parameter(help="Exit with 1 when a picture gets this verdict.")] = None,
     offline: Offline = False,
     threads: Threads = None,
 ) -> int:
     """Judge pictures: AI-generated, made by a camera, or unsure; each with its probability and the threshold's measured error rate."""
+    from realgrain.detector.decision import Policy, shortfall
     from realgrain.detector.detect import load
     from realgrain.faces import show
     from realgrain.faces.sources import expand
@@ -91,11 +98,14 @@ def detect(
     paths, missing = expand(pictures)
     if not paths and not missing:
         raise ValueError("no pictures: give files, folders, globs, or - for a list on standard input")
-    detector = load(bundle, runtime=runtime, offline=offline, threads=threads)
+    policy = Policy(profile, max_fpr, prior)
+    detector = load(bundle, runtime=runtime, offline=offline, threads=threads, policy=policy)
+    if short := shortfall(detector.decision):
+        say(short)
     failed, flagged = len(missing), 0
     for error in missing:
         say(str(error))
-    printer = show.JsonLines() if json else show.Table(detector.bundle.card)
+    printer = show.JsonLines() if json else show.Table(detector.bundle.card.name, detector.decision)
     for outcome in show.progress(detector.detect_many(paths), len(paths), "judging"):
         if isinstance(outcome, Exception):
             failed += 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,9 +12,10 @@ from typing import Protocol
 import numpy as np
 
 from realgrain.detector import bundle as bundles
-from realgrain.detector import calibration, weights
+from realgrain.detector import calibration, profiles, weights
 from realgrain.detector.bundle import BaseRef, Bundle, Card, TrainingData
 from realgrain.detector.calibration import Calibration, OperatingPoint
+from realgrain.detector.profiles import Profile
 from realgrain.learning import processes
 from realgrain.learning.data import Fold, ManifestError, automatic_folds, balanced_weights, left_in
 from realgrain.learning.frozen import FrozenFitter
@@ -23,6 +24,8 @@ from realgrain.learning.recipe import Recipe, RecipeError
 from realgrain.learning.remaking import remakes
 from realgrain.learning.tune import TunedFitter
 
+Scores = Mapping[profiles.Kind, Mapping[str, np.ndarray]]
+"""Logits by label and source, as ``profiles.gather`` gives them."""
 INTENDED_USE = (
     "One indication among others of whether a whole picture was made by a generator or by a camera, for people who weigh it with its stated error "
     "rates. Not for edited, composited or partly generated pictures; not proof; not for automatic sanctions."
@@ -59,11 +62,12 @@ class Fitter(Protocol):
 
 @dataclass(frozen=True)
 class Learned:
-    """What a training run finds: a model of everything, and its scale and thresholds, fitted on predictions for left-out sources."""
+    """What a training run finds: a model of everything, and its scale, thresholds and profiles, fitted on predictions for left-out sources."""
 
     model: Model
     calibration: Calibration
     operating_point: OperatingPoint
+    profiles: dict[str, Scores]
 
 
 def fitter_of(recipe: Recipe, problem: Problem) -> Fitter:
@@ -108,7 +112,16 @@ def learn(problem: Problem, folds: Sequence[Fold], recipe: Recipe, fitter: Fitte
         np.concatenate(list(logits.values())), np.tile(fake, times), np.tile(balanced_weights(samples), times), recipe.calibration
     )
     point = calibration.choose(logits, fake, source, target_fpr=recipe.target_fpr, target_miss=recipe.target_miss)
-    return Learned(fitter.fit(problem), scale, point)
+    return Learned(fitter.fit(problem), scale, point, _profiles(logits, fake, source))
+
+
+def _profiles(logits: Mapping[str, np.ndarray], fake: np.ndarray, source: np.ndarray) -> dict[str, Scores]:
+    """Logits for the profiles all of whose deliveries were measured."""
+    return {
+        name: profiles.gather({delivery: logits[delivery] for delivery in deliveries}, fake, source)
+        for name, deliveries in profiles.DELIVERED.items()
+        if set(deliveries) <= logits.keys()
+    }
 
 
 def part_of(problem: Problem, fold: Fold) -> Problem:
@@ -145,6 +158,8 @@ def train(recipe: Recipe, manifest: Path, output: Path) -> Bundle:
     tower = weights.pull(recipe.base)
     counts = {label: dict(Counter(s.source for s in problem.samples if s.label == label)) for label in ("real", "fake")}
     licences = Counter(str((sample.model_extra or {}).get("license") or "not stated") for sample in problem.samples)
+    manifest_sha256, today = weights.file_sha256(manifest), datetime.now(UTC).date()
+    statistics = {name: array for profile, scores in learned.profiles.items() for name, array in profiles.as_arrays(profile, scores).items()}
     card = Card(
         name=recipe.name,
         method=recipe.method,
@@ -156,14 +171,25 @@ def train(recipe: Recipe, manifest: Path, output: Path) -> Bundle:
         adapter_sha256=bundles.array_sha256(model.adapter) if model.adapter else None,
         calibration=learned.calibration,
         operating_point=learned.operating_point,
+        profiles={
+            name: Profile(
+                deliveries=profiles.DELIVERED[name],
+                counts=profiles.counts_of(scores),
+                target_miss=recipe.target_miss,
+                manifest_sha256=manifest_sha256,
+                fitted=today,
+            )
+            for name, scores in learned.profiles.items()
+        },
+        statistics_sha256=bundles.statistics_sha256(statistics),
         smallest_side=recipe.smallest_side,
-        training=TrainingData(manifest_sha256=weights.file_sha256(manifest), counts=counts, licences=dict(licences)),
-        made=datetime.now(UTC).date(),
+        training=TrainingData(manifest_sha256=manifest_sha256, counts=counts, licences=dict(licences)),
+        made=today,
         licence=recipe.licence,
         intended_use=INTENDED_USE,
         limits=LIMITS,
     )
     if processes.rank() == 0:
-        bundles.write_bundle(output, card, model.head, model.adapter)
+        bundles.write_bundle(output, card, model.head, model.adapter, statistics)
     processes.wait()
     return bundles.read_bundle(output)
