@@ -15,11 +15,21 @@ from realgrain.detector.ahead import ahead
 from realgrain.detector.bundle import Bundle, read_bundle
 from realgrain.detector.decision import Decision, Policy, decision_of, posterior
 from realgrain.detector.runtime import Runtime, open_runtime
+from realgrain.detector.stability import Stability, changed, stability
 from realgrain.detector.verdict import DetectorFacts, Report, decide, explained, facts
 from realgrain.picture.image import Limits, Picture, PictureError, open_picture
 from realgrain.picture.views import make_views
 
 Source = str | os.PathLike[str] | bytes
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A picture, ready for the runtime: its views, and those of what ``stability.changed`` makes of it."""
+
+    picture: Picture
+    views: np.ndarray
+    again: dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -54,20 +64,26 @@ class Detector:
     def detect_many(self, sources: Iterable[Source]) -> Iterator[Report | PictureError]:
         """Judge pictures in order, decoding and making views ahead; a bad file yields its error and stops nothing."""
 
-        def seen(source: Source) -> tuple[Picture, np.ndarray] | PictureError:
+        def seen(source: Source) -> _Seen | PictureError:
             picture = self.open(source)
-            return picture if isinstance(picture, PictureError) else (picture, self.views(picture.pixels))
+            return picture if isinstance(picture, PictureError) else self._seen(picture)
 
         for outcome in ahead(partial(seen, source) for source in sources):
-            yield outcome if isinstance(outcome, PictureError) else self._judged(outcome[0], self.runtime.logits(outcome[1]))
+            yield outcome if isinstance(outcome, PictureError) else self._judged(outcome)
 
     def judge(self, picture: Picture) -> Report:
         """Judge a picture that is already decoded."""
-        return self._judged(picture, self.view_logits(picture.pixels))
+        return self._judged(self._seen(picture))
 
-    def _judged(self, picture: Picture, view_logits: np.ndarray) -> Report:
+    def _seen(self, picture: Picture) -> _Seen:
+        again = changed(picture.pixels, self.bundle.card.smallest_side) if self.policy.stability else ()
+        return _Seen(picture, self.views(picture.pixels), {name: self.views(pixels) for name, pixels in again})
+
+    def _judged(self, seen: _Seen) -> Report:
+        picture, view_logits = seen.picture, self.runtime.logits(seen.views)
         logit = float(np.mean(view_logits, dtype=np.float64))
-        verdict, chance = decide(logit, min(picture.width, picture.height), self.bundle.card, self.decision)
+        stable = self._stability(logit, seen.again) if seen.again else None
+        verdict, chance = decide(logit, min(picture.width, picture.height), self.bundle.card, self.decision, stable)
         scale, prior = self.decision.calibration, self.policy.prior
         return Report(
             picture=facts(picture),
@@ -77,9 +93,15 @@ class Detector:
             verdict=verdict,
             sentence=explained(verdict, self.decision),
             decision=self.decision,
+            stability=stable,
             posterior=None if scale is None or prior is None else posterior(scale, logit, prior),
             detector=self._facts(),
         )
+
+    def _stability(self, logit: float, again: dict[str, np.ndarray]) -> Stability:
+        """All views of the changed picture in one run. The picture itself has its own: with other batch-mates its last bits might be others."""
+        found = self.runtime.logits(np.concatenate(list(again.values()))).reshape(len(again), -1).mean(1, dtype=np.float64)
+        return stability(logit, dict(zip(again, found.tolist(), strict=True)), self.decision.calibration)
 
     def view_logits(self, pixels: np.ndarray) -> np.ndarray:
         """Logits (V,) float32 of the views of RGB pixels (H, W, 3) uint8."""

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from realgrain.detector.bundle import Card
 from realgrain.detector.calibration import Rate, probability
 from realgrain.detector.decision import Decision, Posterior, sentence, trained
+from realgrain.detector.stability import Stability
 from realgrain.picture.image import Picture
 
 Label = Literal["ai", "camera", "unsure"]
@@ -80,6 +81,7 @@ class Report(_Part):
         probability: calibrated, at even odds of the two classes; None where the detector is uncalibrated.
         sentence: the verdict in words, with its error rate.
         decision: the thresholds that it went by, and what they are known to cost.
+        stability: what it says of the picture saved again; None where that was not looked at.
         posterior: what the probability makes of the prior that the user gave; None without one.
     """
 
@@ -91,6 +93,7 @@ class Report(_Part):
     verdict: Verdict
     sentence: str
     decision: Decision
+    stability: Stability | None = None
     posterior: Posterior | None = None
     detector: DetectorFacts
 
@@ -101,7 +104,9 @@ def facts(picture: Picture) -> FileFacts:
     return FileFacts(**kept, notes=list(picture.notes))
 
 
-def decide(logit: float, smallest_side: int, card: Card, decision: Decision | None = None) -> tuple[Verdict, float | None]:
+def decide(
+    logit: float, smallest_side: int, card: Card, decision: Decision | None = None, stability: Stability | None = None
+) -> tuple[Verdict, float | None]:
     """Verdict and probability of a logit.
 
     Args:
@@ -109,6 +114,7 @@ def decide(logit: float, smallest_side: int, card: Card, decision: Decision | No
         smallest_side: of the picture, in pixels.
         card: of the detector.
         decision: thresholds; without ``ai`` among them the verdict is ``unsure: uncalibrated``. None: those of the card.
+        stability: the verdict stands only where all of its logits are on the same side: it can become ``unsure: unstable``, never another one.
     """
     point = trained(card, "") if decision is None else decision
     chance = None if point.calibration is None else float(probability(point.calibration, logit))
@@ -119,8 +125,15 @@ def decide(logit: float, smallest_side: int, card: Card, decision: Decision | No
         reasons.append("too_small")
     if logit < point.ai and (point.camera is None or logit > point.camera):
         reasons.append("near_threshold")
+    elif stability is not None and not _one_side(stability.logits, point):
+        reasons.append("unstable")
     label: Label = "unsure" if reasons else "ai" if logit >= point.ai else "camera"
     return Verdict(label=label, reasons=reasons, threshold=point.ai, false_positive=point.false_positive, missed=point.missed), chance
+
+
+def _one_side(logits: list[float], point: Decision) -> bool:
+    flagged = point.ai is not None and min(logits) >= point.ai
+    return flagged or (point.camera is not None and max(logits) <= point.camera)
 
 
 def explained(verdict: Verdict, decision: Decision) -> str:

@@ -85,6 +85,9 @@ def detect(
     ] = None,
     max_fpr: Annotated[float | None, Parameter(help="Share of real pictures that may be flagged at most, such as 0.01.")] = None,
     prior: Annotated[float | None, Parameter(help="Share of AI-generated pictures among yours, such as 0.01, for a posterior.")] = None,
+    stability: Annotated[
+        bool, Parameter(help="See whether a verdict survives a re-save, at the cost of six more pictures for each.", negative="--no-stability")
+    ] = True,
     fail_on: Annotated[Literal["ai"] | None, Parameter(help="Exit with 1 when a picture gets this verdict.")] = None,
     offline: Offline = False,
     threads: Threads = None,
@@ -98,7 +101,7 @@ def detect(
     paths, missing = expand(pictures)
     if not paths and not missing:
         raise ValueError("no pictures: give files, folders, globs, or - for a list on standard input")
-    policy = Policy(profile, max_fpr, prior)
+    policy = Policy(profile, max_fpr, prior, stability)
     detector = load(bundle, runtime=runtime, offline=offline, threads=threads, policy=policy)
     if short := shortfall(detector.decision):
         say(short)
