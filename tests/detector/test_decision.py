@@ -12,8 +12,8 @@ from scipy.stats import beta, binom
 
 from realgrain.detector import profiles
 from realgrain.detector.bundle import CARD, DEFAULT, STATISTICS, BundleError, read_bundle, statistics_sha256
-from realgrain.detector.calibration import Calibration, binomial_cdf, rate_of
-from realgrain.detector.decision import Decision, Policy, decision_of, interval, percent, posterior, sentence, shortfall, threshold, trained
+from realgrain.detector.calibration import Calibration, binomial_cdf, rate_of, threshold
+from realgrain.detector.decision import Decision, Policy, decision_of, interval, percent, posterior, sentence, shortfall, trained
 from realgrain.detector.detect import load
 from realgrain.detector.verdict import Report, decide
 from realgrain.faces.cli import main
@@ -204,7 +204,7 @@ class TestOldCards:
         folder = shutil.copytree(tiny_bundle.folder, tmp_path / "old")
         (folder / STATISTICS).unlink()
         card = json.loads((folder / CARD).read_text())
-        for name in ("profiles", "statistics_sha256", "parents"):
+        for name in ("profiles", "domain", "statistics_sha256", "parents"):
             del card[name]
         (folder / CARD).write_text(json.dumps(card))
         return read_bundle(folder)

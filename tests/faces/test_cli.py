@@ -228,7 +228,7 @@ class TestWhatIsPrinted:
         assert main(["detect", *map(str, chosen), *bundle]) == 0
         out, err = capsys.readouterr()
         assert err == ""
-        for path, words in zip(chosen, ("AI-generated", "camera", "unsure: between thresholds"), strict=True):
+        for path, words in zip(chosen, ("AI-generated", "camera", "unsure: "), strict=True):
             (line,) = (line for line in out.splitlines() if str(path) in line)
             assert words in line
         point = tiny_bundle.card.operating_point

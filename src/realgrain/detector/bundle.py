@@ -16,6 +16,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from realgrain.detector.calibration import Calibration, OperatingPoint
+from realgrain.detector.domain import Domain
 from realgrain.detector.graph import TowerConfig
 from realgrain.detector.profiles import Profile
 from realgrain.picture.views import ViewSpec
@@ -99,6 +100,7 @@ class Card(_Part):
         calibration: logit to probability; None: uncalibrated.
         operating_point: thresholds and their measured rates; None: uncalibrated.
         profiles: calibration data by profile; their logits are among the statistics.
+        domain: from where on a picture is unlike the training pictures, whose features are among the statistics; None: that is not known.
         statistics_sha256: of ``statistics.safetensors``; None where there is none.
         parents: what it was made of, oldest first; empty for a bundle as it was trained.
         smallest_side: pixels; below it the verdict is ``unsure: too_small``.
@@ -122,6 +124,7 @@ class Card(_Part):
     calibration: Calibration | None = None
     operating_point: OperatingPoint | None = None
     profiles: dict[str, Profile] = {}
+    domain: Domain | None = None
     statistics_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
     parents: tuple[Parent, ...] = ()
     smallest_side: int = Field(ge=1)
@@ -141,7 +144,7 @@ class Bundle:
         head: ``weight`` (dimensions,) and ``bias`` (1,), float32.
         adapter: changes of the tower, as ``merging.merge`` takes them; empty where it is frozen.
         hash: sha256 of the bytes of ``card.json``, which binds the weights in turn: the detector's identity.
-        statistics: what verdicts need beside the weights, as ``profiles`` names them; no logit depends on it.
+        statistics: what verdicts need beside the weights, as ``profiles`` and ``domain`` name them; no logit depends on it.
     """
 
     folder: Path

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from realgrain.detector import profiles
 from realgrain.detector.bundle import Bundle, Card
-from realgrain.detector.calibration import TAIL, Calibration, Rate, binomial_cdf, rate_of
+from realgrain.detector.calibration import Calibration, Rate, rate_of, threshold
 
 
 class _Part(BaseModel):
@@ -163,23 +163,6 @@ def trained(card: Card, hash_: str) -> Decision:
         fitted=card.made,
         bundle=hash_,
     )
-
-
-def threshold(logits: np.ndarray, share: float) -> tuple[float, bool]:
-    """The lowest threshold above which new logits lie with a chance of at most ``share``, and whether these logits can support that share.
-
-    It lies just above an order statistic: the one above which there are k of the n, k being the most for which the upper end of the exact interval of
-    k of n (Clopper and Pearson 1934) is at most ``share``. If new logits are drawn as these were, at most 2.5 % of such sets give a threshold that is
-    exceeded more often than that, whatever the distribution (tolerance limits: Wilks 1941); docs/decisions/0007. Where not even k = 0 will do, the
-    threshold is just above the highest logit, the best that there is.
-
-    Args:
-        logits: (n,) sorted, at least one.
-        share: in (0, 1).
-    """
-    n = len(logits)
-    k = int(np.sum(binomial_cdf(n - 1, n, share) <= TAIL)) - 1
-    return float(np.nextafter(logits[n - 1 - max(k, 0)], np.inf)), k >= 0
 
 
 def flags(real: dict[str, np.ndarray], ai: float) -> Rate:

@@ -14,6 +14,7 @@ from realgrain._version import __version__
 from realgrain.detector.ahead import ahead
 from realgrain.detector.bundle import Bundle, read_bundle
 from realgrain.detector.decision import Decision, Policy, decision_of, posterior
+from realgrain.detector.domain import placed
 from realgrain.detector.runtime import Runtime, open_runtime
 from realgrain.detector.stability import Stability, changed, stability
 from realgrain.detector.verdict import DetectorFacts, Report, decide, explained, facts
@@ -80,10 +81,12 @@ class Detector:
         return _Seen(picture, self.views(picture.pixels), {name: self.views(pixels) for name, pixels in again})
 
     def _judged(self, seen: _Seen) -> Report:
-        picture, view_logits = seen.picture, self.runtime.logits(seen.views)
+        picture, (view_logits, features) = seen.picture, self.runtime.look(seen.views)
         logit = float(np.mean(view_logits, dtype=np.float64))
+        domain = self.bundle.card.domain
+        place = None if domain is None or features is None else placed(features, domain, self.bundle.statistics)
         stable = self._stability(logit, seen.again) if seen.again else None
-        verdict, chance = decide(logit, min(picture.width, picture.height), self.bundle.card, self.decision, stable)
+        verdict, chance = decide(logit, min(picture.width, picture.height), self.bundle.card, self.decision, stable, place)
         scale, prior = self.decision.calibration, self.policy.prior
         return Report(
             picture=facts(picture),
@@ -94,6 +97,7 @@ class Detector:
             sentence=explained(verdict, self.decision),
             decision=self.decision,
             stability=stable,
+            domain=place,
             posterior=None if scale is None or prior is None else posterior(scale, logit, prior),
             detector=self._facts(),
         )

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from realgrain.detector.bundle import Card
 from realgrain.detector.calibration import Rate, probability
 from realgrain.detector.decision import Decision, Posterior, sentence, trained
+from realgrain.detector.domain import InDomain
 from realgrain.detector.stability import Stability
 from realgrain.picture.image import Picture
 
@@ -82,6 +83,7 @@ class Report(_Part):
         sentence: the verdict in words, with its error rate.
         decision: the thresholds that it went by, and what they are known to cost.
         stability: what it says of the picture saved again; None where that was not looked at.
+        domain: where it lies among the training pictures; None where bundle or runtime do not tell.
         posterior: what the probability makes of the prior that the user gave; None without one.
     """
 
@@ -94,6 +96,7 @@ class Report(_Part):
     sentence: str
     decision: Decision
     stability: Stability | None = None
+    domain: InDomain | None = None
     posterior: Posterior | None = None
     detector: DetectorFacts
 
@@ -105,7 +108,12 @@ def facts(picture: Picture) -> FileFacts:
 
 
 def decide(
-    logit: float, smallest_side: int, card: Card, decision: Decision | None = None, stability: Stability | None = None
+    logit: float,
+    smallest_side: int,
+    card: Card,
+    decision: Decision | None = None,
+    stability: Stability | None = None,
+    domain: InDomain | None = None,
 ) -> tuple[Verdict, float | None]:
     """Verdict and probability of a logit.
 
@@ -115,6 +123,7 @@ def decide(
         card: of the detector.
         decision: thresholds; without ``ai`` among them the verdict is ``unsure: uncalibrated``. None: those of the card.
         stability: the verdict stands only where all of its logits are on the same side: it can become ``unsure: unstable``, never another one.
+        domain: outside of it the verdict is ``unsure: out_of_domain``.
     """
     point = trained(card, "") if decision is None else decision
     chance = None if point.calibration is None else float(probability(point.calibration, logit))
@@ -123,6 +132,8 @@ def decide(
     reasons: list[Reason] = []
     if smallest_side < card.smallest_side:
         reasons.append("too_small")
+    if domain is not None and domain.outside:
+        reasons.append("out_of_domain")
     if logit < point.ai and (point.camera is None or logit > point.camera):
         reasons.append("near_threshold")
     elif stability is not None and not _one_side(stability.logits, point):
