@@ -1,8 +1,9 @@
 """Is a picture like those that the detector was validated on? How far its feature is from those of the training pictures, by direction.
 
-A feature is the mean over a picture's views, less the training mean. Its distance is one minus the mean cosine to the nearest training pictures, where only
-the leading principal directions count in the product, but all of them in the lengths: what points where no training picture does is far from all
-of them (nearest neighbours as in Sun et al. 2022; the projection, which keeps the bundle small, and all numbers are our choice: docs/decisions/0008).
+A feature is the mean over a picture's views, less the training mean. Its distance is one minus the mean cosine to the nearest training pictures;
+only the leading principal directions count in the product, but all of them in the lengths: what points where no training picture does is far from
+all of them (nearest neighbours as in Sun et al. 2022; the projection, which keeps the bundle small, and all numbers are our choice:
+docs/decisions/0008).
 """
 
 from __future__ import annotations
