@@ -79,7 +79,20 @@ def inspect() -> str:
     )
 
 
-FIGURES = {"inspect": inspect, "left-out": left_out, "test": test, "decision": decision, "cold-start": cold_start}
+def audit() -> str:
+    """What the files of the training pictures tell of the label, as delivered and equalised."""
+    files = {name: result(f"audit/{name}.json")["result"] for name in ("delivered", "equalised")}
+    checks = {name: {check["name"]: check for check in found["checks"]} for name, found in files.items()}
+    shown = ("format", "size", "aspect", "JPEG quality", "subsampling", "bytes per pixel", "all of these together")
+    lines = [[check, *(f"{of[check]['auc']['value']:.2f}, {of[check]['verdict']}" for of in checks.values())] for check in shown]
+    header = ["AUC of the label from", *(f"{name}, {found['real'] + found['fake']} pictures" for name, found in files.items())]
+    found = [result(f"audit/detector-{name}.json")["result"]["conditions"]["clean"]["metrics"]["auc"] for name in files]
+    before, after = (f"{auc['value']:.3f} ({auc['low']:.2f}–{auc['high']:.2f})" for auc in found)
+    words = f"The shipped detector's AUC on the test sources is {before} as they are delivered and {after} equalised."
+    return rows(header, lines) + "\n\n" + words
+
+
+FIGURES = {"audit": audit, "inspect": inspect, "left-out": left_out, "test": test, "decision": decision, "cold-start": cold_start}
 
 
 def filled(text: str) -> str:

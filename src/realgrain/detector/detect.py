@@ -18,7 +18,10 @@ from realgrain.detector.domain import placed
 from realgrain.detector.runtime import Runtime, open_runtime
 from realgrain.detector.stability import Stability, changed, stability
 from realgrain.detector.verdict import DetectorFacts, Report, decide, explained, facts
-from realgrain.picture.image import Limits, Picture, PictureError, open_picture
+from realgrain.evidence.c2pa import TrustList
+from realgrain.evidence.claims import Evidence
+from realgrain.evidence.provenance import provenance
+from realgrain.picture.image import Limits, Picture, PictureError, open_file, open_picture
 from realgrain.picture.views import make_views
 
 Source = str | os.PathLike[str] | bytes
@@ -26,9 +29,10 @@ Source = str | os.PathLike[str] | bytes
 
 @dataclass(frozen=True)
 class _Seen:
-    """A picture, ready for the runtime: its views, and those of what ``stability.changed`` makes of it."""
+    """A picture, ready for the runtime: its views, and those of what ``stability.changed`` makes of it; and what its file says of itself."""
 
     picture: Picture
+    evidence: Evidence | None
     views: np.ndarray
     again: dict[str, np.ndarray]
 
@@ -44,6 +48,8 @@ class Detector:
     bundle: Bundle
     runtime: Runtime
     limits: Limits = Limits()  # noqa: RUF009  (frozen)
+    evidence: bool = True  # whether reports say what files say of themselves; scores are the same either way
+    trust_list: TrustList | None = None
     policy: Policy = Policy()  # noqa: RUF009  (frozen)
 
     @cached_property
@@ -60,25 +66,27 @@ class Detector:
         Raises:
             PictureError: it cannot be read as a picture; names the file and the reason.
         """
-        return self.judge(open_picture(source, limits=self.limits))
+        return self.judge(*self._look(source))
 
     def detect_many(self, sources: Iterable[Source]) -> Iterator[Report | PictureError]:
         """Judge pictures in order, decoding and making views ahead; a bad file yields its error and stops nothing."""
 
         def seen(source: Source) -> _Seen | PictureError:
-            picture = self.open(source)
-            return picture if isinstance(picture, PictureError) else self._seen(picture)
+            try:
+                return self._seen(*self._look(source))
+            except PictureError as error:
+                return error
 
         for outcome in ahead(partial(seen, source) for source in sources):
             yield outcome if isinstance(outcome, PictureError) else self._judged(outcome)
 
-    def judge(self, picture: Picture) -> Report:
-        """Judge a picture that is already decoded."""
-        return self._judged(self._seen(picture))
+    def judge(self, picture: Picture, evidence: Evidence | None = None) -> Report:
+        """Judge a picture that is already decoded; the evidence is passed on as it is."""
+        return self._judged(self._seen(picture, evidence))
 
-    def _seen(self, picture: Picture) -> _Seen:
+    def _seen(self, picture: Picture, evidence: Evidence | None) -> _Seen:
         again = changed(picture.pixels, self.bundle.card.smallest_side) if self.policy.stability else ()
-        return _Seen(picture, self.views(picture.pixels), {name: self.views(pixels) for name, pixels in again})
+        return _Seen(picture, evidence, self.views(picture.pixels), {name: self.views(pixels) for name, pixels in again})
 
     def _judged(self, seen: _Seen) -> Report:
         picture, (view_logits, features) = seen.picture, self.runtime.look(seen.views)
@@ -100,6 +108,7 @@ class Detector:
             domain=place,
             posterior=None if scale is None or prior is None else posterior(scale, logit, prior),
             detector=self._facts(),
+            evidence=seen.evidence,
         )
 
     def _stability(self, logit: float, again: dict[str, np.ndarray]) -> Stability:
@@ -133,6 +142,10 @@ class Detector:
             realgrain=__version__,
         )
 
+    def _look(self, source: Source) -> tuple[Picture, Evidence | None]:
+        picture, data = open_file(source, limits=self.limits)
+        return picture, provenance(data, picture, trust_list=self.trust_list) if self.evidence else None
+
 
 def load(
     bundle: str | Path | Bundle | None = None,
@@ -141,6 +154,8 @@ def load(
     threads: int | None = None,
     offline: bool = False,
     limits: Limits = Limits(),  # noqa: B008  (frozen)
+    evidence: bool = True,
+    trust_list: TrustList | None = None,
     policy: Policy = Policy(),  # noqa: B008  (frozen)
 ) -> Detector:
     """Load a detector; the first time, this fetches the base tower (about 75 MB) and composes the graph.
@@ -151,6 +166,8 @@ def load(
         threads: processors to use; None: all that this process may use.
         offline: never touch the network.
         limits: of the files to accept.
+        evidence: whether reports say what files say of themselves; scores are the same either way.
+        trust_list: certificates whose C2PA signatures are trusted; None: none is.
         policy: what verdicts must keep to.
 
     Raises:
@@ -160,4 +177,4 @@ def load(
     """
     bundle = bundle if isinstance(bundle, Bundle) else read_bundle(bundle)
     decision_of(bundle, policy)  # what cannot be asked of it is said before the base is fetched
-    return Detector(bundle, open_runtime(runtime, bundle, threads=threads, offline=offline), limits, policy)
+    return Detector(bundle, open_runtime(runtime, bundle, threads=threads, offline=offline), limits, evidence, trust_list, policy)

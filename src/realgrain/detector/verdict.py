@@ -11,6 +11,7 @@ from realgrain.detector.calibration import Rate, probability
 from realgrain.detector.decision import Decision, Posterior, sentence, trained
 from realgrain.detector.domain import InDomain
 from realgrain.detector.stability import Stability
+from realgrain.evidence.claims import Evidence
 from realgrain.picture.image import Picture
 
 Label = Literal["ai", "camera", "unsure"]
@@ -85,6 +86,7 @@ class Report(_Part):
         stability: what it says of the picture saved again; None where that was not looked at.
         domain: where it lies among the training pictures; None where bundle or runtime do not tell.
         posterior: what the probability makes of the prior that the user gave; None without one.
+        evidence: what the file says of itself, which has no influence on anything above; None where it was not looked at.
     """
 
     version: Literal[1] = 1
@@ -99,6 +101,7 @@ class Report(_Part):
     domain: InDomain | None = None
     posterior: Posterior | None = None
     detector: DetectorFacts
+    evidence: Evidence | None = None
 
 
 def facts(picture: Picture) -> FileFacts:

@@ -89,12 +89,15 @@ def detect(
         bool, Parameter(help="See whether a verdict survives a re-save, at the cost of six more pictures for each.", negative="--no-stability")
     ] = True,
     fail_on: Annotated[Literal["ai"] | None, Parameter(help="Exit with 1 when a picture gets this verdict.")] = None,
+    evidence: Annotated[bool, Parameter(negative="--no-evidence", help="Say what each file says of itself; scores are the same either way.")] = True,
+    trust_list: Annotated[Path | None, Parameter(help="Certificates in PEM whose C2PA signatures are trusted; without it, none is.")] = None,
     offline: Offline = False,
     threads: Threads = None,
 ) -> int:
     """Judge pictures: AI-generated, made by a camera, or unsure; each with its probability and the threshold's measured error rate."""
     from realgrain.detector.decision import Policy, shortfall
     from realgrain.detector.detect import load
+    from realgrain.evidence.c2pa import read_trust_list
     from realgrain.faces import show
     from realgrain.faces.sources import expand
 
@@ -102,7 +105,8 @@ def detect(
     if not paths and not missing:
         raise ValueError("no pictures: give files, folders, globs, or - for a list on standard input")
     policy = Policy(profile, max_fpr, prior, stability)
-    detector = load(bundle, runtime=runtime, offline=offline, threads=threads, policy=policy)
+    trusted = None if trust_list is None else read_trust_list(trust_list)
+    detector = load(bundle, runtime=runtime, offline=offline, threads=threads, evidence=evidence, trust_list=trusted, policy=policy)
     if short := shortfall(detector.decision):
         say(short)
     failed, flagged = len(missing), 0

@@ -66,17 +66,20 @@ class Table:
         from rich.text import Text
 
         prior = next((report.posterior.prior for report in self._reports if report.posterior), None)
-        columns = ["picture", "verdict", "probability of AI", *([] if prior is None else [f"with a prior of {prior:g}"])]
+        looked = [report.evidence for report in self._reports if report.evidence is not None]
+        columns = ["picture", "verdict", "probability of AI"]
+        columns += ([] if prior is None else [f"with a prior of {prior:g}"]) + (["what the file says of itself"] if looked else [])
         grid = Grid(*columns, box=None, pad_edge=False, padding=(0, 2, 0, 0))
         for report in self._reports:
             why = ", ".join(WHY[reason] for reason in report.verdict.reasons)
             words = WORDS[report.verdict.label] + (f": {why}" if why else "")
             chance = "-" if report.probability is None else f"{report.probability:.2f}"
             after = [] if prior is None else ["-" if report.posterior is None else f"{report.posterior.probability:.2g}"]
-            grid.add_row(Text(report.picture.name, overflow="fold"), words, chance, *after)
+            says = [] if report.evidence is None else [Text(report.evidence.brief() or "nothing", overflow="fold")]
+            grid.add_row(Text(report.picture.name, overflow="fold"), words, chance, *after, *says)
         out = console()
         out.print(grid)
-        notes = [explain(self._name, self._decision)]
+        notes = [explain(self._name, self._decision), *dict.fromkeys(evidence.caution for evidence in looked)]
         if len(self._reports) == 1:
             notes.insert(0, f"{self._reports[0].picture.name}: {self._reports[0].sentence}.")
         if prior is not None and (shown := self._reports[0].posterior):
