@@ -229,12 +229,12 @@ class TestWhatIsPrinted:
         assert main(["detect", *map(str, chosen), *bundle]) == 0
         out, err = capsys.readouterr()
         assert err == ""
-        for path, words in zip(chosen, ("AI-generated", "camera", "unsure: between thresholds"), strict=True):
+        for path, words in zip(chosen, ("AI-generated", "camera", "unsure: "), strict=True):
             (line,) = (line for line in out.splitlines() if str(path) in line)
             assert words in line
         point = tiny_bundle.card.operating_point
-        assert f"{point.false_positive.value:.1%}" in out
-        assert f"{point.missed.n} generated" in out
+        assert f"at this threshold {100 * point.false_positive.value:.1f} %" in out
+        assert f"of generated pictures pass as photographs, n = {point.missed.n}" in out
         assert "\x1b" not in out
 
     def test_evidence_stands_beside_the_verdict(self, bundle, capsys, toy_pictures, tmp_path, monkeypatch):
