@@ -92,7 +92,18 @@ def audit() -> str:
     return rows(header, lines) + "\n\n" + words
 
 
-FIGURES = {"audit": audit, "inspect": inspect, "left-out": left_out, "test": test, "decision": decision, "cold-start": cold_start}
+def ablation() -> str:
+    """Settings on the same left-out families, mean over deliveries, folds and seeds."""
+    lines = []
+    for of in result("ablation/comparison.json")["result"]["comparisons"]:
+        if of["condition"] == "mean":
+            auc, gap = of["metrics"]["auc"], of["differences"].get("auc")
+            apart = f"{gap['value']:+.3f} ({gap['low']:+.2f} to {gap['high']:+.2f})" if gap else "baseline"
+            lines.append([f"`{of['setting']}`", str(of["runs"]), f"{auc['value']:.3f} ({auc['low']:.2f}–{auc['high']:.2f})", apart])
+    return rows(["setting", "runs", "AUC (95 % interval)", "less the baseline, paired"], lines)
+
+
+FIGURES = {"ablation": ablation, "audit": audit, "inspect": inspect, "left-out": left_out, "test": test, "decision": decision, "cold-start": cold_start}
 
 
 def filled(text: str) -> str:
