@@ -103,7 +103,15 @@ def ablation() -> str:
     return rows(["setting", "runs", "AUC (95 % interval)", "less the baseline, paired"], lines)
 
 
-FIGURES = {"ablation": ablation, "audit": audit, "inspect": inspect, "left-out": left_out, "test": test, "decision": decision, "cold-start": cold_start}
+FIGURES = {
+    "ablation": ablation,
+    "audit": audit,
+    "inspect": inspect,
+    "left-out": left_out,
+    "test": test,
+    "decision": decision,
+    "cold-start": cold_start,
+}
 
 
 def filled(text: str) -> str:
