@@ -79,7 +79,39 @@ def inspect() -> str:
     )
 
 
-FIGURES = {"inspect": inspect, "left-out": left_out, "test": test, "decision": decision, "cold-start": cold_start}
+def audit() -> str:
+    """What the files of the training pictures tell of the label, as delivered and equalised."""
+    files = {name: result(f"audit/{name}.json")["result"] for name in ("delivered", "equalised")}
+    checks = {name: {check["name"]: check for check in found["checks"]} for name, found in files.items()}
+    shown = ("format", "size", "aspect", "JPEG quality", "subsampling", "bytes per pixel", "all of these together")
+    lines = [[check, *(f"{of[check]['auc']['value']:.2f}, {of[check]['verdict']}" for of in checks.values())] for check in shown]
+    header = ["AUC of the label from", *(f"{name}, {found['real'] + found['fake']} pictures" for name, found in files.items())]
+    found = [result(f"audit/detector-{name}.json")["result"]["conditions"]["clean"]["metrics"]["auc"] for name in files]
+    before, after = (f"{auc['value']:.3f} ({auc['low']:.2f}–{auc['high']:.2f})" for auc in found)
+    words = f"The shipped detector's AUC on the test sources is {before} as they are delivered and {after} equalised."
+    return rows(header, lines) + "\n\n" + words
+
+
+def ablation() -> str:
+    """Settings on the same left-out families, mean over deliveries, folds and seeds."""
+    lines = []
+    for of in result("ablation/comparison.json")["result"]["comparisons"]:
+        if of["condition"] == "mean":
+            auc, gap = of["metrics"]["auc"], of["differences"].get("auc")
+            apart = f"{gap['value']:+.3f} ({gap['low']:+.2f} to {gap['high']:+.2f})" if gap else "baseline"
+            lines.append([f"`{of['setting']}`", str(of["runs"]), f"{auc['value']:.3f} ({auc['low']:.2f}–{auc['high']:.2f})", apart])
+    return rows(["setting", "runs", "AUC (95 % interval)", "less the baseline, paired"], lines)
+
+
+FIGURES = {
+    "ablation": ablation,
+    "audit": audit,
+    "inspect": inspect,
+    "left-out": left_out,
+    "test": test,
+    "decision": decision,
+    "cold-start": cold_start,
+}
 
 
 def filled(text: str) -> str:

@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING, Any
 from realgrain._version import __version__
 
 if TYPE_CHECKING:
+    from realgrain.detector.decision import Policy
     from realgrain.detector.detect import Detector, load
     from realgrain.detector.verdict import Report, Verdict
     from realgrain.picture.image import PictureError
 
-__all__ = ["Detector", "PictureError", "Report", "Verdict", "__version__", "detect", "load"]
+__all__ = ["Detector", "PictureError", "Policy", "Report", "Verdict", "__version__", "detect", "load"]
 
 _HOMES = {
     "Detector": "realgrain.detector.detect",
     "load": "realgrain.detector.detect",
+    "Policy": "realgrain.detector.decision",
     "Report": "realgrain.detector.verdict",
     "Verdict": "realgrain.detector.verdict",
     "PictureError": "realgrain.picture.image",

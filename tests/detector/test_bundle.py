@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from realgrain.detector.bundle import CARD, HEAD, BundleError, Card, array_bytes, read_bundle, write_bundle
+from realgrain.detector.bundle import CARD, HEAD, STATISTICS, BundleError, Card, array_bytes, read_bundle, write_bundle
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def change_card(folder, change):
 
 
 def test_round_trip(tiny_bundle, tmp_path):
-    again = write_bundle(tmp_path / "again", tiny_bundle.card, tiny_bundle.head, {})
+    again = write_bundle(tmp_path / "again", tiny_bundle.card, tiny_bundle.head, {}, tiny_bundle.statistics)
     assert again.card == tiny_bundle.card
     assert again.hash == tiny_bundle.hash == hashlib.sha256((again.folder / CARD).read_bytes()).hexdigest()
     assert again.head.keys() == tiny_bundle.head.keys() == {"weight", "bias"}
@@ -31,9 +31,9 @@ def test_round_trip(tiny_bundle, tmp_path):
     assert Card.model_validate_json(tiny_bundle.card.model_dump_json()) == tiny_bundle.card
 
 
-def test_a_bundle_is_two_small_files(tiny_bundle):
+def test_a_bundle_is_three_small_files(tiny_bundle):
     files = list(tiny_bundle.folder.rglob("*"))
-    assert {file.name for file in files} == {CARD, HEAD}
+    assert {file.name for file in files} == {CARD, HEAD, STATISTICS}
     assert sum(file.stat().st_size for file in files) < 50_000
 
 
@@ -50,7 +50,7 @@ def test_hash_changes_with_the_card(folder, tiny_bundle):
 
 
 class TestRefused:
-    @pytest.mark.parametrize("name", [CARD, HEAD])
+    @pytest.mark.parametrize("name", [CARD, HEAD, STATISTICS])
     def test_missing_file(self, folder, name):
         (folder / name).unlink()
         with pytest.raises(BundleError, match=rf"not a bundle.*{name}"):

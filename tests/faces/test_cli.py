@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import toy
 import yaml
+from PIL import Image
 
 import realgrain
 from realgrain._version import __version__
@@ -228,13 +229,38 @@ class TestWhatIsPrinted:
         assert main(["detect", *map(str, chosen), *bundle]) == 0
         out, err = capsys.readouterr()
         assert err == ""
-        for path, words in zip(chosen, ("AI-generated", "camera", "unsure: between thresholds"), strict=True):
+        for path, words in zip(chosen, ("AI-generated", "camera", "unsure: "), strict=True):
             (line,) = (line for line in out.splitlines() if str(path) in line)
             assert words in line
         point = tiny_bundle.card.operating_point
-        assert f"{point.false_positive.value:.1%}" in out
-        assert f"{point.missed.n} generated" in out
+        assert f"at this threshold {100 * point.false_positive.value:.1f} %" in out
+        assert f"of generated pictures pass as photographs, n = {point.missed.n}" in out
         assert "\x1b" not in out
+
+    def test_evidence_stands_beside_the_verdict(self, bundle, capsys, toy_pictures, tmp_path, monkeypatch):
+        monkeypatch.setenv("COLUMNS", "300")
+        exif = Image.Exif()
+        exif[0x010F], exif[0x0110] = "[bold]Canon", "EOS 5D"
+        path = tmp_path / "spoofed.jpg"
+        with Image.open(toy_pictures[0]) as image:
+            image.convert("RGB").save(path, "JPEG", exif=exif)
+        assert main(["detect", str(path), *bundle]) == 0
+        out = capsys.readouterr().out
+        assert "EXIF (unsigned): [bold]Canon EOS 5D" in out
+        assert "no evidence" in out
+        assert main(["detect", str(path), "--no-evidence", *bundle]) == 0
+        assert "Canon" not in capsys.readouterr().out
+        reports = []
+        for flags in ([], ["--no-evidence"]):
+            assert main(["detect", str(path), "--json", *flags, *bundle]) == 0
+            reports.append(Report.model_validate_json(capsys.readouterr().out))
+        assert reports[0].evidence.claims[0].camera == "[bold]Canon EOS 5D"
+        assert reports[0].model_copy(update={"evidence": None}) == reports[1]
+
+    def test_a_trust_list_without_certificates(self, bundle, capsys, toy_pictures, tmp_path):
+        (tmp_path / "list.pem").write_text("none")
+        assert main(["detect", str(toy_pictures[0]), "--trust-list", str(tmp_path / "list.pem"), *bundle]) == 2
+        assert "list.pem: not a trust list" in capsys.readouterr().err
 
     def test_a_name_is_not_markup(self, bundle, capsys, toy_pictures, tmp_path, monkeypatch):
         monkeypatch.setenv("COLUMNS", "300")
@@ -430,7 +456,20 @@ class TestLearning:
 
 
 class TestImports:
-    HEAVY = ("torch", "transformers", "sklearn", "scipy", "pyarrow", "pandas", "openvino", "nncf", "huggingface_hub", "imagehash", "torchmetrics")
+    HEAVY = (
+        "torch",
+        "transformers",
+        "sklearn",
+        "scipy",
+        "pyarrow",
+        "pandas",
+        "openvino",
+        "nncf",
+        "huggingface_hub",
+        "imagehash",
+        "torchmetrics",
+        "c2pa",
+    )
 
     def test_detect_is_light(self, run, bundle, toy_pictures):
         found = run("-X", "importtime", "-m", "realgrain", "detect", toy_pictures[0], *bundle)

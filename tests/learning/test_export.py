@@ -43,7 +43,14 @@ class TestExported:
         assert all(np.array_equal(exported.head[name], tiny_bundle.head[name]) for name in tiny_bundle.head)
         assert {graph.file for graph in exported.card.runtimes.values()} == {F32, INT8}
         carried = {name for file in (F32, INT8) for name in (file, file.replace(".xml", ".bin"))}
-        assert {path.name for path in exported.folder.iterdir()} == {"card.json", "head.safetensors", "model.onnx", "model.data", *carried}
+        assert {path.name for path in exported.folder.iterdir()} == {
+            "card.json",
+            "head.safetensors",
+            "statistics.safetensors",
+            "model.onnx",
+            "model.data",
+            *carried,
+        }
 
     def test_states_what_it_measured(self, exported, samples):
         reference = open_runtime("onnxruntime", exported, threads=1)
@@ -61,6 +68,7 @@ class TestExported:
         assert (int8.detector.runtime, int8.detector.precision) == ("openvino-int8", "int8")
         assert int8.logit != f32.logit
         assert int8.logit == pytest.approx(f32.logit, abs=1)
+        assert int8.domain.distance == pytest.approx(f32.domain.distance, abs=0.1)
 
     def test_int8_views_do_not_depend_on_each_other(self, exported):
         runtime = open_runtime("openvino-int8", exported, threads=1)

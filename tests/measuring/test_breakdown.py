@@ -97,6 +97,33 @@ class TestParts:
             [of for of in random_rows(1, sets=0) if of["label"] == "real" or of["generator"] == "f0"]
         )
 
+    @pytest.mark.parametrize("clusters", [None, "source"])
+    def test_shared_pictures_count_once_where_sets_are_together(self, clusters):
+        own = [{**of, "path": f"{of['set']}/{number}"} for number, of in enumerate(random_rows(4, n=90))]
+        shared = [row("real", x / 4 - 1, by="shared", path=f"shared/{x}") for x in range(9)] + [row("real", None, by="shared", path="shared/bad")]
+        rows = [*own, *({**of, "set": name} for name in ("set0", "set1", "set2") for of in shared)]
+        distinct = [*own, *shared]
+        found = only(evaluate(table(rows), resamples=20, clusters=clusters))
+        assert (found.n_real, found.n_fake, found.n_failed) == (
+            sum(of["label"] == "real" for of in distinct) - 1,
+            sum(of["label"] == "fake" for of in distinct),
+            1,
+        )
+        assert shown(found.metrics) == pytest.approx(points([of for of in distinct if not of["error"]]), abs=1e-12)
+        assert found.fpr_per_source["shared"].n == 9
+        part = found.real_sources["shared"]
+        assert (part.n_real, part.n_failed) == (9, 1)
+        against = [of for of in own if of["label"] == "fake"]
+        assert shown(part.metrics) == pytest.approx(points([*shared[:-1], *against]), abs=1e-12)
+        assert sum(of.n_real for of in found.sets.values()) == found.n_real + 2 * 9
+        for name, of in found.sets.items():
+            assert shown(of.metrics) == pytest.approx(points([of for of in rows if of["set"] == name and not of["error"]]), abs=1e-12)
+
+    def test_one_path_with_two_labels_is_two_cases(self):
+        rows = [row(label, x, of, path="a") for label, x, of in (("real", 0.5, "s"), ("fake", 0.5, "t"))]
+        found = only(evaluate(table(rows), resamples=0))
+        assert (found.n_real, found.n_fake) == (1, 1)
+
     def test_nothing_depends_on_other_sets(self):
         rows = random_rows(2)
         whole = only(evaluate(table(rows), resamples=50))

@@ -33,6 +33,7 @@ class Ledger:
             "seed": seed,
             "protocol": "pairs",
             "left_out": fold,
+            "method": "lora",
             "recipe_sha256": "a" * 64,
             "sizes": {"training": 60, "validation": 10, "testing": 60},
             "pictures_sha256": "b" * 64,

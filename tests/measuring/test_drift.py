@@ -266,6 +266,7 @@ class TestLogs:
         path.write_text("".join(report.model_dump_json() + "\n" for report in reports))
         found = read_logs([path])
         assert (found.days, found.bundle) == ((str(path),), tiny_detector.bundle.hash)
+        assert [row.distance for row in found.rows] == [report.domain and report.domain.distance for report in reports]
         assert [(row.logit, row.unsure, row.format, row.side) for row in found.rows] == [
             (report.logit, report.verdict.label == "unsure", report.picture.format, min(report.picture.width, report.picture.height))
             for report in reports

@@ -322,7 +322,7 @@ def tuned(tiny_bundle, tmp_path_factory):
     rng = np.random.default_rng(0)
     adapter = {"vision_model.encoder.layers.0.mlp.fc1.weight.delta": rng.normal(0, 0.3, (64, 32)).astype(np.float32)}
     card = tiny_bundle.card.model_copy(update={"adapter_sha256": array_sha256(adapter)})
-    return write_bundle(tmp_path_factory.mktemp("tuned") / "bundle", card, tiny_bundle.head, adapter)
+    return write_bundle(tmp_path_factory.mktemp("tuned") / "bundle", card, tiny_bundle.head, adapter, tiny_bundle.statistics)
 
 
 class TestTowers:
@@ -393,7 +393,7 @@ class TestTowers:
     def test_a_change_that_does_not_fit(self, tiny_bundle, toy_manifest, tmp_path):
         adapter = {"vision_model.nothing.delta": np.zeros(3, np.float32)}
         card = tiny_bundle.card.model_copy(update={"adapter_sha256": array_sha256(adapter)})
-        bundle = write_bundle(tmp_path / "bundle", card, tiny_bundle.head, adapter)
+        bundle = write_bundle(tmp_path / "bundle", card, tiny_bundle.head, adapter, tiny_bundle.statistics)
         with pytest.raises(BundleError, match="does not fit"):
             inspect_towers.inspect(toy_manifest, bundle)
 

@@ -460,3 +460,15 @@ def test_relative_path(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("a.png").write_bytes(saved(Image.fromarray(RGB), "PNG"))
     assert open_picture("a.png").name == "a.png"
+
+
+@pytest.mark.parametrize(("number", "name"), [(0, "4:4:4"), (1, "4:2:2"), (2, "4:2:0")])
+def test_subsampling(number, name):
+    picture = open_picture(saved(Image.fromarray(RGB), "JPEG", subsampling=number))
+    assert (picture.subsampling, picture.progressive) == (name, False)
+
+
+def test_grey_and_progressive_jpeg():
+    picture = open_picture(saved(Image.fromarray(RGB[..., 0]), "JPEG", progressive=True))
+    assert (picture.subsampling, picture.progressive) == ("grey", True)
+    assert open_picture(saved(Image.fromarray(RGB), "PNG")).subsampling is None

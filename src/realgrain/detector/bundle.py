@@ -1,12 +1,13 @@
 """A detector as a folder: ``card.json`` and what was learned (``head.safetensors`` and, where the tower moved,
-``adapter.safetensors``). The base tower is named by id and sha256, never included.
+``adapter.safetensors``), with the statistics that verdicts need (``statistics.safetensors``). The base tower is named by id and sha256, never
+included.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,12 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from realgrain.detector.calibration import Calibration, OperatingPoint
+from realgrain.detector.domain import Domain
 from realgrain.detector.graph import TowerConfig
+from realgrain.detector.profiles import Profile
 from realgrain.picture.views import ViewSpec
 
-CARD, HEAD, ADAPTER = "card.json", "head.safetensors", "adapter.safetensors"
+CARD, HEAD, ADAPTER, STATISTICS = "card.json", "head.safetensors", "adapter.safetensors", "statistics.safetensors"
 DEFAULT = Path(__file__).parent / "bundles" / "default"
 
 
@@ -69,6 +72,20 @@ class TrainingData(_Part):
     licences: dict[str, int] = {}
 
 
+class Parent(_Part):
+    """A bundle that another one was made of, by a change that left its weights alone.
+
+    Attributes:
+        bundle: sha256 of its card.
+        change: what was done.
+        made: day.
+    """
+
+    bundle: str = Field(pattern="^[0-9a-f]{64}$")
+    change: str
+    made: date
+
+
 class Card(_Part):
     """Everything about a detector that a machine can read.
 
@@ -82,6 +99,10 @@ class Card(_Part):
         adapter_sha256: of ``adapter.safetensors``, what to add to the tower's weights; None where the tower is frozen.
         calibration: logit to probability; None: uncalibrated.
         operating_point: thresholds and their measured rates; None: uncalibrated.
+        profiles: calibration data by profile; their logits are among the statistics.
+        domain: from where on a picture is unlike the training pictures, whose features are among the statistics; None: that is not known.
+        statistics_sha256: of ``statistics.safetensors``; None where there is none.
+        parents: what it was made of, oldest first; empty for a bundle as it was trained.
         smallest_side: pixels; below it the verdict is ``unsure: too_small``.
         training: its data.
         runtimes: parity of each runtime with ONNX Runtime f32.
@@ -102,6 +123,10 @@ class Card(_Part):
     adapter_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
     calibration: Calibration | None = None
     operating_point: OperatingPoint | None = None
+    profiles: dict[str, Profile] = {}
+    domain: Domain | None = None
+    statistics_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
+    parents: tuple[Parent, ...] = ()
     smallest_side: int = Field(ge=1)
     training: TrainingData
     runtimes: dict[str, Graph] = {}
@@ -119,6 +144,7 @@ class Bundle:
         head: ``weight`` (dimensions,) and ``bias`` (1,), float32.
         adapter: changes of the tower, as ``merging.merge`` takes them; empty where it is frozen.
         hash: sha256 of the bytes of ``card.json``, which binds the weights in turn: the detector's identity.
+        statistics: what verdicts need beside the weights, as ``profiles`` and ``domain`` name them; no logit depends on it.
     """
 
     folder: Path
@@ -126,6 +152,7 @@ class Bundle:
     head: dict[str, np.ndarray]
     adapter: dict[str, np.ndarray]
     hash: str
+    statistics: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def read_bundle(folder: Path | str | None = None) -> Bundle:
@@ -147,7 +174,8 @@ def read_bundle(folder: Path | str | None = None) -> Bundle:
     if head.keys() != {"weight", "bias"} or head["weight"].ndim != 1 or head["bias"].shape != (1,):
         found = ", ".join(f"{name} {array.shape}" for name, array in head.items())
         raise BundleError(f"{folder / HEAD}: a head is a weight (dimensions,) and a bias (1,), not {found}")
-    return Bundle(folder, card, head, adapter, hashlib.sha256(raw).hexdigest())
+    statistics = {} if card.statistics_sha256 is None else _arrays(folder / STATISTICS, card.statistics_sha256)
+    return Bundle(folder, card, head, adapter, hashlib.sha256(raw).hexdigest(), statistics)
 
 
 def _arrays(path: Path, sha256: str) -> dict[str, np.ndarray]:
@@ -177,14 +205,45 @@ def array_sha256(arrays: Mapping[str, np.ndarray]) -> str:
     return hashlib.sha256(array_bytes(arrays)).hexdigest()
 
 
-def write_bundle(folder: Path, card: Card, head: Mapping[str, np.ndarray], adapter: Mapping[str, np.ndarray]) -> Bundle:
-    """Write a bundle and read it back; the card must name the arrays by their ``array_sha256``."""
+def statistics_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """Arrays as safetensors of the types that they have; the same arrays give the same bytes."""
+    from safetensors.numpy import save
+
+    return save({name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)})
+
+
+def statistics_sha256(arrays: Mapping[str, np.ndarray]) -> str | None:
+    """Sha256 of ``statistics_bytes``, for the card; None where there are no arrays."""
+    return hashlib.sha256(statistics_bytes(arrays)).hexdigest() if arrays else None
+
+
+def write_bundle(
+    folder: Path, card: Card, head: Mapping[str, np.ndarray], adapter: Mapping[str, np.ndarray], statistics: Mapping[str, np.ndarray] | None = None
+) -> Bundle:
+    """Write a bundle and read it back; the card must name the arrays by their ``array_sha256``, and the statistics by ``statistics_sha256``."""
     folder.mkdir(parents=True, exist_ok=True)
-    files = {HEAD: array_bytes(head), CARD: (card.model_dump_json(indent=2) + "\n").encode()}
+    files = {HEAD: array_bytes(head), CARD: _card_bytes(card)}
+    if statistics:
+        files = {STATISTICS: statistics_bytes(statistics), **files}
     if adapter:
         files = {ADAPTER: array_bytes(adapter), **files}
+    _write(folder, files)
+    return read_bundle(folder)
+
+
+def rewrite_statistics(folder: Path, card: Card, statistics: Mapping[str, np.ndarray]) -> Bundle:
+    """Give a bundle's folder another card and other statistics; the files of its weights are not touched."""
+    named = card.model_copy(update={"statistics_sha256": statistics_sha256(statistics)})
+    _write(folder, {STATISTICS: statistics_bytes(statistics), CARD: _card_bytes(named)})
+    return read_bundle(folder)
+
+
+def _card_bytes(card: Card) -> bytes:
+    return (card.model_dump_json(indent=2) + "\n").encode()
+
+
+def _write(folder: Path, files: Mapping[str, bytes]) -> None:
     for name, content in files.items():
         scratch = folder / f".{name}.partial"
         scratch.write_bytes(content)
         scratch.replace(folder / name)
-    return read_bundle(folder)

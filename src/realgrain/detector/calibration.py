@@ -1,4 +1,4 @@
-"""From a logit to a probability and to a decision. ``fit`` functions need scikit-learn; applying needs numpy only.
+"""From a logit to a probability and to a decision. ``fit`` needs scikit-learn; all else needs numpy only.
 
 Thresholds live on the logit, so that a later change of the probability scale never moves a decision.
 """
@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 CONFIDENCE = 0.95  # of every interval in a card
+TAIL = (1 - CONFIDENCE) / 2  # chance that a rate is beyond one end of its interval, at most
 
 
 class Rate(BaseModel):
@@ -75,19 +76,59 @@ def probability(calibration: Calibration, logits: np.ndarray | float) -> np.ndar
 
 
 def rate(hits: Iterable[bool] | np.ndarray) -> Rate:
-    """Share of true values, with its interval; needs scipy.
+    """Share of true values, with its interval.
 
     Raises:
         ValueError: no cases.
     """
-    from scipy.stats import binomtest
-
     cases = [bool(hit) for hit in hits]
     if not cases:
         raise ValueError("a rate needs at least one case")
-    k, n = sum(cases), len(cases)
-    interval = binomtest(k, n).proportion_ci(CONFIDENCE, method="exact")
-    return Rate(k=k, n=n, value=k / n, low=float(interval.low), high=float(interval.high))
+    return rate_of(sum(cases), len(cases))
+
+
+def rate_of(k: int, n: int) -> Rate:
+    """Share k of n (at least 1) with its exact interval (Clopper and Pearson 1934), each end exceeded with a chance of at most 2.5 %.
+
+    scipy has it too, but judging a picture has to do without scipy.
+    """
+    low = 1 - _upper(n - k, n)
+    return Rate(k=k, n=n, value=k / n, low=low, high=_upper(k, n))
+
+
+def _upper(k: int, n: int) -> float:
+    """The share at which k cases of n or fewer have a chance of ``TAIL``, by bisection to the last bit; 1 where k is n."""
+    low, high = k / n, 1.0
+    if k == n:
+        return high
+    while low < (middle := (low + high) / 2) < high:
+        low, high = (middle, high) if binomial_cdf(k, n, middle)[-1] > TAIL else (low, middle)
+    return high
+
+
+def binomial_cdf(k: int, n: int, share: float) -> np.ndarray:
+    """Chance (k + 1,) of at most 0, 1, ..., k cases in n (k at most n), each of which is one with a chance of ``share`` in (0, 1)."""
+    step = np.arange(1, k + 1)
+    ways = np.concatenate([[0.0], np.cumsum(np.log(n - step + 1) - np.log(step))])
+    count = np.arange(k + 1)
+    return np.minimum(np.cumsum(np.exp(ways + count * np.log(share) + (n - count) * np.log1p(-share))), 1)
+
+
+def threshold(logits: np.ndarray, share: float) -> tuple[float, bool]:
+    """The lowest threshold above which new logits lie with a chance of at most ``share``, and whether these logits can support that share.
+
+    It lies just above an order statistic: the one above which there are k of the n, k being the most for which the upper end of the exact interval of
+    k of n (Clopper and Pearson 1934) is at most ``share``. If new logits are drawn as these were, at most 2.5 % of such sets give a threshold that is
+    exceeded more often than that, whatever the distribution (tolerance limits: Wilks 1941); docs/decisions/0009. Where not even k = 0 will do, the
+    threshold is just above the highest logit, the best that there is.
+
+    Args:
+        logits: (n,) sorted, at least one.
+        share: in (0, 1).
+    """
+    n = len(logits)
+    k = int(np.sum(binomial_cdf(n - 1, n, share) <= TAIL)) - 1
+    return float(np.nextafter(logits[n - 1 - max(k, 0)], np.inf)), k >= 0
 
 
 def fit(logits: np.ndarray, fake: np.ndarray, weight: np.ndarray, method: Literal["platt", "temperature"] = "platt") -> Calibration:

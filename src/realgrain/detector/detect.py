@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +13,28 @@ import numpy as np
 from realgrain._version import __version__
 from realgrain.detector.ahead import ahead
 from realgrain.detector.bundle import Bundle, read_bundle
+from realgrain.detector.decision import Decision, Policy, decision_of, posterior
+from realgrain.detector.domain import placed
 from realgrain.detector.runtime import Runtime, open_runtime
-from realgrain.detector.verdict import DetectorFacts, Report, decide, facts
-from realgrain.picture.image import Limits, Picture, PictureError, open_picture
+from realgrain.detector.stability import Stability, changed, stability
+from realgrain.detector.verdict import DetectorFacts, Report, decide, explained, facts
+from realgrain.evidence.c2pa import TrustList
+from realgrain.evidence.claims import Evidence
+from realgrain.evidence.provenance import provenance
+from realgrain.picture.image import Limits, Picture, PictureError, open_file, open_picture
 from realgrain.picture.views import make_views
 
 Source = str | os.PathLike[str] | bytes
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A picture, ready for the runtime: its views, and those of what ``stability.changed`` makes of it; and what its file says of itself."""
+
+    picture: Picture
+    evidence: Evidence | None
+    views: np.ndarray
+    again: dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -32,6 +48,14 @@ class Detector:
     bundle: Bundle
     runtime: Runtime
     limits: Limits = Limits()  # noqa: RUF009  (frozen)
+    evidence: bool = True  # whether reports say what files say of themselves; scores are the same either way
+    trust_list: TrustList | None = None
+    policy: Policy = Policy()  # noqa: RUF009  (frozen)
+
+    @cached_property
+    def decision(self) -> Decision:
+        """The thresholds that verdicts go by; no logit depends on them."""
+        return decision_of(self.bundle, self.policy)
 
     def detect(self, source: Source) -> Report:
         """Judge one picture.
@@ -42,33 +66,55 @@ class Detector:
         Raises:
             PictureError: it cannot be read as a picture; names the file and the reason.
         """
-        return self.judge(open_picture(source, limits=self.limits))
+        return self.judge(*self._look(source))
 
     def detect_many(self, sources: Iterable[Source]) -> Iterator[Report | PictureError]:
         """Judge pictures in order, decoding and making views ahead; a bad file yields its error and stops nothing."""
 
-        def seen(source: Source) -> tuple[Picture, np.ndarray] | PictureError:
-            picture = self.open(source)
-            return picture if isinstance(picture, PictureError) else (picture, self.views(picture.pixels))
+        def seen(source: Source) -> _Seen | PictureError:
+            try:
+                return self._seen(*self._look(source))
+            except PictureError as error:
+                return error
 
         for outcome in ahead(partial(seen, source) for source in sources):
-            yield outcome if isinstance(outcome, PictureError) else self._judged(outcome[0], self.runtime.logits(outcome[1]))
+            yield outcome if isinstance(outcome, PictureError) else self._judged(outcome)
 
-    def judge(self, picture: Picture) -> Report:
-        """Judge a picture that is already decoded."""
-        return self._judged(picture, self.view_logits(picture.pixels))
+    def judge(self, picture: Picture, evidence: Evidence | None = None) -> Report:
+        """Judge a picture that is already decoded; the evidence is passed on as it is."""
+        return self._judged(self._seen(picture, evidence))
 
-    def _judged(self, picture: Picture, view_logits: np.ndarray) -> Report:
+    def _seen(self, picture: Picture, evidence: Evidence | None) -> _Seen:
+        again = changed(picture.pixels, self.bundle.card.smallest_side) if self.policy.stability else ()
+        return _Seen(picture, evidence, self.views(picture.pixels), {name: self.views(pixels) for name, pixels in again})
+
+    def _judged(self, seen: _Seen) -> Report:
+        picture, (view_logits, features) = seen.picture, self.runtime.look(seen.views)
         logit = float(np.mean(view_logits, dtype=np.float64))
-        verdict, chance = decide(logit, min(picture.width, picture.height), self.bundle.card)
+        domain = self.bundle.card.domain
+        place = None if domain is None or features is None else placed(features, domain, self.bundle.statistics)
+        stable = self._stability(logit, seen.again) if seen.again else None
+        verdict, chance = decide(logit, min(picture.width, picture.height), self.bundle.card, self.decision, stable, place)
+        scale, prior = self.decision.calibration, self.policy.prior
         return Report(
             picture=facts(picture),
             logit=logit,
             view_logits=[float(value) for value in view_logits],
             probability=chance,
             verdict=verdict,
+            sentence=explained(verdict, self.decision),
+            decision=self.decision,
+            stability=stable,
+            domain=place,
+            posterior=None if scale is None or prior is None else posterior(scale, logit, prior),
             detector=self._facts(),
+            evidence=seen.evidence,
         )
+
+    def _stability(self, logit: float, again: dict[str, np.ndarray]) -> Stability:
+        """All views of the changed picture in one run. The picture itself has its own: with other batch-mates its last bits might be others."""
+        found = self.runtime.logits(np.concatenate(list(again.values()))).reshape(len(again), -1).mean(1, dtype=np.float64)
+        return stability(logit, dict(zip(again, found.tolist(), strict=True)), self.decision.calibration)
 
     def view_logits(self, pixels: np.ndarray) -> np.ndarray:
         """Logits (V,) float32 of the views of RGB pixels (H, W, 3) uint8."""
@@ -96,6 +142,10 @@ class Detector:
             realgrain=__version__,
         )
 
+    def _look(self, source: Source) -> tuple[Picture, Evidence | None]:
+        picture, data = open_file(source, limits=self.limits)
+        return picture, provenance(data, picture, trust_list=self.trust_list) if self.evidence else None
+
 
 def load(
     bundle: str | Path | Bundle | None = None,
@@ -104,6 +154,9 @@ def load(
     threads: int | None = None,
     offline: bool = False,
     limits: Limits = Limits(),  # noqa: B008  (frozen)
+    evidence: bool = True,
+    trust_list: TrustList | None = None,
+    policy: Policy = Policy(),  # noqa: B008  (frozen)
 ) -> Detector:
     """Load a detector; the first time, this fetches the base tower (about 75 MB) and composes the graph.
 
@@ -113,10 +166,15 @@ def load(
         threads: processors to use; None: all that this process may use.
         offline: never touch the network.
         limits: of the files to accept.
+        evidence: whether reports say what files say of themselves; scores are the same either way.
+        trust_list: certificates whose C2PA signatures are trusted; None: none is.
+        policy: what verdicts must keep to.
 
     Raises:
+        ValueError: the policy names a profile that there is not.
         BundleError: the bundle is not usable.
         WeightsError: its base cannot be had.
     """
     bundle = bundle if isinstance(bundle, Bundle) else read_bundle(bundle)
-    return Detector(bundle, open_runtime(runtime, bundle, threads=threads, offline=offline), limits)
+    decision_of(bundle, policy)  # what cannot be asked of it is said before the base is fetched
+    return Detector(bundle, open_runtime(runtime, bundle, threads=threads, offline=offline), limits, evidence, trust_list, policy)

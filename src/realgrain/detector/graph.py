@@ -1,7 +1,7 @@
 """CLIP image tower + linear head as one ONNX graph, built from named arrays without torch.
 
 The graph is written by hand from the architecture (Radford et al. 2021, Dosovitskiy et al. 2021) in plain standard operators, so that ONNX
-Runtime and OpenVINO read the same file. It holds no preprocessing and no calibration: pixels in, logit out.
+Runtime and OpenVINO read the same file. It holds no preprocessing and no calibration: pixels in, logit and the feature that it was read from out.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import onnx
 
 OPSET = 17  # the first with LayerNormalization; read by every runtime that we support
-VERSION = 1  # part of the cache key: raise it when the graph changes
+VERSION = 2  # part of the cache key: raise it when the graph changes
 
 
 class TowerConfig(BaseModel):
@@ -78,7 +78,8 @@ def build_graph(
             None for the joint-space embedding (D = projection_dim), which is not L2-normalised.
 
     Returns:
-        The model, whose initialisers are named but empty, and their arrays. Input ``pixels`` float32 (N, 3, H, W), output ``logit`` float32 (N,).
+        The model, whose initialisers are named but empty, and their arrays. Input ``pixels`` float32 (N, 3, H, W), outputs ``logit`` float32 (N,)
+        and ``feature`` float32 (N, D), which the head reads.
 
     Raises:
         KeyError: an array is missing.
@@ -101,12 +102,16 @@ def build_graph(
     weight = g.array("head.weight", np.asarray(head["weight"], np.float32).reshape(-1, 1))
     score = g.op("Add", g.op("MatMul", feature, weight), g.array("head.bias", np.asarray(head["bias"], np.float32).reshape(1)))
     g.nodes.append(helper.make_node("Reshape", [score, g.ints(-1)], ["logit"], name="logit"))
+    g.nodes.append(helper.make_node("Identity", [feature], ["feature"], name="feature"))
     size = config.image_size
     graph = helper.make_graph(
         g.nodes,
         "realgrain",
         [helper.make_tensor_value_info("pixels", TensorProto.FLOAT, ["views", 3, size, size])],
-        [helper.make_tensor_value_info("logit", TensorProto.FLOAT, ["views"])],
+        [
+            helper.make_tensor_value_info("logit", TensorProto.FLOAT, ["views"]),
+            helper.make_tensor_value_info("feature", TensorProto.FLOAT, ["views", wanted]),
+        ],
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=9), g.arrays
 

@@ -41,6 +41,10 @@ class Runtime(Protocol):
         """Logits (N,) float32 of views (N, 3, H, W) float32; safe to call from several threads."""
         ...
 
+    def look(self, views: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """The same logits, to the last bit, and the features (N, D) float32 that the head read; None where the graph does not give them."""
+        ...
+
 
 def cores() -> int:
     """Processors that this process may use."""
@@ -63,6 +67,11 @@ class OnnxRuntime:
     def logits(self, views: np.ndarray) -> np.ndarray:
         """See ``Runtime``."""
         return np.asarray(self._session.run(["logit"], {"pixels": views})[0])
+
+    def look(self, views: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """See ``Runtime``."""
+        logits, features = self._session.run(["logit", "feature"], {"pixels": views})
+        return np.asarray(logits), np.asarray(features)
 
 
 def import_openvino() -> ModuleType:
@@ -91,6 +100,8 @@ class OpenVino:
         self.version = openvino.__version__.split("-")[0]
         settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}
         self._model = _core().compile_model(self._graph(bundle, offline), "CPU", settings)
+        # Graphs that were exported before there was a second output have none.
+        self._gives_features = any("feature" in output.get_names() for output in self._model.outputs)
         self._local = threading.local()
 
     def _graph(self, bundle: Bundle, offline: bool) -> Path:
@@ -99,9 +110,14 @@ class OpenVino:
 
     def logits(self, views: np.ndarray) -> np.ndarray:
         """See ``Runtime``."""
+        return self.look(views)[0]
+
+    def look(self, views: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """See ``Runtime``."""
         if not hasattr(self._local, "request"):
             self._local.request = self._model.create_infer_request()
-        return np.array(self._local.request.infer({"pixels": views})["logit"])
+        found = self._local.request.infer({"pixels": views})
+        return np.array(found["logit"]), np.array(found["feature"]) if self._gives_features else None
 
 
 def graph_sha256(path: Path) -> str | None:
@@ -162,12 +178,16 @@ class Torch:
 
     def logits(self, views: np.ndarray) -> np.ndarray:
         """See ``Runtime``."""
+        return self.look(views)[0]
+
+    def look(self, views: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """See ``Runtime``."""
         import torch
 
         with torch.inference_mode():
             found = self._tower(torch.from_numpy(views), output_hidden_states=self._block is not None)
             feature = found.image_embeds if self._block is None else found.hidden_states[self._block][:, 0]
-            return (feature @ self._weight + self._bias).numpy()
+            return (feature @ self._weight + self._bias).numpy(), feature.numpy()
 
 
 RUNTIMES = {kind.name: kind for kind in (OnnxRuntime, OpenVino, OpenVinoInt8, Torch)}

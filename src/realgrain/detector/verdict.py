@@ -8,10 +8,21 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from realgrain.detector.bundle import Card
 from realgrain.detector.calibration import Rate, probability
+from realgrain.detector.decision import Decision, Posterior, sentence, trained
+from realgrain.detector.domain import InDomain
+from realgrain.detector.stability import Stability
+from realgrain.evidence.claims import Evidence
 from realgrain.picture.image import Picture
 
 Label = Literal["ai", "camera", "unsure"]
 Reason = Literal["near_threshold", "unstable", "too_small", "out_of_domain", "uncalibrated"]
+WHY: dict[Reason, str] = {
+    "near_threshold": "between thresholds",
+    "too_small": "picture too small",
+    "uncalibrated": "no calibration",
+    "unstable": "changes with a re-save",
+    "out_of_domain": "not like the pictures it was validated on",
+}
 
 
 class _Part(BaseModel):
@@ -70,6 +81,12 @@ class Report(_Part):
         logit: mean of the views' logits; higher: more likely AI-generated.
         view_logits: one for each view of the card's ViewSpec.
         probability: calibrated, at even odds of the two classes; None where the detector is uncalibrated.
+        sentence: the verdict in words, with its error rate.
+        decision: the thresholds that it went by, and what they are known to cost.
+        stability: what it says of the picture saved again; None where that was not looked at.
+        domain: where it lies among the training pictures; None where bundle or runtime do not tell.
+        posterior: what the probability makes of the prior that the user gave; None without one.
+        evidence: what the file says of itself, which has no influence on anything above; None where it was not looked at.
     """
 
     version: Literal[1] = 1
@@ -78,7 +95,13 @@ class Report(_Part):
     view_logits: list[float]
     probability: float | None = Field(ge=0, le=1)
     verdict: Verdict
+    sentence: str
+    decision: Decision
+    stability: Stability | None = None
+    domain: InDomain | None = None
+    posterior: Posterior | None = None
     detector: DetectorFacts
+    evidence: Evidence | None = None
 
 
 def facts(picture: Picture) -> FileFacts:
@@ -87,22 +110,46 @@ def facts(picture: Picture) -> FileFacts:
     return FileFacts(**kept, notes=list(picture.notes))
 
 
-def decide(logit: float, smallest_side: int, card: Card) -> tuple[Verdict, float | None]:
+def decide(
+    logit: float,
+    smallest_side: int,
+    card: Card,
+    decision: Decision | None = None,
+    stability: Stability | None = None,
+    domain: InDomain | None = None,
+) -> tuple[Verdict, float | None]:
     """Verdict and probability of a logit.
 
     Args:
         logit: of the picture.
         smallest_side: of the picture, in pixels.
-        card: with thresholds; without them the verdict is ``unsure: uncalibrated``.
+        card: of the detector.
+        decision: thresholds; without ``ai`` among them the verdict is ``unsure: uncalibrated``. None: those of the card.
+        stability: the verdict stands only where all of its logits are on the same side: it can become ``unsure: unstable``, never another one.
+        domain: outside of it the verdict is ``unsure: out_of_domain``.
     """
-    point = card.operating_point
-    if card.calibration is None or point is None:
-        return Verdict(label="unsure", reasons=["uncalibrated"]), None
+    point = trained(card, "") if decision is None else decision
+    chance = None if point.calibration is None else float(probability(point.calibration, logit))
+    if point.ai is None:
+        return Verdict(label="unsure", reasons=["uncalibrated"]), chance
     reasons: list[Reason] = []
     if smallest_side < card.smallest_side:
         reasons.append("too_small")
-    if point.camera < logit < point.ai:
+    if domain is not None and domain.outside:
+        reasons.append("out_of_domain")
+    if logit < point.ai and (point.camera is None or logit > point.camera):
         reasons.append("near_threshold")
+    elif stability is not None and not _one_side(stability.logits, point):
+        reasons.append("unstable")
     label: Label = "unsure" if reasons else "ai" if logit >= point.ai else "camera"
-    verdict = Verdict(label=label, reasons=reasons, threshold=point.ai, false_positive=point.false_positive, missed=point.missed)
-    return verdict, float(probability(card.calibration, logit))
+    return Verdict(label=label, reasons=reasons, threshold=point.ai, false_positive=point.false_positive, missed=point.missed), chance
+
+
+def _one_side(logits: list[float], point: Decision) -> bool:
+    flagged = point.ai is not None and min(logits) >= point.ai
+    return flagged or (point.camera is not None and max(logits) <= point.camera)
+
+
+def explained(verdict: Verdict, decision: Decision) -> str:
+    """A verdict in one sentence."""
+    return sentence(verdict.label, ", ".join(WHY[reason] for reason in verdict.reasons), decision)

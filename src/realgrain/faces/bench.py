@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from realgrain.measuring.benchmarks.check import Findings
 
 TEST = "test"  # the split that a benchmark's protocol tests on, whatever its folder is called
+ROWS = 256  # of scores in a part of a run: a few minutes' work at most, which is what a kill may cost
 SHOWN = 20  # files of a kind that a table names; --json names all
 
 bench_app = App(name="bench", help="Benchmarks: what there is, whether the data are whole, runs that repeat, the ledger of results.")
@@ -90,24 +91,34 @@ def run(
     threads: Threads = None,
     offline: Offline = False,
 ) -> int:
-    """Score and measure a benchmark into one folder: lock file, manifest with the sha256 of every picture, scores, metrics."""
+    """Score and measure a benchmark into one folder: lock file, manifest with the sha256 of every picture, scores, metrics, audit of the pictures."""
     from realgrain.detector.detect import load
     from realgrain.faces import show
-    from realgrain.measuring import running
+    from realgrain.measuring import peers, running
+    from realgrain.measuring.audit_tables import conclusion
     from realgrain.measuring.benchmarks import benchmark
     from realgrain.measuring.lock import Protocol
+    from realgrain.measuring.run_audit import AUDIT, audit_run
     from realgrain.measuring.tables import render
     from realgrain.picture.conditions import expand
 
     samples = benchmark(name).samples(root)
     if split is None:
         split = TEST if any(sample.split == TEST for sample in samples) else ""
-    protocol = Protocol(conditions=expand(conditions), split=split, limit=limit, seed=seed, resamples=resamples, clusters=clusters)
+    names = expand(conditions)
+    part = max(1, ROWS // len(names))
+    protocol = Protocol(conditions=names, split=split, limit=limit, seed=seed, resamples=resamples, clusters=clusters, part=part)
     detector = load(bundle, runtime=runtime, offline=offline, threads=threads)
     found = running.run(output, detector, samples, name, protocol, watch=show.progress)
     for error in found.errors:
         say(error)
-    show.console().print(render(found.evaluation))
+    console = show.console()
+    console.print(render(found.evaluation))
+    beside = peers.peers(found.lock, found.evaluation)
+    if beside:
+        console.print(peers.as_tables(beside))
+    audited = audit_run(output, found.lock, samples)
+    console.print(f"audit of the pictures: {conclusion(audited)}; {output / AUDIT} has all", markup=False, highlight=False)
     say(f"{output}: {found.lock.manifest.pictures} pictures in {len(protocol.conditions)} conditions, {len(found.errors)} pictures failed")
     return SOME_FAILED if found.errors else DONE
 

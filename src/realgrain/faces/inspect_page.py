@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -12,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
+from realgrain.faces import page
 from realgrain.measuring.inspect import random_fold_logits
 from realgrain.measuring.inspect_plots import draw, project
 from realgrain.measuring.ledger import run_info, write_result
@@ -30,7 +28,6 @@ if TYPE_CHECKING:
 
 KINDS = {".html": ("jinja2", "matplotlib"), ".json": (), ".png": ("matplotlib",)}  # of reports, and the packages that they need
 SHOWN = 4  # pictures in a row
-SIDE = 176  # pixels, longest, of a thumbnail; shown at half of that on the screens of phones
 
 
 @dataclass(frozen=True)
@@ -59,14 +56,9 @@ def render(inspected: Inspected, run: dict[str, Any]) -> str:
         inspected: what was found.
         run: of ``ledger.run_info``.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("realgrain.faces"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
     plots = {name: _plots(features, inspected.problem) for name, features in inspected.features.items()}
     rows = {name: thumbnails(inspected, name) for name in inspected.features}
-    return environment.get_template("inspect.html").render(found=inspected.result, plots=plots, rows=rows, run=run)
+    return page.fill("inspect.html", found=inspected.result, plots=plots, rows=rows, run=run)
 
 
 def thumbnails(inspected: Inspected, tower: str) -> dict[str, list[Thumbnail]]:
@@ -89,13 +81,9 @@ def thumbnails(inspected: Inspected, tower: str) -> dict[str, list[Thumbnail]]:
 
 def _thumbnail(problem: Problem, row: int, logit: float, deliver: Callable[[Pixels], Pixels]) -> Thumbnail:
     sample = problem.samples[row]
-    image = Image.fromarray(deliver(open_picture(sample.file).pixels))
-    image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS, reducing_gap=None)
-    file = io.BytesIO()
-    image.save(file, "JPEG", quality=82)
     group = sample.generator or sample.source or "(unnamed)"
     kind = f"Generated picture by {group}" if sample.fake else f"Photograph from {group}"
-    return Thumbnail(_uri(file.getvalue(), "jpeg"), f"{kind}, logit {logit:.2f}", logit, sample.path, group)
+    return Thumbnail(page.thumbnail(deliver(open_picture(sample.file).pixels)), f"{kind}, logit {logit:.2f}", logit, sample.path, group)
 
 
 def _plots(features: NDArray[np.floating], problem: Problem) -> dict[str, str]:
@@ -104,11 +92,7 @@ def _plots(features: NDArray[np.floating], problem: Problem) -> dict[str, str]:
     forms = {
         (shape, paper): draw(planes, problem, dark=paper == "dark", tall=shape == "tall") for shape in ("wide", "tall") for paper in ("light", "dark")
     }
-    return {f"{shape}_{paper}": _uri(png, "png") for (shape, paper), png in forms.items()}
-
-
-def _uri(content: bytes, kind: str) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+    return {f"{shape}_{paper}": page.uri(png, "png") for (shape, paper), png in forms.items()}
 
 
 def check_outputs(files: Sequence[Path]) -> None:
@@ -137,10 +121,7 @@ def write(inspected: Inspected, file: Path, inputs: list[Path]) -> None:
         write_result(file, inspected.result, inputs)
         return
     content = render(inspected, run_info(inputs)).encode() if file.suffix == ".html" else _all_planes(inspected)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    scratch = file.with_name(f".{file.name}.partial")
-    scratch.write_bytes(content)
-    scratch.replace(file)
+    page.write(file, content)
 
 
 def _all_planes(inspected: Inspected) -> bytes:

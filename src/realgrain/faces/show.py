@@ -7,9 +7,8 @@ from collections.abc import Iterable, Iterator
 from textwrap import fill
 from typing import TYPE_CHECKING, TypeVar
 
-from realgrain.detector.bundle import Card
-from realgrain.detector.calibration import Rate
-from realgrain.detector.verdict import Report
+from realgrain.detector.decision import Decision, interval, of_real, shortfall
+from realgrain.detector.verdict import WHY, Report
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -17,13 +16,6 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 WIDE = 10_000  # columns; where no terminal sets a width, a line is a line, so that grep works
 WORDS = {"ai": "AI-generated", "camera": "camera", "unsure": "unsure"}
-WHY = {
-    "near_threshold": "between thresholds",
-    "too_small": "picture too small",
-    "uncalibrated": "no calibration",
-    "unstable": "changes with a re-save",
-    "out_of_domain": "not like the pictures it was validated on",
-}
 
 
 def progress(items: Iterable[Item], total: int, doing: str) -> Iterator[Item]:
@@ -58,8 +50,8 @@ class JsonLines:
 class Table:
     """A line for each picture, and below them what the verdicts mean."""
 
-    def __init__(self, card: Card) -> None:
-        self._card = card
+    def __init__(self, name: str, decision: Decision) -> None:
+        self._name, self._decision = name, decision
         self._reports: list[Report] = []
 
     def add(self, report: Report) -> None:
@@ -73,30 +65,39 @@ class Table:
         from rich.table import Table as Grid
         from rich.text import Text
 
-        grid = Grid("picture", "verdict", "probability of AI", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+        prior = next((report.posterior.prior for report in self._reports if report.posterior), None)
+        looked = [report.evidence for report in self._reports if report.evidence is not None]
+        columns = ["picture", "verdict", "probability of AI"]
+        columns += ([] if prior is None else [f"with a prior of {prior:g}"]) + (["what the file says of itself"] if looked else [])
+        grid = Grid(*columns, box=None, pad_edge=False, padding=(0, 2, 0, 0))
         for report in self._reports:
             why = ", ".join(WHY[reason] for reason in report.verdict.reasons)
             words = WORDS[report.verdict.label] + (f": {why}" if why else "")
             chance = "-" if report.probability is None else f"{report.probability:.2f}"
-            grid.add_row(Text(report.picture.name, overflow="fold"), words, chance)
+            after = [] if prior is None else ["-" if report.posterior is None else f"{report.posterior.probability:.2g}"]
+            says = [] if report.evidence is None else [Text(report.evidence.brief() or "nothing", overflow="fold")]
+            grid.add_row(Text(report.picture.name, overflow="fold"), words, chance, *after, *says)
         out = console()
         out.print(grid)
-        out.print("\n" + fill(explain(self._card), min(out.width, 100)), markup=False, highlight=False)
+        notes = [explain(self._name, self._decision), *dict.fromkeys(evidence.caution for evidence in looked)]
+        if len(self._reports) == 1:
+            notes.insert(0, f"{self._reports[0].picture.name}: {self._reports[0].sentence}.")
+        if prior is not None and (shown := self._reports[0].posterior):
+            notes.append(f"The prior in odds, for {self._reports[0].picture.name}: {shown.arithmetic}.")
+        for note in notes:
+            out.print("\n" + fill(note, min(out.width, 100)), markup=False, highlight=False)
 
 
-def explain(card: Card) -> str:
+def explain(name: str, decision: Decision) -> str:
     """What the verdicts of a detector mean, with its measured error rates, in plain words."""
-    point = card.operating_point
-    if point is None:
-        return f"{card.name} is not calibrated: it gives no verdicts."
-    flagged, missed = point.false_positive, point.missed
-    return (
-        f"'AI-generated' is said from a threshold that flagged {_share(flagged)} of {flagged.n} real validation photographs; at the threshold for "
-        f"'camera', {_share(missed)} of {missed.n} generated validation pictures passed as photographs (95 % intervals; sources unseen in training; "
-        f"the worst of {', '.join(point.deliveries)}). Between the two the verdict is 'unsure'. The probability supposes that both kinds are equally "
-        "likely beforehand."
-    )
-
-
-def _share(rate: Rate) -> str:
-    return f"{rate.value:.1%} [{rate.low:.1%} to {rate.high:.1%}]"
+    if decision.false_positive is None:
+        return f"{shortfall(decision) or f'{name} is not calibrated: it gives no verdicts'}."
+    missed, held = decision.missed, decision.held_fpr
+    among = f"'AI-generated' is said from a threshold: {of_real(decision)}. "
+    if held is not None:
+        among += "The upper end of the interval holds for new pictures drawn as the calibration ones were. "
+    if missed is not None:
+        among += f"'camera' is said below another, where {interval(missed)} of generated pictures pass as photographs, n = {missed.n:,}. "
+    where = f"Intervals are 95 %; rates are the worst of {', '.join(decision.deliveries)}. Between the two the verdict is 'unsure'. "
+    scale = "" if decision.calibration is None else "The probability supposes that both kinds are equally likely beforehand."
+    return (among + where + scale).strip()

@@ -59,14 +59,14 @@ def export(bundle: Bundle, samples: Sequence[Sample], output: Path, *, calibrati
             shutil.copyfile(graph / name, scratch / name)
         _convert(scratch, [views for _, views in _views(ranges, bundle, "calibrating")])
         card = bundle.card.model_copy(update={"runtimes": {**bundle.card.runtimes, **_measure(bundle, scratch, compared)}})
-        write_bundle(scratch, card, bundle.head, bundle.adapter)
+        write_bundle(scratch, card, bundle.head, bundle.adapter, bundle.statistics)
     return read_bundle(output)
 
 
 def record(bundle: Bundle, exported: Bundle) -> Bundle:
     """Write what an export measured into the card of the bundle that it was made from, which carries no graphs itself."""
     stated = {name: graph.model_copy(update={"file": None, "sha256": None}) for name, graph in exported.card.runtimes.items()}
-    return write_bundle(bundle.folder, bundle.card.model_copy(update={"runtimes": stated}), bundle.head, bundle.adapter)
+    return write_bundle(bundle.folder, bundle.card.model_copy(update={"runtimes": stated}), bundle.head, bundle.adapter, bundle.statistics)
 
 
 def _divide(samples: Sequence[Sample], trained: str, calibration: int) -> tuple[list[Sample], list[Sample]]:

@@ -38,6 +38,10 @@ class FrozenModel:
         deliveries = self.fitter.recipe.deliveries if deliveries is None else deliveries
         return {name: probe.logits(self.fitter.features(problem, name), self.head) for name in deliveries}
 
+    def features(self, problem: Problem) -> dict[str, np.ndarray]:
+        """Features (N, V, D) in each of the recipe's deliveries, of pictures that the fitter has seen."""
+        return {name: self.fitter.features(problem, name) for name in self.fitter.recipe.deliveries}
+
 
 class FrozenFitter:
     """Fits heads on any part of a problem.

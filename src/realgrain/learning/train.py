@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,9 +12,11 @@ from typing import Protocol
 import numpy as np
 
 from realgrain.detector import bundle as bundles
-from realgrain.detector import calibration, weights
+from realgrain.detector import calibration, domain, profiles, weights
 from realgrain.detector.bundle import BaseRef, Bundle, Card, TrainingData
 from realgrain.detector.calibration import Calibration, OperatingPoint
+from realgrain.detector.domain import Domain
+from realgrain.detector.profiles import Profile
 from realgrain.learning import processes
 from realgrain.learning.data import Fold, ManifestError, automatic_folds, balanced_weights, left_in
 from realgrain.learning.frozen import FrozenFitter
@@ -23,6 +25,8 @@ from realgrain.learning.recipe import Recipe, RecipeError
 from realgrain.learning.remaking import remakes
 from realgrain.learning.tune import TunedFitter
 
+Scores = Mapping[profiles.Kind, Mapping[str, np.ndarray]]
+"""Logits by label and source, as ``profiles.gather`` gives them."""
 INTENDED_USE = (
     "One indication among others of whether a whole picture was made by a generator or by a camera, for people who weigh it with its stated error "
     "rates. Not for edited, composited or partly generated pictures; not proof; not for automatic sanctions."
@@ -50,6 +54,10 @@ class Model(Protocol):
         """Logits (N,) of pictures in each delivery; None: in those of the recipe."""
         ...
 
+    def features(self, problem: Problem) -> dict[str, np.ndarray] | None:
+        """Features (N, V, D) that the head reads, in each of the recipe's deliveries; None where to have them costs more than it is worth."""
+        ...
+
 
 class Fitter(Protocol):
     """Learns models of any part of the problem that it was made for."""
@@ -59,11 +67,18 @@ class Fitter(Protocol):
 
 @dataclass(frozen=True)
 class Learned:
-    """What a training run finds: a model of everything, and its scale and thresholds, fitted on predictions for left-out sources."""
+    """What a training run finds: a model of everything, and its scale, thresholds and profiles, fitted on predictions for left-out sources.
+
+    Attributes:
+        statistics: what a bundle keeps beside its weights.
+    """
 
     model: Model
     calibration: Calibration
     operating_point: OperatingPoint
+    profiles: dict[str, Scores]
+    domain: Domain | None
+    statistics: dict[str, np.ndarray]
 
 
 def fitter_of(recipe: Recipe, problem: Problem) -> Fitter:
@@ -97,9 +112,12 @@ def learn(problem: Problem, folds: Sequence[Fold], recipe: Recipe, fitter: Fitte
     if len(folds) < 2:
         raise ManifestError("fewer than two folds have pictures of both labels: nothing to validate on")
     parts = [part_of(problem, fold) for fold in folds]
-    found = []
+    found, far = [], []
     for fold, part in zip(folds, parts, strict=True):
-        found.append(fitter.fit(problem.keep(left_in(problem.samples, fold, problem.twins))).logits(part))
+        kept = problem.keep(left_in(problem.samples, fold, problem.twins))
+        model = fitter.fit(kept)
+        found.append(model.logits(part))
+        far.append(_distances(model, kept, part))
     logits = {name: np.concatenate([of[name] for of in found]) for name in recipe.deliveries}
     samples = [sample for part in parts for sample in part.samples]
     fake, source = np.concatenate([part.fake for part in parts]), np.concatenate([part.source for part in parts])
@@ -108,7 +126,37 @@ def learn(problem: Problem, folds: Sequence[Fold], recipe: Recipe, fitter: Fitte
         np.concatenate(list(logits.values())), np.tile(fake, times), np.tile(balanced_weights(samples), times), recipe.calibration
     )
     point = calibration.choose(logits, fake, source, target_fpr=recipe.target_fpr, target_miss=recipe.target_miss)
-    return Learned(fitter.fit(problem), scale, point)
+    model, scores = fitter.fit(problem), _profiles(logits, fake, source)
+    statistics = {name: array for profile, of in scores.items() for name, array in profiles.as_arrays(profile, of).items()}
+    near = None
+    if (features := model.features(problem)) is not None:
+        near = domain.choose({name: np.concatenate([of[name] for of in far]) for name in recipe.deliveries}, fake, source)
+        statistics |= domain.fit(_in_turn(features))
+    return Learned(model, scale, point, scores, near, statistics)
+
+
+def _distances(model: Model, kept: Problem, part: Problem) -> dict[str, np.ndarray]:
+    """How far from the pictures that a model learned from others are, in each delivery; nothing where features are not to be had."""
+    learned, left = model.features(kept), model.features(part)
+    if learned is None or left is None:
+        return {}
+    statistics = domain.fit(_in_turn(learned))
+    return {name: domain.distances(features, statistics) for name, features in left.items()}
+
+
+def _in_turn(features: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Features (N, V, D) of pictures, each in one delivery, which take turns: all are there, and no picture twice."""
+    each = list(features.values())
+    return np.stack([each[row % len(each)][row] for row in range(len(each[0]))])
+
+
+def _profiles(logits: Mapping[str, np.ndarray], fake: np.ndarray, source: np.ndarray) -> dict[str, Scores]:
+    """Logits for the profiles all of whose deliveries were measured."""
+    return {
+        name: profiles.gather({delivery: logits[delivery] for delivery in deliveries}, fake, source)
+        for name, deliveries in profiles.DELIVERED.items()
+        if set(deliveries) <= logits.keys()
+    }
 
 
 def part_of(problem: Problem, fold: Fold) -> Problem:
@@ -145,6 +193,7 @@ def train(recipe: Recipe, manifest: Path, output: Path) -> Bundle:
     tower = weights.pull(recipe.base)
     counts = {label: dict(Counter(s.source for s in problem.samples if s.label == label)) for label in ("real", "fake")}
     licences = Counter(str((sample.model_extra or {}).get("license") or "not stated") for sample in problem.samples)
+    manifest_sha256, today = weights.file_sha256(manifest), datetime.now(UTC).date()
     card = Card(
         name=recipe.name,
         method=recipe.method,
@@ -156,14 +205,26 @@ def train(recipe: Recipe, manifest: Path, output: Path) -> Bundle:
         adapter_sha256=bundles.array_sha256(model.adapter) if model.adapter else None,
         calibration=learned.calibration,
         operating_point=learned.operating_point,
+        profiles={
+            name: Profile(
+                deliveries=profiles.DELIVERED[name],
+                counts=profiles.counts_of(scores),
+                target_miss=recipe.target_miss,
+                manifest_sha256=manifest_sha256,
+                fitted=today,
+            )
+            for name, scores in learned.profiles.items()
+        },
+        domain=learned.domain,
+        statistics_sha256=bundles.statistics_sha256(learned.statistics),
         smallest_side=recipe.smallest_side,
-        training=TrainingData(manifest_sha256=weights.file_sha256(manifest), counts=counts, licences=dict(licences)),
-        made=datetime.now(UTC).date(),
+        training=TrainingData(manifest_sha256=manifest_sha256, counts=counts, licences=dict(licences)),
+        made=today,
         licence=recipe.licence,
         intended_use=INTENDED_USE,
         limits=LIMITS,
     )
     if processes.rank() == 0:
-        bundles.write_bundle(output, card, model.head, model.adapter)
+        bundles.write_bundle(output, card, model.head, model.adapter, learned.statistics)
     processes.wait()
     return bundles.read_bundle(output)

@@ -51,6 +51,9 @@ class TunedModel:
         self.network.eval()
         return {name: self._delivered(problem, name) for name in (self.network.recipe.deliveries if deliveries is None else deliveries)}
 
+    def features(self, problem: Problem) -> None:
+        """None: they would take as long again as scoring all pictures in all deliveries, for each fold."""
+
     @torch.inference_mode()
     def _delivered(self, problem: Problem, name: str) -> np.ndarray:
         views, bf16 = self.network.recipe.views, self.network.recipe.precision == "bf16"

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from realgrain.measuring.resampling import Bools, Floats, Names
 from realgrain.measuring.results import Estimate, Mean
@@ -69,6 +70,19 @@ def by_group(groups: Names, own: Bools, sets: Names) -> dict[str, Rows]:
         mine = own & (groups == name)
         found[name] = Rows(mine | (~own & np.isin(sets.astype(str), sorted(set(sets[mine])))), mine)
     return found
+
+
+def once(rows: Rows, pictures: NDArray[np.intp]) -> Rows:
+    """Without the repeats of a picture that several sets share: it is as many cases as there are pictures, whatever number of sets it is in.
+
+    Args:
+        rows: of several sets.
+        pictures: (n,) number of each row's picture.
+    """
+    kept = np.zeros(len(pictures), bool)
+    there = np.flatnonzero(rows.all)
+    kept[there[np.unique(pictures[there], return_index=True)[1]]] = True
+    return Rows(rows.all & kept, rows.own & kept)
 
 
 def mean_over(parts: Mapping[str, Figures], interval: Interval) -> dict[str, Mean]:

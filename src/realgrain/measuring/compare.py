@@ -143,17 +143,32 @@ def _mean_replicates(names: list[str], parts: list[Replicates | None]) -> Replic
 
 
 def _name(settings: Sequence[Setting]) -> None:
-    """In words, without what all settings of the ledger share; where several recipes, sizes or picture sets have the same words, with those."""
-    shared = [item for item in settings[0].settings.items() if all(item in of.settings.items() for of in settings)] if len(settings) > 1 else []
+    """In words, without what no two settings differ in; where several recipes, sizes or picture sets have the same words, with those."""
+    flat = [_flat(setting.settings) for setting in settings]
+    values: dict[str, set[str]] = defaultdict(set)
+    for each in flat:
+        for key, value in each.items():
+            values[key].add(str(value))
+    alone = len(settings) == 1
+    several = len({setting.line["method"] for setting in settings}) > 1
     same = defaultdict(list)
-    for setting in settings:
-        setting.name = ", ".join(f"{key}={value}" for key, value in setting.settings.items() if (key, value) not in shared) or "as the recipe"
+    for setting, each in zip(settings, flat, strict=True):
+        told = [f"{key}={value}" for key, value in each.items() if (alone or len(values[key]) > 1) and not (several and key == "method")]
+        setting.name = (f"{setting.line['method']}: " if several else "") + (", ".join(told) or "as the recipe")
         same[setting.line["protocol"], setting.name].append(setting)
     for group in same.values():
         for setting in group if len(group) > 1 else []:
             line = setting.line
             sizes = "/".join(str(size) for size in line["sizes"].values())
             setting.name += f" (recipe {line['recipe_sha256'][:6]}, pictures {line['pictures_sha256'][:6]}, {sizes} of a source)"
+
+
+def _flat(settings: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """Settings by dotted key, however they were nested."""
+    found = {}
+    for key, value in settings.items():
+        found |= _flat(value, f"{before}{key}.") if isinstance(value, Mapping) else {f"{before}{key}": value}
+    return found
 
 
 def _pick(baseline: Mapping[str, Any], setting: Setting, settings: Sequence[Setting]) -> Setting | None:

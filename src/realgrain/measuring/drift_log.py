@@ -129,9 +129,11 @@ def _reports(path: Path) -> Iterator[Mapping[str, Any]]:
                 report = json.loads(text)
                 picture, verdict, bundle, logit = report["picture"], report["verdict"]["label"], report["detector"]["bundle"], report["logit"]
                 facts = {name: picture[name] for name in ("format", "width", "height")}
-            except (ValueError, KeyError, TypeError):
+                distance = (report.get("domain") or {}).get("distance")
+            except (ValueError, KeyError, TypeError, AttributeError):
                 raise LogError(f"{path}, line {number}: neither a scores table nor a report of `realgrain detect --json`") from None
-            yield {**facts, "verdict": verdict, "bundle": bundle, "logit": logit, "day": report.get("day"), "time": report.get("time")}
+            scored = {"verdict": verdict, "bundle": bundle, "logit": logit, "feature_distance": distance}
+            yield {**facts, **scored, "day": report.get("day"), "time": report.get("time")}
 
 
 def _day(path: Path, line: Mapping[str, Any]) -> str:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING
 
 from realgrain.measuring.drift_results import Drift, Signal, Spread
-from realgrain.measuring.plot_text import plain
+from realgrain.measuring.paper import plain, png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,9 +30,7 @@ def draw(found: Drift) -> bytes:
         f"Dotted: the reference window. A line is crossed by chance with a probability of at most {found.alpha:g}, all days and signals together",
         fontsize=10,
     )
-    file = io.BytesIO()
-    figure.savefig(file, format="png", metadata={"Software": None})
-    return file.getvalue()
+    return png(figure)
 
 
 def _distribution(axes: Axes, signal: Signal, reference: int) -> None:

@@ -135,7 +135,7 @@ def _copy(one: Seen, law: Law, folder: Path) -> dict[str, Any] | str:
         return f"{sample.path}: left out of the copy: its path leads out of the folder"
     if not file.exists():
         try:
-            picture = opened(sample)
+            picture, _ = opened(sample)
         except (PictureError, OSError) as error:
             return f"{sample.path}: left out of the copy: {error}"
         if picture.sha256 != one.picture.sha256:

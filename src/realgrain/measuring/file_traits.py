@@ -18,8 +18,18 @@ ABSENT = "none"
 MISSING = -1.0  # below all numbers that there are, so that a probe can tell it from them
 
 
+def _notes(seen: Seen) -> str:
+    """Generators that unsigned metadata names: signed ones are left out, since whether they are read depends on an optional package."""
+    claims = [claim for claim in seen.evidence.claims if claim.of_model and claim.kind not in ("c2pa", "watermark")]
+    return ", ".join(dict.fromkeys(f"{claim.kind}: {claim.generator or claim.source_type}" for claim in claims)) or ABSENT
+
+
+def _watermark(seen: Seen) -> str:
+    return next((str(claim.model) for claim in seen.evidence.claims if claim.kind == "watermark"), ABSENT)
+
+
 def _at_all(*kinds: str) -> Column:
-    return lambda seen: any(kind in seen.picture.metadata for kind in kinds)
+    return lambda seen: any(kind in seen.evidence.carries for kind in kinds)
 
 
 # Columns of each trait. Text and truth are categories; a number may be missing.
@@ -49,8 +59,8 @@ TRAITS: Mapping[str, Mapping[str, Column]] = MappingProxyType(
 # Marks that generators leave, and cameras do not.
 MARKS: Mapping[str, Mapping[str, Column]] = MappingProxyType(
     {
-        "generator notes": {"generator notes": lambda seen: ", ".join(seen.picture.generator_notes) or ABSENT},
-        "invisible watermark": {"invisible watermark": lambda seen: seen.watermark or ABSENT},
+        "generator notes": {"generator notes": _notes},
+        "invisible watermark": {"invisible watermark": _watermark},
     }
 )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import colorsys
-import io
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 
 from realgrain.learning.problem import Problem
 from realgrain.measuring.inspect import group_names, standardise
-from realgrain.measuring.plot_text import plain
+from realgrain.measuring.paper import DARK, LIGHT, plain, png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
 COLD, WARM = (0.42, 0.74), (-0.09, 0.14)  # ranges of hue, in turns: green to violet, pink to amber
 MOST = 8  # groups of a label that get a colour of their own; smaller ones share one
 REST = "others"
-LIGHT = {"paper": "#ffffff", "ink": "#1b1f24", "rule": "#c9ced6"}
-DARK = {"paper": "#15181c", "ink": "#e4e7eb", "rule": "#454c56"}
 
 
 def project(features: NDArray[np.floating], *, seed: int = 0) -> dict[str, NDArray[np.float64]]:
@@ -98,9 +95,7 @@ def draw(planes: dict[str, NDArray[np.float64]], problem: Problem, *, title: str
     box.set_in_layout(True)
     if title:
         figure.suptitle(plain(title), color=theme["ink"], fontsize=11)
-    file = io.BytesIO()
-    figure.savefig(file, format="png", facecolor=theme["paper"], metadata={"Software": None})
-    return file.getvalue()
+    return png(figure)
 
 
 def _dress(axes: Axes, name: str, theme: dict[str, str]) -> None:

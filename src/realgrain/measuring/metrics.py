@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from realgrain.detector.calibration import CONFIDENCE, Rate, rate
-from realgrain.measuring.breakdown import Figures, Rows, by_group, by_set, macc, mean_over
+from realgrain.measuring.breakdown import Figures, Rows, by_group, by_set, macc, mean_over, once
 from realgrain.measuring.points import METRICS, point_metrics
 from realgrain.measuring.resampling import Bools, Floats, Names, resample_counts, weighted_metrics
 from realgrain.measuring.results import ConditionResult, Estimate, Evaluation, Part
@@ -42,6 +43,9 @@ def evaluate(table: pa.Table, *, threshold: float | None = None, resamples: int 
     """Measures each condition of a scores table: as a whole, by set, by generator and by real source.
 
     Rows with an error, or without a logit or a probability, count as failed and enter no metric.
+
+    A picture that several sets share (one path, label and generator) is counted in each of the sets, and once wherever sets are taken together:
+    as a whole, by generator, by real source.
 
     No threshold is ever fitted here but for the metrics at the oracle threshold, which go nowhere else: the metrics at a threshold are those at
     the number stored with the scores, which is the detector's own from before it saw them, or at the number given. The result says which.
@@ -132,23 +136,25 @@ def _condition(rows: pa.Table, threshold: float | None, resamples: int, seed: in
     alike = None if clusters is None else _clusters(kept, clusters)
     scored = _Scored(fakes[good], _numbers(kept, "logit"), _numbers(kept, "probability"), sets[good], alike)
     parts = _parts(rows, fakes, sets)
+    distinct = parts[_WHOLE].all
     found = dict(zip(parts, _measured(scored, list(parts.values()), good, threshold, resamples, seed), strict=True))
     whole = found[_WHOLE]
     figures = {kind: {name: of for (its, name), of in found.items() if its == kind} for kind in ("sets", "generators", "real_sources")}
     generators, sources = _texts(kept, "generator"), _texts(kept, "source")
     flagged = np.zeros(0, bool) if threshold is None else scored.logit >= threshold
-    rates = [_rates(groups, mine, flagged) for groups, mine in ((generators, scored.fake), (sources, scored.fake), (sources, ~scored.fake))]
+    each = distinct[good]
+    rates = [_rates(groups, mine & each, flagged) for groups, mine in ((generators, scored.fake), (sources, scored.fake), (sources, ~scored.fake))]
     return ConditionResult(
-        n_real=int((~scored.fake).sum()),
-        n_fake=int(scored.fake.sum()),
-        n_failed=int((~good).sum()),
+        n_real=int((~scored.fake & each).sum()),
+        n_fake=int((scored.fake & each).sum()),
+        n_failed=int((~good & distinct).sum()),
         metrics=_estimates(whole),
         recall_per_generator=rates[0],
         recall_per_source=rates[1],
         fpr_per_source=rates[2],
         worst_generator=min(rates[0], key=lambda name: (rates[0][name].value, -rates[0][name].n), default=None),
         worst_source=max(rates[2], key=lambda name: (rates[2][name].value, rates[2][name].n), default=None),
-        n_clusters=None if scored.clusters is None else _cluster_counts(scored.fake, scored.clusters),
+        n_clusters=None if scored.clusters is None else _cluster_counts(scored.fake[each], scored.clusters[each]),
         **{kind: {name: _part(parts[kind, name], of, fakes, good) for name, of in kinds.items()} for kind, kinds in figures.items()},
         **{f"over_{kind}": mean_over(kinds, _interval) for kind, kinds in figures.items()},
         macc=macc(whole, figures["sets"], figures["generators"], _interval),
@@ -157,13 +163,30 @@ def _condition(rows: pa.Table, threshold: float | None, resamples: int, seed: in
 
 def _parts(rows: pa.Table, fakes: Bools, sets: Names) -> dict[tuple[str, str], Rows]:
     """Kind and name -> rows, of all: so that a set of which nothing could be scored is missed in a mean, not missing from it."""
-    parted = {
-        "sets": by_set(sets),
+    everything, pictures = np.ones(len(fakes), bool), numbered(rows, sets)
+    across = {
         "generators": by_group(_texts(rows, "generator"), fakes, sets),
         "real_sources": by_group(_texts(rows, "source"), ~fakes, sets),
     }
-    everything = np.ones(len(fakes), bool)
-    return {_WHOLE: Rows(everything, everything), **{(kind, name): of for kind, parts in parted.items() for name, of in parts.items()}}
+    return {
+        _WHOLE: once(Rows(everything, everything), pictures),
+        **{("sets", name): of for name, of in by_set(sets).items()},
+        **{(kind, name): once(of, pictures) for kind, parts in across.items() for name, of in parts.items()},
+    }
+
+
+def numbered(rows: pa.Table, sets: Names) -> NDArray[np.intp]:
+    """Number (n,) of each row's picture: rows of several sets that share path, label and generator have one. Without sets or paths, each has its own.
+
+    Args:
+        rows: of one condition.
+        sets: (n,) name of each row's set, or empty.
+    """
+    if "path" not in rows.column_names or not any(sets):
+        return np.arange(rows.num_rows)
+    places: dict[tuple[str, str, str], int] = {}
+    keys = zip(*(_optional(rows, name) for name in ("path", "label", "generator")), strict=True)
+    return np.array([places.setdefault(key, place) if key[0] else place for place, key in enumerate(keys)], np.intp)
 
 
 def _clusters(rows: pa.Table, column: str) -> Names:

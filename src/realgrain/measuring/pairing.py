@@ -136,12 +136,17 @@ def compare_runs(first: Path, second: Path, *, resamples: int = 1000, seed: int 
 
 
 def _rows(table: pa.Table, condition: str) -> dict[Key, dict[str, Any]]:
-    """Rows of a condition that have a score, each picture's occurrences numbered."""
-    columns = table.select(["condition", "sha256", "label", "path", "error", "logit"])
+    """Rows of a condition that have a score, each picture's occurrences numbered; a picture that sets share is one, as in ``metrics.evaluate``."""
+    columns = table.select(["condition", "sha256", "label", "generator", "path", "error", "logit"])
     seen: Counter[str] = Counter()
+    shared: set[tuple[str, ...]] = set()
     found = {}
     for row in columns.to_pylist():
         if row["condition"] == condition and not row["error"] and row["logit"] is not None:
+            name = row["path"], row["label"], row["generator"]
+            if name in shared:
+                continue
+            shared.add(name)
             found[row["sha256"], seen[row["sha256"]]] = row
             seen[row["sha256"]] += 1
     return found

@@ -19,6 +19,8 @@ INK, OWN, GREY, FAINT = "#222222", "#1f5fa8", "#777777", "#cccccc"
 DPI = 150
 LETTERS = 12
 """Of a title, in an inch."""
+WORDS = 44
+"""Letters in a line of a setting's name."""
 Row = Mapping[str, Comparison]
 """A setting: condition -> what it found there."""
 
@@ -49,7 +51,7 @@ def draw(found: Sequence[Comparison], folder: Path) -> list[Path]:
 def _deliveries(rows: Mapping[str, Row], protocol: str) -> Figure:
     """A panel for each metric and delivery, a line in it for each setting."""
     conditions = list(dict.fromkeys(name for row in rows.values() for name, of in row.items() if of.delivery))
-    figure = Figure(figsize=(3.0 + 2.3 * len(conditions), 1.7 + len(SHOWN) * (0.6 + 0.26 * len(rows))), layout="constrained")
+    figure = Figure(figsize=(3.0 + 2.3 * len(conditions), 1.7 + len(SHOWN) * (0.6 + 0.3 * len(rows))), layout="constrained")
     panels = figure.subplots(len(SHOWN), len(conditions), sharex=True, sharey=True, squeeze=False)
     limits = _limits(row[name].metrics[metric] for row in rows.values() for name in conditions if name in row for metric in SHOWN)
     for (metric, title), line in zip(SHOWN.items(), panels, strict=True):
@@ -77,7 +79,7 @@ def _dots(panel: Axes, found: Row, settings: list[str], metric: str) -> None:
             panel.plot([measure.low, measure.high], [place, place], color=colour, linewidth=1.4, solid_capstyle="butt")
         panel.plot(measure.value, place, "o", color=colour, markersize=6)
         panel.plot(list(measure.seeds.values()), [place + 0.25] * len(measure.seeds), "o", mfc="none", mec=colour, markersize=3, mew=0.8)
-    panel.set_yticks(range(len(settings)), [setting + _mark(found.get(setting)) for setting in settings])
+    panel.set_yticks(range(len(settings)), [fill(setting + _mark(found.get(setting)), WORDS) for setting in settings], fontsize=8)
     panel.set_ylim(len(settings) - 0.4, -0.6)
     panel.grid(axis="x", color=FAINT, linewidth=0.4)
 

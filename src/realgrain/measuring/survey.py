@@ -12,9 +12,10 @@ import numpy as np
 from tqdm import tqdm
 
 from realgrain.detector.runtime import cores
+from realgrain.evidence.claims import Evidence
+from realgrain.evidence.provenance import provenance
 from realgrain.learning.data import Sample
-from realgrain.measuring.marks import watermark
-from realgrain.picture.image import Picture, PictureError, open_picture
+from realgrain.picture.image import Picture, PictureError, open_file
 
 PLAIN_QUALITY = 75  # of the JPEG that a picture's bytes are compared with (our choice)
 _NO_PIXELS = np.zeros((0, 0, 3), np.uint8)
@@ -28,14 +29,14 @@ class Seen:
         sample: as given.
         picture: facts of the file; its pixels are gone.
         hash: (64,) bool, perceptual.
-        watermark: name of the message in it, empty without one.
+        evidence: what the file says of itself.
         plain_bytes: what the same pixels take as a JPEG of quality 75 and 4:2:0: what their content, and not their file, costs.
     """
 
     sample: Sample
     picture: Picture
     hash: np.ndarray
-    watermark: str
+    evidence: Evidence
     plain_bytes: int
 
 
@@ -59,15 +60,15 @@ def survey(samples: Sequence[Sample]) -> Survey:
     return Survey(seen, failed)
 
 
-def opened(sample: Sample) -> Picture:
-    """The picture of a sample, from its file or from the bytes of a packed one.
+def opened(sample: Sample) -> tuple[Picture, bytes]:
+    """The picture of a sample and the bytes of its file, from a file or from a packed one.
 
     Raises:
         PictureError: it cannot be opened.
         OSError: what it is packed into cannot be read.
     """
     content = sample.content()
-    return open_picture(content, name=None if isinstance(content, Path) else sample.path)
+    return open_file(content, name=None if isinstance(content, Path) else sample.path)
 
 
 def _look(sample: Sample) -> Seen | str:
@@ -75,7 +76,7 @@ def _look(sample: Sample) -> Seen | str:
     from PIL import Image
 
     try:
-        picture = opened(sample)
+        picture, data = opened(sample)
     except PictureError as error:
         return str(error)
     except OSError as error:
@@ -83,5 +84,5 @@ def _look(sample: Sample) -> Seen | str:
     image = Image.fromarray(picture.pixels)
     file = io.BytesIO()
     image.save(file, "JPEG", quality=PLAIN_QUALITY, subsampling=2)
-    mark = watermark(picture.pixels)
-    return Seen(sample, replace(picture, pixels=_NO_PIXELS), phash(image).hash.ravel(), mark, file.tell())
+    evidence = provenance(data, picture)
+    return Seen(sample, replace(picture, pixels=_NO_PIXELS), phash(image).hash.ravel(), evidence, file.tell())

@@ -11,6 +11,7 @@ ORIENTATION = 0x0112
 MPF_PICTURES = 0xB001  # "NumberOfImages", CIPA DC-007
 
 _SHORT, _LONG = 3, 4
+_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}  # bytes of one value of each type
 
 
 class Entry(NamedTuple):
@@ -27,12 +28,13 @@ def byte_order(data: bytes) -> str | None:
     return {b"II*\0": "<", b"MM\0*": ">"}.get(data[:4]) if len(data) >= 8 else None
 
 
-def entries(data: bytes) -> list[Entry]:
-    """Return the entries of the first directory that lie inside `data` (at most 65,535), none if there is no directory."""
+def entries(data: bytes, start: int | None = None) -> list[Entry]:
+    """Return the entries of the directory at `start`, by default the first, that lie inside `data` (at most 65,535), none if there is none."""
     order = byte_order(data)
     if order is None:
         return []
-    (start,) = struct.unpack_from(f"{order}L", data, 4)
+    if start is None:
+        (start,) = struct.unpack_from(f"{order}L", data, 4)
     if start + 2 > len(data):
         return []
     (count,) = struct.unpack_from(f"{order}H", data, start)
@@ -48,6 +50,15 @@ def number(data: bytes, tag: int) -> int | None:
         if entry.tag == tag and entry.count == 1 and entry.kind in (_SHORT, _LONG):
             return struct.unpack_from(f"{order}{'H' if entry.kind == _SHORT else 'L'}", entry.field)[0]
     return None
+
+
+def content(data: bytes, entry: Entry, limit: int) -> bytes:
+    """Return the bytes of an entry's values, at most `limit` of them; none where they do not lie inside `data` or are of no known type."""
+    size = _SIZES.get(entry.kind, 0) * entry.count
+    if size <= len(entry.field):
+        return entry.field[:size]
+    (at,) = struct.unpack(f"{byte_order(data) or '<'}L", entry.field)
+    return data[at : at + min(size, limit)] if at + size <= len(data) else b""
 
 
 def count_pages(data: bytes, limit: int) -> tuple[int, bool]:

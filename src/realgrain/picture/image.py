@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ImageFile
 
-from realgrain.picture import colour, decode, facts, metadata, structure
+from realgrain.picture import colour, decode, facts, structure
 from realgrain.picture.errors import Code, Limits, PictureError, Refused, check_size, printable
 from realgrain.picture.magic import identify
 from realgrain.picture.source import read_source
 
-__all__ = ["DEFAULT_LIMITS", "Code", "Limits", "Picture", "PictureError", "open_picture"]
+__all__ = ["DEFAULT_LIMITS", "Code", "Limits", "Picture", "PictureError", "open_file", "open_picture"]
 
 DEFAULT_LIMITS = Limits()
 
@@ -37,8 +37,6 @@ class Picture:
         jpeg_quality: 1..100, see `facts.jpeg_quality`; None if not JPEG.
         subsampling: Of a JPEG's colour, such as "4:2:0", see `facts.subsampling`; None if not JPEG.
         progressive: Whether the file is a progressive JPEG or an interlaced PNG.
-        metadata: Kinds of metadata in the file, see `metadata.kinds`.
-        generator_notes: What the file says of a generator, see `metadata.generator_notes`.
         notes: What was done to the pixels, in words.
     """
 
@@ -56,8 +54,6 @@ class Picture:
     jpeg_quality: int | None
     subsampling: str | None
     progressive: bool
-    metadata: tuple[str, ...]
-    generator_notes: tuple[str, ...]
     notes: tuple[str, ...]
 
 
@@ -80,16 +76,21 @@ def open_picture(source: str | os.PathLike[str] | bytes, *, name: str | None = N
         PictureError: Whatever is wrong with the file, under one of the codes of `errors.Code`.
         TypeError: `source` is neither bytes nor a path.
     """
+    return open_file(source, name=name, limits=limits)[0]
+
+
+def open_file(source: str | os.PathLike[str] | bytes, *, name: str | None = None, limits: Limits = DEFAULT_LIMITS) -> tuple[Picture, bytes]:
+    """As `open_picture`, with the bytes of the file beside the picture, read once: for who also looks at its metadata."""
     if name is None:
         name = "<bytes>" if isinstance(source, bytes) else os.fsdecode(source)
     outcome = _attempt(source, printable(name), limits)
-    if isinstance(outcome, Picture):
+    if isinstance(outcome[0], Picture):
         return outcome
     # Raised here, not where it was found: an error kept in a list must not keep a decoder and the file's bytes with it.
     raise PictureError(name, *outcome)
 
 
-def _attempt(source: str | os.PathLike[str] | bytes, name: str, limits: Limits) -> Picture | tuple[Code, str]:
+def _attempt(source: str | os.PathLike[str] | bytes, name: str, limits: Limits) -> tuple[Picture, bytes] | tuple[Code, str]:
     try:
         data = read_source(source, limits)
         kind = identify(data)
@@ -97,7 +98,7 @@ def _attempt(source: str | os.PathLike[str] | bytes, name: str, limits: Limits) 
     except Refused as refused:
         return refused.code, refused.reason
     try:
-        return _decode(data, kind, frames, name, limits)
+        return _decode(data, kind, frames, name, limits), data
     except Refused as refused:
         return refused.code, refused.reason
     except Exception as error:  # decoders raise nearly anything on hostile bytes, and each of them means the same to a user
@@ -116,7 +117,6 @@ def _decode(data: bytes, kind: str, frames: structure.Frames | None, name: str, 
         quality = _quality(image) if kind == "JPEG" else None
         sampling = facts.subsampling(getattr(image, "layer", [])) if kind == "JPEG" else None
         progressive = bool(image.info.get("progressive") or image.info.get("interlace"))
-        carried, claimed = metadata.kinds(image.info, data), metadata.generator_notes(image.info)
     upright = np.ascontiguousarray(_turned(pixels, turn))
     upright.setflags(write=False)
     return Picture(
@@ -134,8 +134,6 @@ def _decode(data: bytes, kind: str, frames: structure.Frames | None, name: str, 
         jpeg_quality=quality,
         subsampling=sampling,
         progressive=progressive,
-        metadata=carried,
-        generator_notes=claimed,
         notes=(*_frame_note(frames), *notes, *([f"EXIF orientation {turn} applied"] if turn != 1 else [])),
     )
 

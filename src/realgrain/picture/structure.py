@@ -6,6 +6,8 @@ millions of one-byte blocks. Every bound here is our choice, far above what real
 
 import re
 import struct
+from collections.abc import Iterator
+from itertools import islice
 from typing import NamedTuple
 
 from realgrain.picture import ifd
@@ -23,7 +25,7 @@ MAX_VALUES = 1_000_000  # TIFF, numbers in one tag
 
 # The next marker of a JPEG that is neither a stuffed byte, padding nor a restart marker.
 _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]", re.DOTALL)
-_SOI, _EOI, _SOS, _TEM = 0xD8, 0xD9, 0xDA, 0x01
+_SOI, EOI, SOS, _TEM = 0xD8, 0xD9, 0xDA, 0x01
 
 
 class Frames(NamedTuple):
@@ -61,33 +63,58 @@ def inspect(kind: str, data: bytes, limits: Limits) -> Frames | None:
     return None
 
 
-def _walk_jpeg(data: bytes) -> None:
-    at, junk, segments, scans = 2, 0, 0, 0
+class Part(NamedTuple):
+    """A segment of a JPEG or a chunk of a PNG: its name, where it starts, and where its content lies in the file."""
+
+    name: int | bytes
+    start: int
+    body: int
+    end: int
+
+
+def jpeg_segments(data: bytes) -> Iterator[Part]:
+    """Yield the segments of a JPEG by marker, to the end of its picture, which comes last; bytes that belong to none are passed over."""
+    at, scans = 2, 0
     while found := _MARKER.search(data, at):
-        marker, segments = data[found.start() + 1], segments + 1
-        if marker == _EOI and scans:
+        marker, at = data[found.start() + 1], found.end()
+        if marker not in (_SOI, EOI, _TEM):
+            at += max(2, int.from_bytes(data[at : at + 2], "big"))
+        yield Part(marker, found.start(), min(found.end() + 2, at), at)
+        scans += marker == SOS
+        if marker == EOI and scans:
             return
+
+
+def png_chunks(data: bytes) -> Iterator[Part]:
+    """Yield the chunks of a PNG by type, to its last, IEND."""
+    at = 8
+    while at + 8 <= len(data):
+        end = at + 8 + int.from_bytes(data[at : at + 4], "big")
+        name = data[at + 4 : at + 8]
+        yield Part(name, at, at + 8, end)
+        if name == b"IEND":
+            return
+        at = end + 4
+
+
+def _walk_jpeg(data: bytes) -> None:
+    at, junk, scans = 2, 0, 0
+    for segments, part in enumerate(jpeg_segments(data), start=1):
         if not scans:
-            junk += found.start() - at
-            if segments > MAX_HEADER_SEGMENTS or junk > MAX_JUNK or found.start() > MAX_HEADER_BYTES:
+            junk += part.start - at
+            if segments > MAX_HEADER_SEGMENTS or junk > MAX_JUNK or part.start > MAX_HEADER_BYTES:
                 raise Refused("corrupt", "the JPEG header is implausibly long")
-        scans += marker == _SOS
+        scans += part.name == SOS
         if scans > MAX_SCANS or segments > MAX_SEGMENTS:
             raise Refused("corrupt", f"more scans than the limit of {MAX_SCANS}, or more segments than {MAX_SEGMENTS:,}")
-        at = found.end()
-        if marker not in (_SOI, _EOI, _TEM):
-            at += max(2, int.from_bytes(data[at : at + 2], "big"))
+        at = part.end
     if not scans:
         raise Refused("truncated", "the file ends, or turns to noise, before the first scan")
 
 
 def _walk_png(data: bytes) -> None:
-    at = 8
-    for _ in range(MAX_CHUNKS):
-        if at + 8 > len(data) or data[at + 4 : at + 8] == b"IEND":
-            return
-        at += 12 + int.from_bytes(data[at : at + 4], "big")
-    raise Refused("corrupt", f"more chunks than the limit of {MAX_CHUNKS:,}")
+    if next(islice(png_chunks(data), MAX_CHUNKS, None), None) is not None:
+        raise Refused("corrupt", f"more chunks than the limit of {MAX_CHUNKS:,}")
 
 
 def _look_at_webp(data: bytes, limits: Limits) -> None:

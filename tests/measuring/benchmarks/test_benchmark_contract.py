@@ -144,7 +144,7 @@ def test_every_module_of_the_package_is_registered_or_a_helper():
 
 
 def test_unknown_names_are_refused_and_the_known_ones_told():
-    with pytest.raises(ValueError, match=r"'imagenet' is not a benchmark; there are genimage, "):
+    with pytest.raises(ValueError, match=r"'imagenet' is no benchmark; there are genimage, "):
         benchmark("imagenet")
 
 

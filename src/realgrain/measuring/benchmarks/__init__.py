@@ -53,6 +53,6 @@ def benchmark(name: str) -> Benchmark:
         ValueError: there is none of that name.
     """
     if name not in NAMES:
-        raise ValueError(f"{name!r} is not a benchmark; there are {', '.join(NAMES)}")
+        raise ValueError(f"{name!r} is no benchmark; there are {', '.join(NAMES)}")
     module = import_module(f"{__name__}.{name.replace('-', '_')}")
     return Benchmark(module.CARD, module.LAYOUT, module.samples)

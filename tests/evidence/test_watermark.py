@@ -4,8 +4,8 @@ import toy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from realgrain.evidence.watermark import FALSE_ALARM, MESSAGES, STEP, agreeing_bits, watermark
 from realgrain.learning.data import read_manifest
-from realgrain.measuring.marks import FALSE_ALARM, MESSAGES, STEP, agreeing_bits, watermark
 from realgrain.picture.degrade import scale
 from realgrain.picture.image import open_picture
 

@@ -1,0 +1,112 @@
+"""Does a detector know what is no photograph? Rendered and packaged non-photographs, and photographs of sources that it never saw.
+
+    python benchmarks/out_of_domain.py data/manifest.csv --each 20 -o results/out_of_domain/probe.json
+
+Photographs are those of the test split; of each source the ones whose sha256 comes first. For each kind: how many are outside, and what the verdicts
+would have been without the check.
+"""
+
+import argparse
+import tempfile
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+from non_photographs import write
+from pydantic import BaseModel
+
+from realgrain.detector.calibration import Rate, rate_of
+from realgrain.detector.decision import Policy
+from realgrain.detector.detect import Detector, load
+from realgrain.detector.verdict import Report, decide
+from realgrain.faces.show import progress
+from realgrain.learning.data import read_manifest
+from realgrain.learning.problem import first_of_each
+from realgrain.measuring.ledger import write_result
+
+
+class Kind(BaseModel):
+    """Of one kind: share that is outside, median distance, verdicts with the check and without."""
+
+    outside: Rate
+    distance: float
+    verdicts: dict[str, int]
+    verdicts_unchecked: dict[str, int]
+
+
+class Found(BaseModel):
+    """What the card states, and what was found; ``separates`` is the share of pairs in which the non-photograph is farther out (AUC)."""
+
+    bundle: str
+    threshold: float
+    stated_false_alarm: Rate
+    non_photographs: dict[str, Kind]
+    photographs: dict[str, Kind]
+    false_alarm: Rate
+    generated: dict[str, Kind]
+    separates: float
+
+
+def kind(detector: Detector, reports: list[Report]) -> Kind:
+    """Summarise reports of one kind."""
+    places = [report.domain for report in reports if report.domain]
+    bare = [decide(report.logit, min(report.picture.width, report.picture.height), detector.bundle.card, detector.decision)[0] for report in reports]
+    distances = sorted(place.distance for place in places)
+    return Kind(
+        outside=rate_of(sum(place.outside for place in places), len(places)),
+        distance=distances[len(distances) // 2],
+        verdicts=dict(Counter(report.verdict.label for report in reports)),
+        verdicts_unchecked=dict(Counter(verdict.label for verdict in bare)),
+    )
+
+
+def judged(detector: Detector, paths: Iterable[Path], doing: str) -> list[Report]:
+    """Reports of those that open."""
+    paths = list(paths)
+    return [found for found in progress(detector.detect_many(paths), len(paths), doing) if isinstance(found, Report)]
+
+
+def main() -> None:
+    """Measure and write."""
+    parser = argparse.ArgumentParser(description="Does a detector know what is no photograph?")
+    parser.add_argument("manifest", type=Path)
+    parser.add_argument("--bundle", type=Path)
+    parser.add_argument("--split", default="test")
+    parser.add_argument("--each", type=int, default=20, help="of each kind and source")
+    parser.add_argument("--seed", type=int, default=1, help="of what is rendered; the method was chosen on 0")
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    options = parser.parse_args()
+    detector = load(options.bundle, policy=Policy(stability=False))
+    domain = detector.bundle.card.domain
+    if domain is None:
+        raise SystemExit("this bundle has no statistics of its training features; train it again with this version")
+    with tempfile.TemporaryDirectory() as folder:
+        files = write(Path(folder), options.each, options.seed)
+        others = {name: judged(detector, paths, name) for name, paths in files.items() if paths}
+    samples = first_of_each([sample for sample in read_manifest(options.manifest) if sample.split == options.split], options.each)
+    seen: dict[str, dict[str, list[Report]]] = {}
+    for label in ("real", "fake"):
+        sources = sorted({sample.source for sample in samples if sample.label == label})
+        seen[label] = {
+            source: judged(detector, [sample.file for sample in samples if (sample.label, sample.source) == (label, source)], source)
+            for source in sources
+        }
+    near = [report.domain for of in seen["real"].values() for report in of if report.domain]
+    far = [report.domain for of in others.values() for report in of if report.domain]
+    farther = sum(out.distance > within.distance for out in far for within in near)
+    result = Found(
+        bundle=detector.bundle.hash,
+        threshold=domain.threshold,
+        stated_false_alarm=domain.false_alarm,
+        non_photographs={name: kind(detector, reports) for name, reports in others.items()},
+        photographs={name: kind(detector, reports) for name, reports in seen["real"].items()},
+        false_alarm=rate_of(sum(place.outside for place in near), len(near)),
+        generated={name: kind(detector, reports) for name, reports in seen["fake"].items()},
+        separates=farther / (len(far) * len(near)),
+    )
+    write_result(options.output, result, [options.manifest])
+    print(result.model_dump_json(indent=2))
+
+
+if __name__ == "__main__":
+    main()

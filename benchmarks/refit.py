@@ -1,0 +1,45 @@
+"""Gives a bundle the profiles and the domain of another one with the same weights, trained again by a newer version.
+
+    realgrain train recipes/probe.yaml --data data/manifest.csv -o build/again
+    python benchmarks/refit.py build/again src/realgrain/detector/bundles/default
+
+Weights, thresholds, probability scale, measured runtimes and the day of training stay; a bundle with another head or adapter is refused.
+"""
+
+import argparse
+from datetime import UTC, datetime
+from pathlib import Path
+
+from realgrain.detector.bundle import Bundle, Parent, read_bundle, rewrite_statistics
+
+
+def refit(again: Bundle, bundle: Bundle) -> Bundle:
+    """Rewrite card and statistics of a bundle.
+
+    Raises:
+        ValueError: the two are not the same detector.
+    """
+    for name in ("head_sha256", "adapter_sha256", "base", "views", "block"):
+        if getattr(again.card, name) != getattr(bundle.card, name):
+            raise ValueError(f"{again.folder} and {bundle.folder} differ in {name}: they are not the same detector")
+    parent = Parent(bundle=bundle.hash, change="profiles and domain of the same training, run again", made=datetime.now(UTC).date())
+    update = {"profiles": again.card.profiles, "domain": again.card.domain, "parents": (*bundle.card.parents, parent)}
+    return rewrite_statistics(bundle.folder, bundle.card.model_copy(update=update), again.statistics)
+
+
+def main() -> None:
+    """Refit and say what came out."""
+    parser = argparse.ArgumentParser(description="Take over profiles and domain of a bundle with the same weights.")
+    parser.add_argument("again", type=Path, help="bundle to take them from")
+    parser.add_argument("bundle", type=Path, help="bundle to rewrite")
+    options = parser.parse_args()
+    made = refit(read_bundle(options.again), read_bundle(options.bundle))
+    print(f"{options.bundle}: bundle {made.hash}")
+    for name, profile in made.card.profiles.items():
+        print(f"profile {name}: {sum(profile.counts['real'].values())} real, {sum(profile.counts['fake'].values())} generated pictures")
+    if made.card.domain:
+        print(f"domain: outside from {made.card.domain.threshold:.3f}, false alarms {made.card.domain.false_alarm}")
+
+
+if __name__ == "__main__":
+    main()

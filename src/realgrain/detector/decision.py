@@ -1,0 +1,245 @@
+"""Which thresholds a verdict goes by, what they are known to cost, and the odds that follow."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from realgrain.detector import profiles
+from realgrain.detector.bundle import Bundle, Card
+from realgrain.detector.calibration import Calibration, Rate, rate_of, threshold
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What a user asks of verdicts.
+
+    Args:
+        profile: where the pictures come from; None: the card's own thresholds, or, where a rate is asked for, photographs however delivered.
+        max_fpr: share of real pictures that may be flagged at most, in (0, 1); None: the rate that the card's thresholds were chosen for.
+        prior: share of AI-generated pictures among those that are judged, in (0, 1); None: no posterior.
+        stability: look at re-saved views of each picture too.
+
+    Raises:
+        ValueError: a share outside (0, 1).
+    """
+
+    profile: str | None = None
+    max_fpr: float | None = None
+    prior: float | None = None
+    stability: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("max_fpr", "prior"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < 1:
+                raise ValueError(f"{name.replace('_', '-')} must be above 0 and below 1, got {value}")
+
+
+class Decision(_Part):
+    """Thresholds on the logit and their error rates, all from the card and the calibration data beside it.
+
+    Attributes:
+        profile: whose calibration data; None: the thresholds that training chose, of ``Card.operating_point``.
+        asked_fpr: highest false-positive rate asked for.
+        held_fpr: rate that ``ai`` keeps with a confidence of 97.5 %, for pictures drawn as the calibration ones were: the upper end of the interval
+            of ``false_positive``; above ``asked_fpr`` where the data cannot support that. None: no guarantee (``profile`` is None, or no data).
+        supported: whether the data can support the rate asked for.
+        ai: at or above it a picture is flagged; None: uncalibrated.
+        camera: at or below it a picture is called ``camera``; None: none is.
+        false_positive: real calibration pictures at or above ``ai``.
+        missed: generated calibration pictures at or below ``camera``.
+        caught: generated calibration pictures at or above ``ai``.
+        false_positive_per_source: the same as ``false_positive`` for each real source.
+        calibration: the probability scale.
+        deliveries: in each of which the rates hold.
+        fitted: day.
+        bundle: sha256 of its card.
+    """
+
+    profile: str | None
+    asked_fpr: float | None
+    held_fpr: float | None = None
+    supported: bool = True
+    ai: float | None = None
+    camera: float | None = None
+    false_positive: Rate | None = None
+    missed: Rate | None = None
+    caught: Rate | None = None
+    false_positive_per_source: dict[str, Rate] = {}
+    calibration: Calibration | None = None
+    deliveries: tuple[str, ...] = ()
+    fitted: date
+    bundle: str
+
+
+class Posterior(_Part):
+    """Bayes' rule in odds: posterior odds = prior odds x likelihood ratio.
+
+    Attributes:
+        prior: share of AI-generated pictures beforehand.
+        prior_odds: prior / (1 - prior).
+        likelihood_ratio: p / (1 - p), p being the probability at even odds.
+        posterior_odds: their product.
+        probability: posterior odds / (1 + posterior odds).
+        arithmetic: the same in words.
+    """
+
+    prior: float = Field(gt=0, lt=1)
+    prior_odds: float
+    likelihood_ratio: float
+    posterior_odds: float
+    probability: float = Field(ge=0, le=1)
+    arithmetic: str
+
+
+def decision_of(bundle: Bundle, policy: Policy) -> Decision:
+    """The thresholds of a bundle for what a user asks.
+
+    Raises:
+        ValueError: a profile that is neither the card's nor a known name.
+    """
+    card = bundle.card
+    if policy.profile is None and policy.max_fpr is None:
+        return trained(card, bundle.hash)
+    name = policy.profile or profiles.PHOTO
+    point = card.operating_point
+    asked = policy.max_fpr if policy.max_fpr is not None else point.target_fpr if point else 0.05
+    profile = card.profiles.get(name)
+    if profile is None:
+        if name not in (*profiles.NAMED, profiles.PHOTO):
+            raise ValueError(f"no profile {name!r}; there are {', '.join(profiles.known(card.profiles))}")
+        return Decision(profile=name, asked_fpr=asked, supported=False, fitted=card.made, bundle=bundle.hash)
+    real, fake = (profiles.from_arrays(name, kind, bundle.statistics) for kind in ("real", "fake"))
+    ai, supported = threshold(profiles.pooled(real), asked)
+    camera, missed, caught = (None, None, None) if point is None else (min(ai, point.camera), point.missed if point.camera <= ai else None, None)
+    if fake:
+        # Of the logits turned round, so that the generated ones lie where the real ones do.
+        camera = min(ai, -threshold(-profiles.pooled(fake)[::-1], profile.target_miss)[0])
+        missed = rate_of(int(np.sum(profiles.pooled(fake) <= camera)), len(profiles.pooled(fake)))
+        caught = rate_of(int(np.sum(profiles.pooled(fake) >= ai)), len(profiles.pooled(fake)))
+    flagged = flags(real, ai)
+    return Decision(
+        profile=name,
+        asked_fpr=asked,
+        held_fpr=flagged.high,
+        supported=supported,
+        ai=ai,
+        camera=camera,
+        false_positive=flagged,
+        missed=missed,
+        caught=caught,
+        false_positive_per_source={source: flags({source: logits}, ai) for source, logits in real.items()},
+        calibration=profile.calibration or card.calibration,
+        deliveries=profile.deliveries,
+        fitted=profile.fitted,
+        bundle=bundle.hash,
+    )
+
+
+def trained(card: Card, hash_: str) -> Decision:
+    """The thresholds that training chose, with the rates that it measured; without them, or a probability scale, nothing is decided."""
+    point = card.operating_point
+    if point is None or card.calibration is None:
+        return Decision(profile=None, asked_fpr=None, supported=False, fitted=card.made, bundle=hash_)
+    return Decision(
+        profile=None,
+        asked_fpr=point.target_fpr,
+        ai=point.ai,
+        camera=point.camera,
+        false_positive=point.false_positive,
+        missed=point.missed,
+        false_positive_per_source=point.false_positive_per_source,
+        calibration=card.calibration,
+        deliveries=point.deliveries,
+        fitted=card.made,
+        bundle=hash_,
+    )
+
+
+def flags(real: dict[str, np.ndarray], ai: float) -> Rate:
+    """Share of the logits of some sources at or above a threshold."""
+    logits = profiles.pooled(real)
+    return rate_of(int(np.sum(logits >= ai)), len(logits))
+
+
+def posterior(calibration: Calibration, logit: float, prior: float) -> Posterior:
+    """What a logit makes of a prior."""
+    evidence = max(-700.0, min(700.0, calibration.slope * logit + calibration.intercept))  # the logarithm of p / (1 - p); bounds keep it finite
+    odds, ratio = prior / (1 - prior), math.exp(evidence)
+    after = min(odds * ratio, 1e300)
+    chance = after / (1 + after)
+    words = (
+        f"prior odds {prior:g} / {1 - prior:g} = {odds:.4g}; likelihood ratio p / (1 - p) = {ratio:.4g}; "
+        f"posterior odds {odds:.4g} x {ratio:.4g} = {after:.4g}; posterior {after:.4g} / (1 + {after:.4g}) = {chance:.4g}"
+    )
+    return Posterior(prior=prior, prior_odds=odds, likelihood_ratio=ratio, posterior_odds=after, probability=chance, arithmetic=words)
+
+
+def shortfall(found: Decision) -> str | None:
+    """Why the rate that was asked for is not kept, and what is; None where it is kept."""
+    if found.supported or found.asked_fpr is None:
+        return None
+    if found.false_positive is None or found.held_fpr is None:
+        return (
+            f"profile {found.profile} has no calibration data in this bundle: no verdicts. `realgrain calibrate` makes a profile of your own pictures"
+        )
+    return (
+        f"at most {percent(found.asked_fpr)} cannot be supported by the {found.false_positive.n:,} real calibration pictures of profile "
+        f"{found.profile}: the lowest rate that they can is {percent(found.held_fpr)}, which is what holds"
+    )
+
+
+def percent(share: float) -> str:
+    """A share with two significant digits, at least one after the point."""
+    digits = 1 if share == 0 or share >= 0.01 else 1 - math.floor(math.log10(100 * share))
+    return f"{100 * share:.{digits}f} %"
+
+
+def interval(rate: Rate) -> str:
+    """A rate as ``1.0 % [0.6-1.7]``."""
+    return f"{percent(rate.value)} [{percent(rate.low)[:-2]}-{percent(rate.high)[:-2]}]"
+
+
+def of_real(found: Decision) -> str:
+    """What the threshold costs, with its numbers: the part of the sentence that is the same for each picture; empty where nothing is known."""
+    rate = found.false_positive
+    if rate is None:
+        return ""
+    what = "real photographs" if found.profile in (None, profiles.PHOTO, "camera", "web") else "real pictures"
+    whose = f" (profile {found.profile})" if found.profile else ""
+    text = (
+        f"at this threshold {interval(rate)} of {what} from sources like yours{whose} are flagged, n = {rate.n:,}, fitted on {found.fitted}, "
+        f"bundle {found.bundle[:12]}"
+    )
+    if len(found.false_positive_per_source) > 1:
+        source, worst = max(found.false_positive_per_source.items(), key=lambda item: item[1].value)
+        text += f"; of the worst source, {source}, {interval(worst)}: yours may differ"
+    short = shortfall(found)
+    return text + (f"; {short}" if short else "")
+
+
+def sentence(label: str, why: str, found: Decision) -> str:
+    """A verdict in one sentence with its error rate.
+
+    Args:
+        label: ``ai``, ``camera`` or ``unsure``.
+        why: it is unsure, in words.
+        found: by which it was decided.
+    """
+    cost = of_real(found)
+    if label == "ai":
+        return f"flagged; {cost}"
+    if label == "camera":
+        passed = "" if found.missed is None else f"; {interval(found.missed)} of generated pictures are called so too, n = {found.missed.n:,}"
+        return f"not flagged, called a photograph{passed}; {cost}"
+    short = "" if cost else shortfall(found) or "this detector is not calibrated"
+    return f"unsure: {why}; {cost or short}"

@@ -1,0 +1,62 @@
+"""What HTML pages share: the template environment, pictures inside the page, and writing at once. A page loads nothing."""
+
+from __future__ import annotations
+
+import base64
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from realgrain.picture.errors import printable
+
+SIDE = 176  # pixels, longest, of a thumbnail; shown at half of that on the screens of phones
+
+
+def fill(template: str, **values: Any) -> str:
+    """A page of ``templates/``; every value is escaped, and a missing one is an error.
+
+    What does not print (controls, changes of direction, lone surrogates) is shown as its code, in all that is put in.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("realgrain.faces"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_shown,
+    )
+    return environment.get_template(template).render(**values)
+
+
+def _shown(value: Any) -> Any:
+    if type(value) is not str or value.isprintable():  # what is marked as safe is the template's own
+        return value
+    return "\n".join(printable(line, len(line)) for line in value.split("\n"))
+
+
+def thumbnail(pixels: NDArray[np.uint8]) -> str:
+    """The URI of a picture (H, W, 3), small."""
+    image = Image.fromarray(pixels)
+    image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS, reducing_gap=None)
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=82)
+    return uri(file.getvalue(), "jpeg")
+
+
+def uri(content: bytes, kind: str) -> str:
+    """A picture's bytes as a URI that holds them."""
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def write(file: Path, content: bytes) -> None:
+    """Write a file at once, or not at all."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    scratch = file.with_name(f".{file.name}.partial")
+    scratch.write_bytes(content)
+    scratch.replace(file)

@@ -1,0 +1,151 @@
+"""Runs as one HTML file: words, plots, worst errors, audit, published figures, lock file. It loads nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from realgrain.faces import page
+from realgrain.measuring import peers, report_words
+from realgrain.measuring.audit_results import Audit
+from realgrain.measuring.audit_tables import conclusion
+from realgrain.measuring.finished import Finished
+from realgrain.measuring.ledger import run_info
+from realgrain.measuring.pairing import Paired, PairedRuns, PairingError, compare_runs
+from realgrain.measuring.report_plots import plots
+from realgrain.measuring.worst import Mistake, worst
+from realgrain.picture.errors import printable
+
+PACKAGES = ("jinja2", "matplotlib")
+TABLE = {"auc": "AUC", "balanced_accuracy_at_threshold": "balanced accuracy", "tpr_at_1_fpr": "recall at 1 % FPR", "ece": "ECE"}
+"""Figures of the table of conditions."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two runs, by their places on the page, and how they compare, or why they do not."""
+
+    first: str
+    second: str
+    found: PairedRuns | None
+    why: str
+
+
+def check_output(file: Path) -> None:
+    """See to it, before long work, that the file is HTML and that what it takes is installed.
+
+    Raises:
+        ValueError: it is not.
+        ModuleNotFoundError: a package is missing.
+    """
+    if file.suffix != ".html":
+        raise ValueError(f"{file}: a report of runs is an .html file")
+    for package in PACKAGES:
+        import_module(package)
+
+
+def write(runs: Sequence[Finished], roots: Sequence[Path | None], file: Path, resamples: int = 1000) -> None:
+    """Write the page at once, or not at all.
+
+    Args:
+        runs: to show.
+        roots: of the benchmark of each; None: its worst errors are named, not shown.
+        file: to write.
+        resamples: of the paired bootstrap between runs.
+    """
+    page.write(file, render(runs, roots, run_info([]), resamples).encode())
+
+
+def render(runs: Sequence[Finished], roots: Sequence[Path | None], info: dict[str, Any], resamples: int = 1000) -> str:
+    """The page.
+
+    Args:
+        runs: to show, side by side where there are several.
+        roots: of the benchmark of each, or None.
+        info: of ``ledger.run_info``.
+        resamples: of the paired bootstrap between runs.
+
+    Raises:
+        ValueError: a root is not that of its run's benchmark.
+        OSError: it cannot be read.
+    """
+    names = _names(runs)
+    parts = [_part(name, run, root) for name, run, root in zip(names, runs, roots, strict=True)]
+    # one after the other, as they were given: a chain of n runs has n - 1 steps, all pairs would be a wall of tables
+    pairs = [_compared(names[a], names[b], runs[a], runs[b], resamples) for a, b in pairwise(range(len(runs)))]
+    return page.fill("run.html", parts=parts, pairs=pairs, run=info, cells=paired_cells, estimate=report_words.estimate)
+
+
+def _names(runs: Sequence[Finished]) -> list[str]:
+    """What each run is called on the page: its detector, and a letter where there are several."""
+    shown = [f"{printable(run.lock.bundle.name, 60)} on {report_words.title(run)}" for run in runs]
+    return shown if len(runs) == 1 else [f"{chr(ord('A') + place) if place < 26 else place + 1}: {name}" for place, name in enumerate(shown)]
+
+
+def _part(name: str, run: Finished, root: Path | None) -> dict[str, Any]:
+    beside = peers.peers(run.lock, run.evaluation)
+    return {
+        "name": name,
+        "summary": report_words.summary(run),
+        "plots": [(plot, page.uri(plot.light, "png"), page.uri(plot.dark, "png")) for plot in plots(run)],
+        "metrics": TABLE,
+        "conditions": run.evaluation.conditions,
+        "worst": {_titled(title, found): [_shown(one) for one in found] for title, found in worst(run, root).items()},
+        "pictures": root is not None,
+        "first": run.first,
+        "audit": None if run.audit is None else _audit(run.audit),
+        "peers": None
+        if beside is None
+        else {"title": beside.benchmark, "rows": [peers.cells(one) for one in beside.peers], "notes": peers.notes(beside)},
+        "lock": run.lock.content().decode(),
+        "sha256": run.lock.sha256,
+    }
+
+
+def _titled(title: str, found: Sequence[Mistake]) -> str:
+    wrong = sum(one.wrong for one in found)
+    if wrong == len(found):
+        return title
+    return f"{title} ({wrong} of these {len(found)} are errors)" if wrong else f"{title} (none is an error)"
+
+
+def _shown(one: Mistake) -> dict[str, Any]:
+    chance = "" if one.probability is None else f", probability {one.probability:.2f}"
+    kind = f"Generated picture by {printable(one.group, 60)}" if one.fake else f"Real picture from {printable(one.group, 60)}"
+    return {
+        "uri": None if one.pixels is None else page.thumbnail(one.pixels),
+        "alt": f"{kind}, logit {one.logit:.2f}",
+        "score": f"logit {one.logit:.2f}{chance}",
+        "group": printable(one.group, 60),
+        "path": printable(one.path, 120),
+        "why": one.why,
+        "wrong": one.wrong,
+    }
+
+
+def _audit(found: Audit) -> dict[str, Any]:
+    return {
+        "conclusion": conclusion(found),
+        "checks": found.checks,
+        "duplicates": len(found.duplicates),
+        "near": len(found.near_duplicates),
+    }
+
+
+def _compared(first: str, second: str, a: Finished, b: Finished, resamples: int) -> Comparison:
+    try:
+        return Comparison(first, second, compare_runs(a.folder, b.folder, resamples=resamples), "")
+    except PairingError as error:
+        return Comparison(first, second, None, str(error))
+
+
+def paired_cells(of: Paired | None) -> list[str]:
+    """A, B, their difference with its interval, p."""
+    if of is None:
+        return ["–"] * 4
+    interval = "" if of.low is None or of.high is None else f" ({of.low:+.3f} to {of.high:+.3f})"
+    return [f"{of.a:.3f}", f"{of.b:.3f}", f"{of.difference:+.3f}{interval}", "–" if of.p is None else f"{of.p:.2g}"]

@@ -1,0 +1,116 @@
+"""Pictures of a user's own -> a profile in a bundle: its thresholds, and, with both labels, its probability scale. The weights stay as they are."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from realgrain.detector import calibration, profiles
+from realgrain.detector.bundle import Bundle, Parent, read_bundle, rewrite_statistics
+from realgrain.detector.detect import Detector
+from realgrain.detector.profiles import Profile
+from realgrain.detector.weights import building, file_sha256
+from realgrain.learning.data import ManifestError, Sample, balanced_weights, read_manifest
+
+log = logging.getLogger(__name__)
+
+
+def unseen(manifest: Path, bundle: Bundle, split: str = "") -> list[Sample]:
+    """Samples of a manifest that may calibrate a bundle: of the very manifest that it learned from, those of other splits only.
+
+    Raises:
+        ManifestError: unusable, or nothing is left.
+    """
+    samples = [sample for sample in read_manifest(manifest) if not split or sample.split == split]
+    if not samples:
+        raise ManifestError(f"{manifest}: no pictures" + (f" in split {split!r}" if split else ""))
+    trained = bundle.card.recipe.get("split", "")
+    if file_sha256(manifest) == bundle.card.training.manifest_sha256:
+        samples = [sample for sample in samples if trained and sample.split != trained]
+        if not samples:
+            raise ManifestError(f"{manifest}: this bundle learned from these pictures; what it says of them tells nothing of others")
+    return samples
+
+
+def calibrate(
+    detector: Detector, rows: Iterable[dict[str, Any]], samples: Sequence[Sample], manifest: Path, output: Path, profile: str = "own"
+) -> Bundle:
+    """Write a bundle that has one more profile, or another one of that name.
+
+    Args:
+        detector: that the rows were scored with.
+        rows: of the samples in one or more conditions, as ``score.score`` gives them; pictures that did not open are left out, and named on the log.
+        samples: what the rows are of.
+        manifest: they come from.
+        output: folder to make; must not exist.
+        profile: its name.
+
+    Raises:
+        ValueError: a name with a slash in it, or none.
+        ManifestError: no real picture opens, or the same bytes carry both labels.
+        FileExistsError: the output is there already.
+    """
+    if not profile or "/" in profile:
+        raise ValueError(f"profile {profile!r}: a name without a slash is needed")
+    bundle = detector.bundle
+    with building(output) as scratch:
+        if scratch is None:
+            raise FileExistsError(f"{output}: exists already")
+        kept, logits = _once(rows, {sample.path: sample for sample in samples})
+        fake, source = np.array([sample.fake for sample in kept]), np.array([sample.source for sample in kept])
+        if not len(kept) or fake.all():
+            raise ManifestError(f"{manifest}: a profile needs real pictures that open")
+        found = profiles.gather(logits, fake, source)
+        scale = _scale(logits, fake, balanced_weights(kept)) if fake.any() else None
+        today = datetime.now(UTC).date()
+        made = Profile(
+            deliveries=tuple(logits),
+            counts=profiles.counts_of(found),
+            calibration=scale,
+            target_miss=bundle.card.operating_point.target_miss if bundle.card.operating_point else 0.05,
+            manifest_sha256=file_sha256(manifest),
+            fitted=today,
+        )
+        parent = Parent(bundle=bundle.hash, change=f"profile {profile} by `realgrain calibrate`", made=today)
+        update = {"profiles": {**bundle.card.profiles, profile: made}, "parents": (*bundle.card.parents, parent)}
+        shutil.copytree(bundle.folder, scratch, dirs_exist_ok=True)
+        statistics = {**profiles.without(profile, bundle.statistics), **profiles.as_arrays(profile, found)}
+        rewrite_statistics(scratch, bundle.card.model_copy(update=update), statistics)
+    return read_bundle(output)
+
+
+def _scale(logits: dict[str, np.ndarray], fake: np.ndarray, weight: np.ndarray) -> calibration.Calibration:
+    times = len(logits)
+    return calibration.fit(np.concatenate(list(logits.values())), np.tile(fake, times), np.tile(weight, times))
+
+
+def _once(rows: Iterable[dict[str, Any]], samples: dict[str, Sample]) -> tuple[list[Sample], dict[str, np.ndarray]]:
+    """Samples that open, each of the same bytes once, and their logits in each condition: copies would count as evidence that they are not."""
+    found: dict[str, dict[str, float]] = defaultdict(dict)
+    first: dict[str, Sample] = {}
+    for row in _opened(rows):
+        sample = samples[row["path"]]
+        known = first.setdefault(row["sha256"], sample)
+        if known.label != sample.label:
+            raise ManifestError(f"{known.path} and {sample.path} are the same bytes with different labels")
+        found[row["sha256"]].setdefault(row["condition"], row["logit"])
+    conditions = list(dict.fromkeys(condition for of in found.values() for condition in of))
+    return list(first.values()), {name: np.array([of[name] for of in found.values()]) for name in conditions}
+
+
+def _opened(rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    failed: Counter[str] = Counter()
+    for row in rows:
+        if row["error"]:
+            if not failed[row["error"]]:
+                log.warning("left out: %s", row["error"])
+            failed[row["error"]] += 1
+        else:
+            yield row

@@ -1,0 +1,228 @@
+"""Published figures beside ours: the best, and always those of the two papers that the project is about. In words, why they may not compare."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict
+
+from realgrain.measuring.benchmarks import benchmark
+from realgrain.measuring.benchmarks.card import Card, Known
+from realgrain.measuring.benchmarks.published import Figure, published
+from realgrain.measuring.lock import Lock
+from realgrain.measuring.results import ConditionResult, Evaluation
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+PAPERS = ("PiN-CLIP", "MPFT")
+"""The two papers of the project."""
+MOST = 8  # others that are shown
+MAIN = {"accuracy": "accuracy_at_half", "balanced_accuracy": "balanced_accuracy_at_half"}
+METRICS = {**MAIN, "ap": "ap"}
+"""Published metric -> ours."""
+CONDITIONS = {
+    "clean": "clean",
+    "fakes re-encoded as JPEG 96": "jpeg96-aligned",
+    "degraded copy jpeg": "aigibench-jpeg",
+    "degraded copy noise": "aigibench-noise",
+    "degraded copy sample": "aigibench-sample",
+}
+"""Published condition -> ours that is nearest."""
+NEAR = {
+    "fakes re-encoded as JPEG 96": "theirs re-encodes the fakes only, ours both classes",
+    "degraded copy jpeg": "strength of theirs is not published",
+    "degraded copy noise": "strength of theirs is not published",
+    "degraded copy sample": "strength of theirs is not published",
+}
+SURELY: dict[Known, str] = {
+    "digest": "seen in a digest of the paper only",
+    "recalled": "from memory: verify before quoting",
+    "inferred": "inferred: verify before quoting",
+    "page": "seen on a web page",
+}
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Pair(_Frozen):
+    """A published mean and ours over the same sets, as near as can be.
+
+    Attributes:
+        metric: of ``published.METRICS``.
+        theirs: percent.
+        deviation: of theirs over the sets, percentage points.
+        ours: percent; None where a set of the mean is missing from the run, or lacks a class.
+    """
+
+    metric: str
+    theirs: float
+    deviation: float | None
+    ours: float | None
+
+
+class Peer(_Frozen):
+    """A method's published figures under one convention.
+
+    Attributes:
+        condition: as published.
+        main: accuracy or balanced accuracy; None where only AP is published.
+        ap: None where it is not published.
+        trained_on: in words; empty where not seen.
+        differs: what may keep it from being compared with ours.
+        source: where the figures were seen.
+    """
+
+    method: str
+    condition: str
+    main: Pair | None
+    ap: Pair | None
+    trained_on: str
+    differs: list[str]
+    source: str
+
+
+class Peers(_Frozen):
+    """Published figures beside those of a run.
+
+    Attributes:
+        peers: best first in each condition.
+        more: comparable ones that are left out.
+        convention: what holds for all: how publications test, and how the run did.
+    """
+
+    benchmark: str
+    peers: list[Peer]
+    more: int
+    convention: list[str]
+
+
+def peers(lock: Lock, evaluation: Evaluation) -> Peers | None:
+    """The published means on a run's benchmark that ours can stand beside; None where there are none.
+
+    Args:
+        lock: of the run.
+        evaluation: its figures.
+    """
+    figures = [
+        figure
+        for figure in published(lock.benchmark)
+        if not figure.set and figure.metric in METRICS and CONDITIONS.get(figure.condition) in evaluation.conditions
+    ]
+    if not figures:
+        return None
+    card = benchmark(lock.benchmark).card
+    grouped: dict[tuple[str, ...], list[Figure]] = {}
+    for figure in figures:
+        grouped.setdefault((figure.method, figure.condition, figure.mean, figure.trained_on, figure.convention, figure.source), []).append(figure)
+    found = [_peer(group, card, evaluation.conditions[CONDITIONS[group[0].condition]]) for group in _by_metric(grouped.values())]
+    conditions = list(CONDITIONS)
+    ranked = sorted(found, key=lambda peer: (conditions.index(peer.condition), -_rank(peer)))
+    shown = [peer for place, peer in enumerate(ranked) if place < MOST or peer.method in PAPERS]
+    return Peers(benchmark=card.title, peers=shown, more=len(ranked) - len(shown), convention=_convention(card, lock, evaluation, shown))
+
+
+def _by_metric(groups: Iterable[list[Figure]]) -> Iterable[list[Figure]]:
+    """Groups with one figure of each metric: accuracy and balanced accuracy apart."""
+    for group in groups:
+        mains = [figure for figure in group if figure.metric in MAIN]
+        rest = [figure for figure in group if figure.metric not in MAIN]
+        yield [*mains[:1], *rest]
+        yield from ([figure] for figure in mains[1:])
+
+
+def _rank(peer: Peer) -> float:
+    return peer.main.theirs if peer.main else 0.0
+
+
+def _peer(group: list[Figure], card: Card, ours: ConditionResult) -> Peer:
+    pairs = {figure.metric: _pair(figure, card, ours) for figure in group}
+    first = group[0]
+    differs = [first.convention, NEAR.get(first.condition, ""), SURELY.get(first.known, "")]
+    if first.mean != "all":
+        differs.insert(0, f"their mean: {first.mean}" + ("" if first.mean in card.means else "; ours: all sets"))
+    return Peer(
+        method=first.method,
+        condition=first.condition,
+        main=next((pairs[name] for name in MAIN if name in pairs), None),
+        ap=pairs.get("ap"),
+        trained_on=first.trained_on,
+        differs=[words for words in differs if words],
+        source=first.source,
+    )
+
+
+def _pair(figure: Figure, card: Card, ours: ConditionResult) -> Pair:
+    return Pair(metric=figure.metric, theirs=figure.value, deviation=figure.deviation, ours=_ours(METRICS[figure.metric], figure.mean, card, ours))
+
+
+def _ours(metric: str, mean: str, card: Card, of: ConditionResult) -> float | None:
+    """Percent: the plain mean over the sets of a mean, over those of the run for ``all``; of a benchmark without sets, of all pictures."""
+    if not of.sets:
+        value = of.metrics[metric].value
+    elif mean in card.means:
+        values = [of.sets[name].metrics[metric].value if name in of.sets else None for name in card.means[mean]]
+        known = [value for value in values if value is not None]
+        value = sum(known) / len(known) if len(known) == len(values) else None
+    else:
+        value = of.over_sets[metric].value
+    return None if value is None else 100 * value
+
+
+def _convention(card: Card, lock: Lock, evaluation: Evaluation, shown: list[Peer]) -> list[str]:
+    test = card.test
+    views = ", ".join(f"{view.kind} {view.size}" + (f" saved as JPEG {view.quality}" if view.quality else "") for view in lock.bundle.views.views)
+    lines = [
+        f"Publications: {test.view}; threshold {test.threshold}; {test.mean}.",
+        f"Ours: views {views}; threshold 0.5 of the probability; plain mean over the sets of the run.",
+        f"Publications train on: {card.training}. Ours on what its card says.",
+    ]
+    there = next(iter(evaluation.conditions.values())).sets
+    absent = [name for name in card.sets if name not in there]
+    if there and absent:
+        lines.append(
+            f"This run lacks {len(absent)} of {len(card.sets)} sets ({', '.join(absent)}): its means are over others than the published ones."
+        )
+    sizes = {size.set: size.real + size.fake for size in card.sizes if size.split == "test" and size.real and size.fake and size.set in there}
+    other = [name for name, size in sizes.items() if (part := there[name]).n_real + part.n_fake + part.n_failed != size]
+    if other and lock.protocol.limit is None:
+        lines.append(f"{len(other)} of {len(there)} sets have not the published number of pictures: {', '.join(other)}.")
+    if lock.protocol.limit is not None:
+        lines.append(f"This run took at most {lock.protocol.limit} pictures of each set, label and source: a first look, not the benchmark.")
+    lines += [f"No figure of {paper} on this benchmark is known." for paper in PAPERS if all(peer.method != paper for peer in shown)]
+    return lines
+
+
+def as_tables(found: Peers) -> RenderableType:
+    """A row for each method, and below what must be known to compare."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    title = f"Published on {found.benchmark}, mean over sets in percent, and this run"
+    table = Table("method", "pictures", "accuracy", "ours", "AP", "ours", "trained on", "differs", title=Text(title), title_justify="left")
+    for peer in found.peers:
+        table.add_row(*(Text(cell) for cell in cells(peer)))
+    return Group(table, *(Text(f"* {line}") for line in notes(found)))
+
+
+def cells(peer: Peer) -> list[str]:
+    """What a table shows of a peer: method, pictures, accuracy, ours, AP, ours, trained on, what differs."""
+    return [peer.method, peer.condition, *_both(peer.main), *_both(peer.ap), peer.trained_on or "not seen", "; ".join(peer.differs)]
+
+
+def notes(found: Peers) -> list[str]:
+    """What stands below such a table."""
+    return [*found.convention, *([f"{found.more} more published figures are left out."] if found.more else [])]
+
+
+def _both(pair: Pair | None) -> tuple[str, str]:
+    if pair is None:
+        return "–", "–"
+    spread = "" if pair.deviation is None else f" ± {pair.deviation:.1f}"
+    kind = " (balanced)" if pair.metric == "balanced_accuracy" else ""
+    theirs = f"{pair.theirs:.1f}" if round(pair.theirs, 1) == pair.theirs else f"{pair.theirs:g}"
+    return f"{theirs}{spread}{kind}", "–" if pair.ours is None else f"{pair.ours:.1f}"

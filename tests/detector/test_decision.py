@@ -1,0 +1,263 @@
+import json
+import math
+import shutil
+from dataclasses import replace
+from datetime import date
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import beta, binom
+
+from realgrain.detector import profiles
+from realgrain.detector.bundle import CARD, DEFAULT, STATISTICS, BundleError, read_bundle, statistics_sha256
+from realgrain.detector.calibration import Calibration, binomial_cdf, rate_of, threshold
+from realgrain.detector.decision import Decision, Policy, decision_of, interval, percent, posterior, sentence, shortfall, trained
+from realgrain.detector.detect import load
+from realgrain.detector.verdict import Report, decide
+from realgrain.faces.cli import main
+
+DELTA = 0.025
+
+
+def with_profile(bundle, name, real, fake=None, **changes):
+    """A bundle that has one profile more, of given logits by source."""
+    found = {"real": {source: np.sort(np.asarray(values, float)) for source, values in real.items()}, "fake": fake or {}}
+    made = profiles.Profile(
+        deliveries=("clean",), counts=profiles.counts_of(found), manifest_sha256="0" * 64, fitted=date(2026, 1, 2), **{"target_miss": 0.2, **changes}
+    )
+    statistics = {**profiles.without(name, bundle.statistics), **profiles.as_arrays(name, found)}
+    card = bundle.card.model_copy(update={"profiles": {**bundle.card.profiles, name: made}, "statistics_sha256": statistics_sha256(statistics)})
+    return replace(bundle, card=card, statistics=statistics)
+
+
+class TestThreshold:
+    @pytest.mark.parametrize(("n", "share"), [(200, 0.05), (400, 0.02), (1000, 0.01), (150, 0.03)])
+    def test_the_guarantee_holds(self, n, share):
+        """Over many calibration sets, the true rate beyond the threshold is more than was asked in few: known exactly for uniform logits."""
+        rng = np.random.default_rng([n, int(1000 * share)])
+        true = np.array([1 - threshold(np.sort(rng.random(n)), share)[0] for _ in range(2000)])
+        exceeded = np.mean(true > share)
+        assert exceeded <= binom.ppf(0.9999, len(true), DELTA) / len(true)
+        assert exceeded > DELTA / 20  # it is not kept by flagging nothing
+        assert true.mean() > share / 6
+
+    def test_the_empirical_choice_would_not_hold(self):
+        """Else the test above could not fail."""
+        rng = np.random.default_rng(0)
+        n, share = 400, 0.02
+        true = np.array([1 - np.sort(rng.random(n))[n - int(share * n) - 1] for _ in range(500)])
+        assert np.mean(true > share) > 0.3
+
+    @settings(deadline=None, max_examples=60)
+    @given(st.lists(st.integers(-8, 8), min_size=1, max_size=300), st.sampled_from([0.5, 0.1, 0.05, 0.01]))
+    def test_is_the_lowest_that_holds(self, values, share):
+        logits = np.sort(np.array(values, float))
+        found, supported = threshold(logits, share)
+        k, n = int(np.sum(logits >= found)), len(logits)
+        assert supported == (beta.ppf(1 - DELTA, 1, n) <= share)
+        if not supported:
+            assert (k, found) == (0, np.nextafter(logits[-1], np.inf))
+            return
+        assert rate_of(k, n).high <= share
+        below = int(np.sum(logits >= np.nextafter(found, -np.inf)))
+        assert below == n or rate_of(below, n).high > share
+
+    @pytest.mark.parametrize(("k", "n", "share"), [(0, 1, 0.3), (5, 5, 0.9), (40, 1000, 0.01), (10, 948, 0.5)])
+    def test_binomial(self, k, n, share):
+        np.testing.assert_allclose(binomial_cdf(k, n, share), binom.cdf(np.arange(k + 1), n, share), rtol=1e-9, atol=1e-300)
+
+
+class TestDecision:
+    @pytest.fixture
+    def bundle(self, tiny_bundle):
+        real = {"a": np.linspace(-3, 1, 300), "b": np.linspace(-3, 2, 200)}
+        return with_profile(tiny_bundle, "web", real, {"g": np.linspace(-1, 5, 400)})
+
+    def test_of_a_profile(self, bundle):
+        found = decision_of(bundle, Policy("web", 0.02))
+        assert (found.profile, found.asked_fpr, found.supported, found.fitted) == ("web", 0.02, True, date(2026, 1, 2))
+        assert found.false_positive.n == 500
+        assert found.held_fpr == found.false_positive.high <= 0.02
+        assert {source: rate.n for source, rate in found.false_positive_per_source.items()} == {"a": 300, "b": 200}
+        assert sum(rate.k for rate in found.false_positive_per_source.values()) == found.false_positive.k > 0
+        assert found.camera <= found.ai
+        assert found.missed.high <= 0.2
+        assert found.caught.k == np.sum(np.linspace(-1, 5, 400) >= found.ai)
+
+    def test_a_higher_rate_lowers_the_threshold(self, bundle):
+        found = [decision_of(bundle, Policy("web", share)).ai for share in (0.01, 0.05, 0.2)]
+        assert found[0] > found[1] > found[2]
+
+    def test_a_rate_that_the_data_cannot_support(self, bundle):
+        found = decision_of(bundle, Policy("web", 0.001))
+        assert (found.supported, found.false_positive.k) == (False, 0)
+        assert found.held_fpr == pytest.approx(1 - DELTA ** (1 / 500))
+        assert shortfall(found) == (
+            "at most 0.10 % cannot be supported by the 500 real calibration pictures of profile web: "
+            "the lowest rate that they can is 0.74 %, which is what holds"
+        )
+        assert shortfall(found) in sentence("ai", "", found)
+        assert decision_of(bundle, Policy("web", found.held_fpr * 1.0001)).supported
+
+    @pytest.mark.parametrize("name", ["screenshot", "art", "document"])
+    def test_without_data_it_abstains(self, tiny_bundle, name):
+        found = decision_of(tiny_bundle, Policy(name, 0.01))
+        verdict, chance = decide(9.0, 500, tiny_bundle.card, found)
+        assert (verdict.label, verdict.reasons, chance) == ("unsure", ["uncalibrated"], None)
+        assert f"profile {name} has no calibration data" in sentence("unsure", "no calibration", found)
+
+    def test_unknown_profile(self, tiny_bundle):
+        with pytest.raises(ValueError, match=r"no profile 'wbe'; there are .*web.*document"):
+            load(tiny_bundle, policy=Policy("wbe"))
+
+    @pytest.mark.parametrize("share", [0, 1, -0.1, math.nan])
+    @pytest.mark.parametrize("name", ["max_fpr", "prior"])
+    def test_no_share(self, name, share):
+        with pytest.raises(ValueError, match="must be above 0 and below 1"):
+            Policy(**{name: share})
+
+    def test_training_makes_profiles(self, tiny_bundle):
+        assert set(tiny_bundle.card.profiles) == {"photo", "camera", "web"}
+        for name, profile in tiny_bundle.card.profiles.items():
+            found = decision_of(tiny_bundle, Policy(name, 0.3))
+            assert found.supported
+            assert found.deliveries == profile.deliveries == profiles.DELIVERED[name]
+            assert found.false_positive.n == sum(profile.counts["real"].values()) == 32
+        photo, camera, web = (profiles.from_arrays(name, "real", tiny_bundle.statistics) for name in ("photo", "camera", "web"))
+        for source in photo:
+            np.testing.assert_array_less(np.maximum(camera[source], web[source]) - 1e-12, photo[source])
+
+    def test_real_pictures_alone_keep_the_parents_camera(self, tiny_bundle):
+        point = tiny_bundle.card.operating_point
+        high = with_profile(tiny_bundle, "own", {"a": point.ai + np.linspace(0, 1, 100)})
+        found = decision_of(high, Policy("own", 0.1))
+        assert (found.camera, found.missed, found.caught) == (point.camera, point.missed, None)
+        low = with_profile(tiny_bundle, "own", {"a": point.camera - 2 - np.linspace(0, 1, 100)})
+        found = decision_of(low, Policy("own", 0.1))
+        assert found.camera == found.ai < point.camera
+        assert found.missed is None
+
+    def test_real_pictures_alone_on_an_uncalibrated_bundle(self, tiny_bundle):
+        bare = replace(tiny_bundle, card=tiny_bundle.card.model_copy(update={"operating_point": None, "calibration": None}))
+        bundle = with_profile(bare, "own", {"a": np.linspace(-1, 0, 100)})
+        found = decision_of(bundle, Policy("own", 0.1))
+        labels = [decide(logit, 500, bundle.card, found)[0].label for logit in (-9.0, 9.0)]
+        assert labels == ["unsure", "ai"]
+        assert decide(9.0, 500, bundle.card, found)[1] is None
+
+
+class TestSentence:
+    def test_says_what_the_card_says(self):
+        found = Decision(
+            profile="own",
+            asked_fpr=0.02,
+            held_fpr=0.0171,
+            ai=1.0,
+            false_positive=rate_of(11, 1100),
+            false_positive_per_source={"a": rate_of(1, 900), "b": rate_of(10, 200)},
+            fitted=date(2026, 5, 4),
+            bundle="ab" * 32,
+        )
+        assert sentence("ai", "", found) == (
+            "flagged; at this threshold 1.0 % [0.50-1.8] of real pictures from sources like yours (profile own) are flagged, n = 1,100, "
+            "fitted on 2026-05-04, bundle abababababab; of the worst source, b, 5.0 % [2.4-9.0]: yours may differ"
+        )
+
+    @pytest.mark.parametrize(("share", "words"), [(0, "0.0 %"), (0.0021, "0.21 %"), (0.00042, "0.042 %"), (0.0105, "1.1 %"), (1, "100.0 %")])
+    def test_percent(self, share, words):
+        assert percent(share) == words
+
+    def test_interval(self):
+        assert interval(rate_of(0, 100)) == "0.0 % [0.0-3.6]"
+
+
+class TestPosterior:
+    def test_the_arithmetic(self):
+        found = posterior(Calibration(method="platt", slope=1, intercept=0), math.log(9), 0.01)
+        assert found.prior_odds == pytest.approx(1 / 99)
+        assert found.likelihood_ratio == pytest.approx(9)
+        assert found.posterior_odds == pytest.approx(9 / 99)
+        assert found.probability == pytest.approx(9 / 108)
+        assert found.arithmetic == (
+            "prior odds 0.01 / 0.99 = 0.0101; likelihood ratio p / (1 - p) = 9; "
+            "posterior odds 0.0101 x 9 = 0.09091; posterior 0.09091 / (1 + 0.09091) = 0.08333"
+        )
+
+    @settings(deadline=None)
+    @given(st.floats(-1e4, 1e4), st.floats(1e-12, 1 - 1e-12))
+    def test_is_a_probability(self, logit, prior):
+        found = posterior(Calibration(method="platt", slope=2, intercept=1), logit, prior)
+        assert 0 <= found.probability <= 1
+        assert all(map(math.isfinite, (found.posterior_odds, found.likelihood_ratio)))
+
+    def test_even_odds_change_nothing(self, tiny_bundle, toy_pictures):
+        report = load(tiny_bundle, threads=1, policy=Policy(prior=0.5)).detect(toy_pictures[0])
+        assert report.posterior.probability == pytest.approx(report.probability)
+
+
+class TestOldCards:
+    @pytest.fixture
+    def old(self, tiny_bundle, tmp_path):
+        """A bundle as it was written before there were profiles."""
+        folder = shutil.copytree(tiny_bundle.folder, tmp_path / "old")
+        (folder / STATISTICS).unlink()
+        card = json.loads((folder / CARD).read_text())
+        for name in ("profiles", "domain", "statistics_sha256", "parents"):
+            del card[name]
+        (folder / CARD).write_text(json.dumps(card))
+        return read_bundle(folder)
+
+    def test_same_verdicts(self, old, tiny_detector, toy_pictures):
+        detector = load(old, threads=1)
+        for path in toy_pictures[::12]:
+            then, now = detector.detect(path), tiny_detector.detect(path)
+            assert (then.logit, then.probability, then.verdict) == (now.logit, now.probability, now.verdict)
+
+    def test_profiles_abstain(self, old):
+        assert decision_of(old, Policy("web", 0.01)).ai is None
+        assert decision_of(old, Policy(max_fpr=0.01)).ai is None
+
+    def test_the_shipped_one(self):
+        shipped = read_bundle(DEFAULT)
+        point, found = shipped.card.operating_point, trained(shipped.card, shipped.hash)
+        assert (found.ai, found.camera, found.false_positive, found.missed) == (point.ai, point.camera, point.false_positive, point.missed)
+        assert decision_of(shipped, Policy()) == found
+
+
+def test_statistics_are_bound_to_the_card(tiny_bundle, tmp_path):
+    folder = shutil.copytree(tiny_bundle.folder, tmp_path / "b")
+    (folder / STATISTICS).write_bytes((folder / STATISTICS).read_bytes() + b" ")
+    with pytest.raises(BundleError, match=r"statistics\.safetensors: its sha256 is not the card's"):
+        read_bundle(folder)
+
+
+def test_no_policy_changes_a_logit(tiny_bundle, toy_pictures):
+    policies = [Policy(), Policy("web"), Policy("document"), Policy(max_fpr=0.2, prior=0.01)]
+    found = [load(tiny_bundle, threads=1, policy=policy).detect(toy_pictures[0]) for policy in policies]
+    assert len({(report.logit, tuple(report.view_logits)) for report in found}) == 1
+
+
+class TestCommand:
+    def test_reports(self, tiny_bundle, toy_pictures, capsys):
+        arguments = ["detect", str(toy_pictures[0]), "--bundle", str(tiny_bundle.folder), "--profile", "web", "--max-fpr", "0.01", "--prior", "0.01"]
+        printed = []
+        for _ in range(2):
+            assert main([*arguments, "--json"]) == 0
+            printed.append(capsys.readouterr())
+        assert printed[0].out == printed[1].out
+        report = Report.model_validate_json(printed[0].out)
+        assert (report.decision.profile, report.decision.supported, report.decision.bundle) == ("web", False, tiny_bundle.hash)
+        assert "at most 1.0 % cannot be supported by the 32 real calibration pictures of profile web: the lowest rate" in printed[0].err
+        assert report.posterior.prior == 0.01
+        assert "n = 32" in report.sentence
+        assert main(arguments) == 0
+        shown = " ".join(capsys.readouterr().out.split())
+        assert report.sentence in shown
+        assert report.posterior.arithmetic in shown
+
+    @pytest.mark.parametrize(("flags", "words"), [(["--max-fpr", "2"], "max-fpr must be"), (["--prior", "0"], "prior must be")])
+    def test_wrong_usage(self, tiny_bundle, capsys, flags, words):
+        assert main(["detect", "a.png", "--bundle", str(tiny_bundle.folder), *flags]) == 2
+        assert words in capsys.readouterr().err

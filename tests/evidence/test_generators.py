@@ -1,0 +1,83 @@
+import json
+
+import pytest
+from dressing import COMFY, WEBUI, encoded, exif, in_png, text
+
+from realgrain.evidence.provenance import provenance
+
+DRAWN = json.dumps({"nodes": [{"id": 1, "type": "KSampler"}], "links": [], "version": 0.4})
+INVOKE = json.dumps({"app_version": "5.0", "generation_mode": "txt2img", "positive_prompt": "a cat", "model": {"name": "flux"}, "seed": 1})
+INVOKE_OLD = json.dumps({"app_id": "invoke-ai/InvokeAI", "model_weights": "sd-1.4", "image": {"prompt": [{"prompt": "a cat", "weight": 1}]}})
+NOVEL = json.dumps({"prompt": "a cat", "steps": 28, "seed": 1, "sampler": "k_euler", "uc": "dogs"})
+
+WRITTEN = {
+    "webui": ([("parameters", WEBUI)], "Stable Diffusion WebUI", "dream"),
+    "forge": ([("parameters", WEBUI.replace("v1.9.4", "f2.0.1v1.10.1"))], "Stable Diffusion WebUI Forge", "dream"),
+    "quoted": ([("parameters", WEBUI.replace("Size:", 'Lora hashes: "a: 1, b: 2", Size:'))], "Stable Diffusion WebUI", "dream"),
+    "comfy as run": ([("prompt", COMFY)], "ComfyUI", "xl.ckpt"),
+    "comfy as drawn": ([("workflow", DRAWN)], "ComfyUI", None),
+    "invoke": ([("invokeai_metadata", INVOKE)], "InvokeAI", "flux"),
+    "invoke, formerly": ([("sd-metadata", INVOKE_OLD)], "InvokeAI", "sd-1.4"),
+    "invoke, first": ([("Dream", '"a cat" -s 50 -S 3 -W 512 -H 512 -C 7.5 -A k_lms')], "InvokeAI", None),
+    "novel": ([("Software", "NovelAI"), ("Source", "NovelAI Diffusion V4"), ("Comment", NOVEL)], "NovelAI", "NovelAI Diffusion V4"),
+}
+
+
+@pytest.mark.parametrize("name", [b"tEXt", b"zTXt", b"iTXt"])
+@pytest.mark.parametrize("case", WRITTEN)
+def test_what_generators_write_is_an_unsigned_claim(case, name):
+    texts, generator, model = WRITTEN[case]
+    (claim,) = provenance(in_png(*[text(key, value, name) for key, value in texts])).claims
+    assert (claim.kind, claim.trust, claim.generator, claim.model) == ("text", "unsigned", generator, model)
+    assert claim.place.startswith(f"PNG {name.decode()} chunk")
+    assert claim.of_model
+
+
+SPOOFED = {
+    "a note by the photographer": [("prompt", "ask the client about the prompt")],
+    "only a word": [("parameters", "exposure 1/60, f/8")],
+    "half a grammar": [("parameters", "a cat, Steps: 20")],
+    "steps in prose": [("parameters", "Steps: 20, up to the house")],
+    "JSON, but no graph": [("prompt", '{"a": 1}'), ("workflow", '{"nodes": "x", "links": []}')],
+    "an empty graph": [("prompt", "{}"), ("workflow", '{"nodes": [], "links": []}')],
+    "a graph with a hole": [("prompt", '{"3": {"class_type": "KSampler", "inputs": {}}, "4": null}')],
+    "a list": [("prompt", "[]"), ("invokeai_metadata", "[]"), ("sd-metadata", "3")],
+    "one key of InvokeAI": [("invokeai_metadata", '{"seed": 1}')],
+    "an image without a prompt": [("sd-metadata", '{"app_id": "x", "image": {}}')],
+    "a dream": [("Dream", "of electric sheep")],
+    "NovelAI in name only": [("Software", "NovelAI")],
+    "NovelAI without its settings": [("Software", "NovelAI"), ("Comment", '{"prompt": "a cat"}')],
+    "NovelAI's comment by another": [("Software", "a scanner"), ("Comment", NOVEL)],
+    "a grammar in another's chunk": [("prompt", WEBUI), ("parameters", COMFY), ("workflow", INVOKE)],
+    "depth without end": [("prompt", "[" * 100_000)],
+}
+
+
+@pytest.mark.parametrize("case", SPOOFED)
+def test_other_text_is_no_claim_of_a_generator(case):
+    claims = provenance(in_png(*[text(key, value) for key, value in SPOOFED[case]])).claims
+    assert not any(claim.of_model for claim in claims)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "WEBP", "PNG"])
+@pytest.mark.parametrize("code", ["ascii", "utf-16-be", "utf-16-le"])
+def test_settings_in_a_user_comment(kind, code):
+    head = b"ASCII\0\0\0" if code == "ascii" else b"UNICODE\0"
+    claims = provenance(encoded(kind, exif=exif(head + WEBUI.encode(code)))).claims
+    assert [claim.generator for claim in claims] == ["Stable Diffusion WebUI", None]
+    assert claims[0].place.endswith("UserComment")
+    assert claims[1].camera == "Canon EOS 5D"
+    plain = provenance(encoded(kind, exif=exif(head + "Steps: up to the house".encode(code)))).claims
+    assert [claim.generator for claim in plain] == [None]
+
+
+def test_graphs_in_a_webp():
+    claims = provenance(encoded("WEBP", exif=exif(make="workflow:" + DRAWN, model="prompt:" + COMFY))).claims
+    assert {claim.generator for claim in claims} == {"ComfyUI", None}
+    assert {claim.camera for claim in claims} == {None}
+
+
+def test_a_prompt_is_shown_shortly():
+    (claim,) = provenance(in_png(text("parameters", WEBUI.replace("a mat", "a mat\n\x1b[2J\u202e" + "x" * 9000)))).claims
+    assert claim.text.startswith("a cat on a mat \\x1b[2J\\u202exx")
+    assert len(claim.text) == 300

@@ -1,0 +1,70 @@
+"""The scripts behind the figures of verdicts: what they render, and what they refuse."""
+
+import json
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from realgrain.detector.bundle import CARD, HEAD, STATISTICS, array_sha256, read_bundle, rewrite_statistics
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+import non_photographs
+import out_of_domain
+import refit
+
+
+def test_renders_the_same_pictures_each_time(tmp_path):
+    found = [non_photographs.write(tmp_path / name, 1, seed) for name, seed in (("a", 0), ("b", 0), ("c", 1))]
+    for kind in non_photographs.RENDERED:
+        pixels = [Image.open(files[kind][0]).convert("RGB") for files in found]
+        assert pixels[0].tobytes() == pixels[1].tobytes()
+        assert (pixels[0].size, pixels[0].tobytes()) != (pixels[2].size, pixels[2].tobytes())
+        assert min(pixels[0].size) >= 128
+    assert found[0]["packaged"] == found[1]["packaged"]
+
+
+def test_out_of_domain_counts(tiny_bundle, toy_manifest, tmp_path, monkeypatch, capsys):
+    output = tmp_path / "found.json"
+    arguments = [str(toy_manifest), "--bundle", str(tiny_bundle.folder), "--split", "train", "--each", "1", "-o", str(output)]
+    monkeypatch.setattr(sys, "argv", ["out_of_domain.py", *arguments])
+    monkeypatch.setattr(non_photographs, "PACKAGES", {})
+    out_of_domain.main()
+    found = out_of_domain.Found.model_validate(json.loads(output.read_text())["result"])
+    assert (found.bundle, found.threshold) == (tiny_bundle.hash, tiny_bundle.card.domain.threshold)
+    assert set(found.non_photographs) == set(non_photographs.RENDERED)
+    assert all(of.outside.n == 1 for of in found.non_photographs.values())
+    assert found.false_alarm.n == len(found.photographs) == 4
+    assert 0 <= found.separates <= 1
+
+
+class TestRefit:
+    @pytest.fixture
+    def old(self, tiny_bundle, tmp_path):
+        """The same detector without profiles or domain."""
+        folder = shutil.copytree(tiny_bundle.folder, tmp_path / "old")
+        (folder / STATISTICS).unlink()
+        card = json.loads((folder / CARD).read_text())
+        (folder / CARD).write_text(json.dumps({**card, "profiles": {}, "domain": None, "statistics_sha256": None, "made": "2026-01-01"}))
+        return read_bundle(folder)
+
+    def test_takes_over_what_is_beside_the_weights(self, old, tiny_bundle):
+        before = (old.folder / HEAD).read_bytes()
+        made = refit.refit(tiny_bundle, old)
+        assert (made.folder / HEAD).read_bytes() == before
+        assert (made.card.profiles, made.card.domain) == (tiny_bundle.card.profiles, tiny_bundle.card.domain)
+        assert made.card.statistics_sha256 == tiny_bundle.card.statistics_sha256
+        assert made.card.operating_point == old.card.operating_point
+        assert (str(made.card.made), made.card.parents[0].bundle) == ("2026-01-01", old.hash)
+
+    def test_refuses_another_detector(self, old, tiny_bundle):
+        head = {**tiny_bundle.head, "bias": tiny_bundle.head["bias"] + 1}
+        other = replace(tiny_bundle, head=head, card=tiny_bundle.card.model_copy(update={"head_sha256": array_sha256(head)}))
+        with pytest.raises(ValueError, match="differ in head_sha256"):
+            refit.refit(other, old)
+
+    def test_rewriting_is_read_back(self, old):
+        assert rewrite_statistics(old.folder, old.card, {"x": old.head["bias"]}).statistics["x"].tolist() == old.head["bias"].tolist()
