@@ -111,8 +111,8 @@ def regions() -> str:
     return (
         f"Of {right['n']} pictures, half photograph and half generated, the generated half has the higher tile scores in {right['k']} "
         f"({right['low']:.0%}–{right['high']:.0%}). A map is called localised for {localised['composite']['k']} of them, and for "
-        f"{sum(of['k'] for of in whole)} of {sum(of['n'] for of in whole)} whole pictures too: it shows where the score comes from, not that something "
-        "was put in."
+        f"{sum(of['k'] for of in whole)} of {sum(of['n'] for of in whole)} whole pictures too: it shows where the score comes from, not "
+        "that something was put in."
     )
 
 
