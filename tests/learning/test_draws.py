@@ -63,6 +63,7 @@ class TestDraws:
         assert means[0] == 2
         assert len(set(means[1:])) == 4
 
+    @pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on one processor
     def test_workers_see_what_one_process_sees(self, drawn):
         sampler = Balanced(np.ones(len(drawn)), 0, 12)
         alone, helped = ([batch["views"] for batch in DataLoader(drawn, 4, sampler=sampler, num_workers=count)] for count in (0, 2))
