@@ -13,7 +13,7 @@ from scipy.stats import spearmanr
 from realgrain.detector.bundle import Bundle
 from realgrain.detector.detect import load
 from realgrain.evidence.region_map import LEAST, LONGEST, draw, words
-from realgrain.evidence.regions import BATCH, TIMES, Box, Regions, heat, judged, regions, tile_logits, tiling
+from realgrain.evidence.regions import BATCH, RESOLUTION, TIMES, Box, Regions, heat, judged, regions, tile_logits, tiling
 from realgrain.faces.cli import main
 from realgrain.picture.views import View, ViewSpec, make_views
 
@@ -127,7 +127,7 @@ class TestRegions:
         added = effect * (-1.0) ** np.arange(len(logits))
         boxes = [Box(left=0, top=0, width=1, height=1)] * len(logits)
         found = judged(1, 1, boxes, logits, logits + added)
-        assert found.localised == (found.spread > TIMES * found.wobble)
+        assert found.localised == (found.spread > max(TIMES * found.wobble, RESOLUTION))
         assert not judged(1, 1, boxes, logits, logits - logits * (1 / TIMES + 0.01)).localised
         assert judged(1, 1, boxes, logits, logits + 3).wobble == pytest.approx(0, abs=1e-9)  # the same for all tiles is no wobble
 

@@ -29,6 +29,8 @@ QUALITY = 75
 """JPEG, of the re-save whose effect a map must exceed (our choice: a usual default of encoders)."""
 TIMES = 2.0
 """How many times that effect the spread of a map must be (our choice)."""
+RESOLUTION = 1e-6
+"""Of logits, which are float32: less spread than this is none."""
 
 
 class _Part(BaseModel):
@@ -60,7 +62,7 @@ class Regions(_Part):
         height: likewise.
         spread: standard deviation of the tiles' logits.
         wobble: standard deviation of what a re-save as JPEG of quality ``QUALITY`` adds to them.
-        localised: whether the spread is above ``TIMES`` the wobble; never with fewer than two tiles.
+        localised: whether the spread is above ``TIMES`` the wobble, and above ``RESOLUTION``; never with fewer than two tiles.
     """
 
     width: int
@@ -154,8 +156,9 @@ def regions(pixels: Pixels, spec: ViewSpec, scorer: Scorer, *, most: int = MOST)
 def judged(width: int, height: int, boxes: Sequence[Box], logits: NDArray[np.float64], resaved: NDArray[np.float64]) -> Regions:
     """Tell a map that says something from a flat one, by the rule of ``Regions``."""
     spread, wobble = float(np.std(logits)), float(np.std(resaved - logits))
+    localised = len(boxes) > 1 and spread > max(TIMES * wobble, RESOLUTION)
     tiles = [Tile(box=box, logit=float(a), resaved=float(b)) for box, a, b in zip(boxes, logits, resaved, strict=True)]
-    return Regions(width=width, height=height, spread=spread, wobble=wobble, localised=len(tiles) > 1 and spread > TIMES * wobble, tiles=tiles)
+    return Regions(width=width, height=height, spread=spread, wobble=wobble, localised=localised, tiles=tiles)
 
 
 def heat(found: Regions, width: int, height: int) -> NDArray[np.float64]:
