@@ -67,6 +67,16 @@ def cold_start() -> str:
     return rows(["process start to verdict", "median", "peak memory"], lines)
 
 
+def bench_path() -> str:
+    """What reading, degrading and cutting cost a benchmark run."""
+    (found,) = result("benchmarks/bench_path.json")["result"]["speed"]
+    over = found["ratios"]["path"]
+    return (
+        f"A benchmark run takes {over['value']:.2f} times ({over['low']:.2f}–{over['high']:.2f}) as long as the bare runtime on views that are already made: "
+        f"{found['pictures']} pictures, {found['runtime']}."
+    )
+
+
 def inspect() -> str:
     """What the frozen tower sees."""
     look = result("inspect/frozen.json")["result"]["towers"]["frozen"]["look"]
@@ -125,6 +135,7 @@ FIGURES = {
     "decision": decision,
     "regions": regions,
     "cold-start": cold_start,
+    "bench-path": bench_path,
 }
 
 
