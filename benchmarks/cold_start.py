@@ -126,7 +126,7 @@ def commands(options: argparse.Namespace) -> list[Command]:
     """The two contestants, the peer installed first if need be; realgrain exits 0, the peer 0 or, when inconclusive, 2."""
     peer.ensure(options.venv)
     picture = str(options.picture.resolve(strict=True))
-    theirs = [str(peer.program(options.venv)), "detect", "--no-stability", picture]
+    theirs = [str(peer.program(options.venv)), "detect", picture]
     ours = [options.python, "-m", "realgrain", "detect", "--no-stability", picture, "--json"]
     return [
         Command("realgrain", ours, own_environment(), (0,)),

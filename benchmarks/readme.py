@@ -72,8 +72,8 @@ def bench_path() -> str:
     (found,) = result("benchmarks/bench_path.json")["result"]["speed"]
     over = found["ratios"]["path"]
     return (
-        f"A benchmark run takes {over['value']:.2f} times ({over['low']:.2f}–{over['high']:.2f}) as long as the bare runtime on views that are already made: "
-        f"{found['pictures']} pictures, {found['runtime']}."
+        f"A benchmark run takes {over['value']:.2f} times ({over['low']:.2f}–{over['high']:.2f}) as long as the bare runtime on views that "
+        f"are already made: {found['pictures']} pictures, {found['runtime']}."
     )
 
 
