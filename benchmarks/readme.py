@@ -70,10 +70,12 @@ def cold_start() -> str:
 def bench_path() -> str:
     """What reading, degrading and cutting cost a benchmark run."""
     (found,) = result("benchmarks/bench_path.json")["result"]["speed"]
-    over = found["ratios"]["path"]
+    over, memory = found["ratios"]["path"], result("benchmarks/bench_memory.json")["result"]["memory"]
+    marks = ", ".join(f"{megabytes:.0f} MB at {mark}" for mark, megabytes in memory["mb_at"].items())
     return (
         f"A benchmark run takes {over['value']:.2f} times ({over['low']:.2f}–{over['high']:.2f}) as long as the bare runtime on views that "
-        f"are already made: {found['pictures']} pictures, {found['runtime']}."
+        f"are already made: {found['pictures']} pictures, {found['runtime']}. Over {memory['pictures']:,} pictures, made as they "
+        f"are asked for, it holds {marks}."
     )
 
 
