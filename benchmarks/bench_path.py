@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 from pydantic import BaseModel
+from rounds import Ratio, ratio
 
 from realgrain.detector.detect import Detector, load
 from realgrain.learning.data import Sample, read_manifest
@@ -51,14 +52,6 @@ class Contestant(BaseModel):
     ms: float
     quartiles: tuple[float, float]
     rounds: list[float]
-
-
-class Ratio(BaseModel):
-    """Median over rounds of a contestant's time over the raw runtime's, with its 95 % percentile bootstrap interval; rounds are resampled whole."""
-
-    value: float
-    low: float
-    high: float
 
 
 class Speed(BaseModel):
@@ -147,18 +140,6 @@ def summary(times: list[float]) -> Contestant:
     """Median and quartiles."""
     low, median, high = np.quantile(times, [0.25, 0.5, 0.75]).tolist()
     return Contestant(ms=median, quartiles=(low, high), rounds=times)
-
-
-def ratio(first: list[float], second: list[float], resamples: int = 10_000, seed: int = 0) -> Ratio:
-    """Of two contestants' times, round by round.
-
-    >>> ratio([2.0, 2.0, 2.0], [1.0, 1.0, 1.0])
-    Ratio(value=2.0, low=2.0, high=2.0)
-    """
-    rounds = np.array(first) / np.array(second)
-    drawn = np.median(np.random.default_rng(seed).choice(rounds, (resamples, len(rounds))), axis=1)
-    low, high = np.quantile(drawn, [0.025, 0.975]).tolist()
-    return Ratio(value=float(np.median(rounds)), low=low, high=high)
 
 
 class Made(Sample):

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from pydantic import BaseModel
+from rounds import Ratio, ratio
 
 from realgrain.learning import methods, processes
 from realgrain.measuring.ledger import write_result
@@ -68,14 +69,6 @@ class Cost(BaseModel):
     rounds: list[float]
     peak_memory_mb: float
     prepare_ms: float
-
-
-class Ratio(BaseModel):
-    """Median over rounds of one case's time over another's, with its 95 % percentile bootstrap interval; rounds are resampled whole."""
-
-    value: float
-    low: float
-    high: float
 
 
 class Training(BaseModel):
@@ -204,18 +197,6 @@ def cost(found: list[Measured]) -> Cost:
         peak_memory_mb=max(one.peak for one in found) / 1e6,
         prepare_ms=float(np.median([one.prepared for one in found])) * 1000,
     )
-
-
-def ratio(first: list[float], second: list[float], resamples: int = 10_000, seed: int = 0) -> Ratio:
-    """Of two cases' times, round by round.
-
-    >>> ratio([2.0, 2.0, 2.0], [1.0, 1.0, 1.0])
-    Ratio(value=2.0, low=2.0, high=2.0)
-    """
-    rounds = np.array(first) / np.array(second)
-    drawn = np.median(np.random.default_rng(seed).choice(rounds, (resamples, len(rounds))), axis=1)
-    low, high = np.quantile(drawn, [0.025, 0.975]).tolist()
-    return Ratio(value=float(np.median(rounds)), low=low, high=high)
 
 
 def measure(options: argparse.Namespace) -> Training:

@@ -27,6 +27,7 @@ def drift(
     from realgrain.measuring import drift as watching
     from realgrain.measuring.drift_log import read_logs
     from realgrain.measuring.drift_tables import render
+    from realgrain.measuring.whole import write_whole
 
     if not logs:
         raise ValueError("no logs: give scores tables, or JSON lines of `realgrain detect --json`")
@@ -35,9 +36,6 @@ def drift(
     if plot:
         from realgrain.measuring.drift_plots import draw
 
-        plot.parent.mkdir(parents=True, exist_ok=True)
-        scratch = plot.with_name(f".{plot.name}.partial")
-        scratch.write_bytes(draw(found))
-        scratch.replace(plot)
+        write_whole(plot, draw(found))
         say(f"{plot}: drawn")
     return SOME_FAILED if fail_on and found.alarms else DONE

@@ -15,6 +15,7 @@ from realgrain.faces import page
 from realgrain.measuring.inspect import random_fold_logits
 from realgrain.measuring.inspect_plots import draw, project
 from realgrain.measuring.ledger import run_info, write_result
+from realgrain.measuring.whole import write_whole
 from realgrain.picture.conditions import condition
 from realgrain.picture.degrade import Pixels
 from realgrain.picture.image import open_picture
@@ -121,7 +122,7 @@ def write(inspected: Inspected, file: Path, inputs: list[Path]) -> None:
         write_result(file, inspected.result, inputs)
         return
     content = render(inspected, run_info(inputs)).encode() if file.suffix == ".html" else _all_planes(inspected)
-    page.write(file, content)
+    write_whole(file, content)
 
 
 def _all_planes(inspected: Inspected) -> bytes:

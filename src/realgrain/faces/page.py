@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -52,11 +51,3 @@ def thumbnail(pixels: NDArray[np.uint8]) -> str:
 def uri(content: bytes, kind: str) -> str:
     """A picture's bytes as a URI that holds them."""
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
-
-
-def write(file: Path, content: bytes) -> None:
-    """Write a file at once, or not at all."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    scratch = file.with_name(f".{file.name}.partial")
-    scratch.write_bytes(content)
-    scratch.replace(file)

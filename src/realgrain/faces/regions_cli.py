@@ -25,6 +25,7 @@ def regions(
     from realgrain.detector.detect import load
     from realgrain.evidence import region_map
     from realgrain.evidence.regions import regions as look
+    from realgrain.measuring.whole import write_whole
     from realgrain.picture.image import open_picture
 
     if output is None and not json:
@@ -35,10 +36,7 @@ def regions(
     detector = load(bundle, runtime=runtime, offline=offline, threads=threads)
     found = look(opened.pixels, detector.bundle.card.views, detector.runtime.logits, most=most)
     if output:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        scratch = output.with_name(f".{output.name}.partial")
-        scratch.write_bytes(region_map.draw(opened.pixels, found))
-        scratch.replace(output)
+        write_whole(output, region_map.draw(opened.pixels, found))
         say(f"{output}: drawn")
     if json:
         print(found.model_dump_json(indent=2))

@@ -17,6 +17,7 @@ from realgrain.measuring.finished import Finished
 from realgrain.measuring.ledger import run_info
 from realgrain.measuring.pairing import Paired, PairedRuns, PairingError, compare_runs
 from realgrain.measuring.report_plots import plots
+from realgrain.measuring.whole import write_whole
 from realgrain.measuring.worst import Mistake, worst
 from realgrain.picture.errors import printable
 
@@ -57,7 +58,7 @@ def write(runs: Sequence[Finished], roots: Sequence[Path | None], file: Path, re
         file: to write.
         resamples: of the paired bootstrap between runs.
     """
-    page.write(file, render(runs, roots, run_info([]), resamples).encode())
+    write_whole(file, render(runs, roots, run_info([]), resamples).encode())
 
 
 def render(runs: Sequence[Finished], roots: Sequence[Path | None], info: dict[str, Any], resamples: int = 1000) -> str:

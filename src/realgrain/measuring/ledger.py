@@ -17,6 +17,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from realgrain.detector.weights import file_sha256
+from realgrain.measuring.whole import write_whole
 
 log = logging.getLogger(__name__)
 
@@ -63,10 +64,8 @@ def run_info(inputs: list[Path]) -> dict[str, Any]:
 
 def write_result(path: Path, result: BaseModel, inputs: list[Path]) -> None:
     """Write ``{"run": ..., "result": ...}`` at once, or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}.partial")
-    scratch.write_text(json.dumps({"run": run_info(inputs), "result": result.model_dump(mode="json")}, indent=1) + "\n")
-    scratch.replace(path)
+    content = json.dumps({"run": run_info(inputs), "result": result.model_dump(mode="json")}, indent=1) + "\n"
+    write_whole(path, content.encode())
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from realgrain.measuring.audit import audit
 from realgrain.measuring.audit_results import Audit
 from realgrain.measuring.lock import Lock, LockError
 from realgrain.measuring.run_manifest import choose
+from realgrain.measuring.whole import write_whole
 
 AUDIT = "audit.json"
 
@@ -50,9 +51,7 @@ def audit_run(folder: Path, lock: Lock, samples: Sequence[Sample]) -> Audit:
         (sample.path, sample.label, sample.generator): sample for sample in reversed(choose(samples, lock.protocol.split, lock.protocol.limit))
     }
     found = audit(list(reversed(distinct.values())))
-    scratch = folder / f".{AUDIT}.partial"
-    scratch.write_bytes((_Written(lock=lock.sha256, audit=found).model_dump_json(indent=1) + "\n").encode())
-    scratch.replace(folder / AUDIT)
+    write_whole(folder / AUDIT, (_Written(lock=lock.sha256, audit=found).model_dump_json(indent=1) + "\n").encode())
     return found
 
 

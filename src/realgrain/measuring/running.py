@@ -26,6 +26,7 @@ from realgrain.measuring.metrics import evaluate
 from realgrain.measuring.results import Evaluation
 from realgrain.measuring.run_manifest import Entry, Key, choose, read_entries, survey, write_entries
 from realgrain.measuring.score import schema_with, score, table_of, write_table
+from realgrain.measuring.whole import write_whole
 from realgrain.picture.conditions import condition
 
 MANIFEST, SCORES, METRICS, PARTS = "manifest.csv", "scores.parquet", "metrics.json", "scores"
@@ -91,7 +92,7 @@ def run(folder: Path, detector: Detector, samples: Sequence[Sample], benchmark: 
             _merge(folder / PARTS, folder / SCORES, schema)
         shutil.rmtree(folder / PARTS, ignore_errors=True)
         evaluation = measure(read_scores(folder, lock), protocol)
-        _write(folder / METRICS, (evaluation.model_dump_json(indent=1) + "\n").encode())
+        write_whole(folder / METRICS, (evaluation.model_dump_json(indent=1) + "\n").encode())
     return Run(folder, lock, evaluation, [error for _, error in opened if error])
 
 
@@ -174,7 +175,7 @@ def _pin(folder: Path, detector: Detector, chosen: Sequence[Sample], benchmark: 
         scratch.unlink()
         raise _refusal(folder, changed or differences(before, lock))
     scratch.replace(manifest)
-    _write(folder / LOCK, lock.content())
+    write_whole(folder / LOCK, lock.content())
     return lock, opened
 
 
@@ -252,9 +253,3 @@ def _merge(parts: Path, target: Path, schema: pa.Schema) -> None:
         for part in sorted(parts.glob("*.parquet")):
             writer.write_table(pq.read_table(part))
     scratch.replace(target)
-
-
-def _write(file: Path, content: bytes) -> None:
-    scratch = file.with_name(f".{file.name}.partial")
-    scratch.write_bytes(content)
-    scratch.replace(file)
