@@ -176,7 +176,7 @@ def flags(real: dict[str, np.ndarray], ai: float) -> Rate:
 
 
 def likelihood_ratio(calibration: Calibration, logit: float) -> float:
-    """p / (1 - p) of a logit, p being its probability at even odds; finite."""
+    """P / (1 - p) of a logit, p being its probability at even odds; finite."""
     return math.exp(max(-700.0, min(700.0, calibration.slope * logit + calibration.intercept)))
 
 

@@ -45,12 +45,23 @@ def draw(pixels: Pixels, found: Regions) -> bytes:
     Raises:
         ValueError: the regions are those of a picture of another size.
     """
+    return _captioned(Image.fromarray(overlay(pixels, found)), words(found))
+
+
+def overlay(pixels: Pixels, found: Regions) -> Pixels:
+    """The picture with its map, without words: (H', W', 3) uint8, shrunk or enlarged as ``LONGEST`` and ``LEAST`` say.
+
+    Args:
+        pixels: as ``draw`` takes them.
+        found: likewise.
+
+    Raises:
+        ValueError: the regions are those of a picture of another size.
+    """
     if pixels.shape[:2] != (found.height, found.width):
         raise ValueError(f"the regions are of {found.width} x {found.height} pixels, the picture has {pixels.shape[1]} x {pixels.shape[0]}")
     picture = _sized(Image.fromarray(pixels))
-    if found.localised:
-        picture = _coloured(picture, found)
-    return _captioned(picture, words(found))
+    return np.asarray(_coloured(picture, found) if found.localised else picture)
 
 
 def _sized(picture: Image.Image) -> Image.Image:

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from realgrain.detector.detect import Detector
 from realgrain.evidence.regions import Regions, judged
 from realgrain.faces.case import Case, assemble
+from realgrain.faces.origins import escaped
 from realgrain.picture.errors import printable
 
 Part = Literal["file", "bundle", "versions", "logits", "verdict", "evidence", "regions", "settings", "words"]
@@ -133,9 +135,7 @@ def _expected(recorded: Case, now: Case, detector: Detector, exact: bool, tolera
     return assemble(settled, where, settings, detector.bundle).model_copy(update={"made": recorded.made})
 
 
-def _regions(now: Regions, recorded: Regions, near: Any) -> Regions:
-    import numpy as np
-
+def _regions(now: Regions, recorded: Regions, near: Callable[[list[float], list[float]], list[float]]) -> Regions:
     both = [
         np.array(near([getattr(tile, name) for tile in recorded.tiles], [getattr(tile, name) for tile in now.tiles])) for name in ("logit", "resaved")
     ]
@@ -144,9 +144,7 @@ def _regions(now: Regions, recorded: Regions, near: Any) -> Regions:
 
 def _logits(recorded: Case, now: Case) -> Iterator[tuple[float, float]]:
     yield recorded.report.logit, now.report.logit
-    pairs = [(of.view_logits for of in (recorded.report, now.report))]
-    for old, new in pairs:
-        yield from zip(old, new, strict=False)
+    yield from zip(recorded.report.view_logits, now.report.view_logits, strict=False)
     if recorded.report.stability and now.report.stability:
         yield from zip(recorded.report.stability.logits, now.report.stability.logits, strict=False)
     if recorded.regions and now.regions:
@@ -158,7 +156,7 @@ def _leaves(content: Any, prefix: str) -> Iterator[tuple[str, Any]]:
     """Values by JSON pointer; an empty list or object is one too."""
     if isinstance(content, dict) and content:
         for key in content:
-            yield from _leaves(content[key], f"{prefix}/{key.replace('~', '~0').replace('/', '~1')}")
+            yield from _leaves(content[key], f"{prefix}/{escaped(key)}")
     elif isinstance(content, list) and content:
         for place, value in enumerate(content):
             yield from _leaves(value, f"{prefix}/{place}")

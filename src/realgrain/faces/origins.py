@@ -44,7 +44,9 @@ def origins(report: Report, where: Regions | None, bundle: Bundle) -> list[Origi
     """The origin of every number of a case, in the order in which a reader meets them."""
     found = [
         _of("/report/picture", "picture", how="read from the file"),
-        _of("/report/view_logits", "picture", "", f"the detector on {len(report.view_logits)} views; its weights are those whose sha256 the card has"),
+        _of(
+            "/report/view_logits", "picture", "", f"the detector on {len(report.view_logits)} views; its weights are those whose sha256 the card has"
+        ),
         _of("/report/logit", "computed", "/report/view_logits", "their mean"),
     ]
     scale = "1 / (1 + exp(-(slope x logit + intercept)))"
@@ -57,7 +59,9 @@ def origins(report: Report, where: Regions | None, bundle: Bundle) -> list[Origi
         found += [_of(f"/report/stability/{name}", "computed", "/report/stability/views", f"{name} of the probabilities") for name in ends]
     if report.domain is not None:
         found.append(_of("/report/domain/distance", "data", "domain/*", "from this picture's feature to those of training pictures"))
-        found += [_of(f"/report/domain/{name}", "card", f"/domain/{name}", "as measured when it was trained") for name in ("threshold", "false_alarm")]
+        found += [
+            _of(f"/report/domain/{name}", "card", f"/domain/{name}", "as measured when it was trained") for name in ("threshold", "false_alarm")
+        ]
     if report.posterior is not None:
         found.append(_of("/report/posterior/prior", "user", "", "--prior"))
         found.append(_of("/report/posterior", "computed", "/report/posterior/prior /report/probability", "Bayes' rule; its arithmetic is shown"))
@@ -69,7 +73,7 @@ def origins(report: Report, where: Regions | None, bundle: Bundle) -> list[Origi
         found.append(_of("/regions", "computed", "/regions/tiles", f"standard deviations; localised: spread above {TIMES:g} x wobble"))
     graph = bundle.card.runtimes.get(report.detector.runtime)
     if graph is not None:
-        found.append(_of("/tolerance", "card", f"/runtimes/{_escaped(report.detector.runtime)}/tolerance", "of this runtime, by the export gate"))
+        found.append(_of("/tolerance", "card", f"/runtimes/{escaped(report.detector.runtime)}/tolerance", "of this runtime, by the export gate"))
     else:
         found.append(_of("/tolerance", "computed", "", "the export gate's for f32 graphs; the card states none for this runtime"))
     found.append(_of("/settings", "user", "", "options of the command"))
@@ -87,7 +91,7 @@ def _decision(report: Report, bundle: Bundle) -> Iterator[Origin]:
     if decision.calibration is not None:
         name = decision.profile
         own = name is not None and bundle.card.profiles[name].calibration is not None
-        yield _of("/report/decision/calibration", "card", f"/profiles/{_escaped(name or '')}/calibration" if own else "/calibration", "fitted once")
+        yield _of("/report/decision/calibration", "card", f"/profiles/{escaped(name or '')}/calibration" if own else "/calibration", "fitted once")
 
 
 def _trained(report: Report) -> Iterator[Origin]:
@@ -110,7 +114,9 @@ def _profiled(report: Report, bundle: Bundle) -> Iterator[Origin]:
     start = f"profile/{name}"
     of = {"real": f"{start}/real/*", "fake": f"{start}/fake/*"}
     has_fake = bool(profiles.from_arrays(name, "fake", bundle.statistics))
-    yield _of("/report/decision/ai", "data", of["real"], "lowest threshold whose false-positive rate is at most the one asked for, at 97.5 % confidence")
+    yield _of(
+        "/report/decision/ai", "data", of["real"], "lowest threshold whose false-positive rate is at most the one asked for, at 97.5 % confidence"
+    )
     if decision.camera is not None:
         if has_fake:
             yield _of("/report/decision/camera", "data", of["fake"], "highest threshold likewise, for the generated ones that pass")
@@ -126,7 +132,7 @@ def _profiled(report: Report, bundle: Bundle) -> Iterator[Origin]:
     for part, field in (("threshold", "ai"), ("false_positive", "false_positive"), ("missed", "missed")):
         if getattr(report.verdict, part) is not None:
             yield _of(f"/report/verdict/{part}", "computed", f"/report/decision/{field}", "the same number")
-    yield _of("/report/decision/fitted", "card", f"/profiles/{_escaped(name)}/fitted", "day of calibration")
+    yield _of("/report/decision/fitted", "card", f"/profiles/{escaped(name)}/fitted", "day of calibration")
 
 
 def _asked(bundle: Bundle, asked: float) -> Iterator[Origin]:
@@ -141,5 +147,6 @@ def _of(number: str, source: Source, where: str = "", how: str = "") -> Origin:
     return Origin(number=number, source=source, where=where, how=how)
 
 
-def _escaped(key: str) -> str:
+def escaped(key: str) -> str:
+    """A key as a JSON pointer has it."""
     return key.replace("~", "~0").replace("/", "~1")
