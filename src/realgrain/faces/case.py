@@ -33,7 +33,7 @@ PACKAGES = ("realgrain", "numpy", "pillow", "pillow-heif", "c2pa-python")
 LIMITS = (
     "A verdict is about how the pixels look to this detector. It is not proof, and says nothing of whether what is shown happened, when, or where.",
     "The error rates hold for pictures like those they were measured on. A new generator, another kind of camera or heavy editing can be worse.",
-    "A photograph that was edited in part, even by a generator, can be called a photograph; a photograph of a screen that shows a generated picture, too.",
+    "A photograph that was edited in part, even by a generator, can be called a photograph; so can a photograph of a screen.",
     "Who knows the detector can try to deceive it. 'unsure' is an answer: it means that this detector does not settle the matter.",
     "What a file says of itself is shown beside the verdict and has no part in it. Metadata can be removed and written by anyone.",
     "The map of the picture shows where the score comes from, not what was generated.",

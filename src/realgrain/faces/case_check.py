@@ -1,7 +1,7 @@
 """Whether a case report holds what its picture and its detector say: everything is computed again, and compared field by field.
 
-What was measured (logits, a distance) must be equal to the last bit on the same versions and processor, and within the card's tolerance on others. What
-follows from it is computed from the numbers that the report has, so that none can be changed alone; with other versions, to a relative 1e-9.
+What was measured (logits, a distance) must be equal to the last bit on the same versions and processor, and within the card's tolerance on others.
+What follows from it is computed from the numbers that the report has, so that none can be changed alone; with other versions, to a relative 1e-9.
 """
 
 from __future__ import annotations

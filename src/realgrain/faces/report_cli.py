@@ -46,7 +46,7 @@ def report(
 def _case(picture: Path, output: Path | None, json: Path | None, regions: bool, judging: Judging) -> int:
     from realgrain.detector.decision import shortfall
     from realgrain.evidence.regions import MOST
-    from realgrain.faces import case_page
+    from realgrain.faces import case_page, show
     from realgrain.faces.case import look
     from realgrain.measuring.whole import write_whole
 
@@ -60,7 +60,8 @@ def _case(picture: Path, output: Path | None, json: Path | None, regions: bool, 
     detector = judging.load()
     if short := shortfall(detector.decision):
         say(short)
-    case, pixels = look(detector, picture, tiles=MOST if regions else None)
+    with show.busy("looking at the picture" + (" and its parts" if regions else "")):
+        case, pixels = look(detector, picture, tiles=MOST if regions else None)
     if json is not None:
         write_whole(json, case.content())
         say(f"{json}: the case as JSON")

@@ -32,12 +32,14 @@ def verify(
 
     It shows that the numbers are what this detector says of this picture; not who made the report, nor when.
     """
+    from realgrain.faces import show
     from realgrain.faces.case import look, read_case
     from realgrain.faces.case_check import check
 
     recorded, raw = read_case(case)
     detector = _detector(case, recorded, Judging(bundle=bundle, trust_list=trust_list, offline=offline, threads=threads))
-    now, _ = look(detector, picture, tiles=recorded.settings.tiles, name=recorded.report.picture.name)
+    with show.busy("looking at the picture again"):
+        now, _ = look(detector, picture, tiles=recorded.settings.tiles, name=recorded.report.picture.name)
     found = check(recorded, raw, now, detector)
     if json:
         print(found.model_dump_json(indent=2))
