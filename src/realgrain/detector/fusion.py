@@ -22,10 +22,10 @@ CAPTURED = frozenset({"computationalCapture", "digitalCapture"})
 RULE = (
     "Fusing counts only C2PA claims whose signature holds and whose signer is on your trust list, and of these only that the picture was created "
     "(c2pa.created) by a trained model (trainedAlgorithmicMedia) or captured by a camera (digitalCapture, computationalCapture). However many there "
-    "are, they count once, with the likelihood ratio of {ratio:g} that you gave: how many times likelier such a claim is where it is true than where "
-    "it is false. That is your assumption, not a measurement. Where they contradict each other, or where another trusted claim says that a model "
-    "made a part of the picture, they do not count. Unsigned, untrusted and invalid claims never count, nor does absence. Logit, probability and verdict, "
-    "and their error rates, stay those of the pixels."
+    "are, they count once, with the likelihood ratio of {ratio:g} that you gave: how many times likelier such a claim is where it is true than "
+    "where it is false. That is your assumption, not a measurement. Where they contradict each other, or where another trusted claim says that a "
+    "model made a part of the picture, they do not count. Unsigned, untrusted and invalid claims never count, nor does absence. Logit, probability "
+    "and verdict, and their error rates, stay those of the pixels."
 )
 
 

@@ -183,7 +183,7 @@ def command(name: str, settings: Settings) -> str:
         if value is False:
             words.append(f"--no-{flag}")
         elif value not in (None, True) and (option, value) != ("runtime", "onnxruntime"):
-            words += [f"--{flag}", str(value)]
+            words += [f"--{flag}", str(value).removesuffix(".0")]
     if settings.tiles is None:
         words.append("--no-regions")
     return shlex.join(words)

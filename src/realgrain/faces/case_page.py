@@ -25,6 +25,8 @@ from realgrain.picture.errors import printable
 
 SIDE = 900
 """Pixels, longest, of the picture on the page."""
+LETTERS = 30
+"""Size of the numbers on the map, pixels: half of a desktop's page, and all of a phone's, is about 400 wide."""
 NAME = 120
 """Characters of the file's name."""
 MARKS: dict[Trust, tuple[str, str]] = {
@@ -87,7 +89,7 @@ def render(case: Case, pixels: Pixels) -> str:
         sign=VERDICTS[report.verdict.label],
         reasons=[WHY[reason] for reason in report.verdict.reasons],
         picture=page.thumbnail(pixels, SIDE),
-        heat=page.thumbnail(region_map.overlay(pixels, where), SIDE) if where is not None and where.localised else None,
+        heat=page.thumbnail(region_map.overlay(pixels, where, LETTERS), SIDE) if where is not None and where.localised else None,
         heat_words=None if where is None else region_map.words(where),
         tracks=list(tracks(case)),
         ends=list(thresholds(case)),
