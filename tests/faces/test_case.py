@@ -161,12 +161,13 @@ class TestJson:
         assert {**again, "made": ""} == {**content, "made": ""}
 
 
-class TestOrigins:
-    @pytest.fixture(scope="class", params=[Policy(prior=0.1, fuse=10.0), Policy("photo", 0.3), Policy("photo", 0.001), Policy("document", 0.01)])
-    def both(self, request, tiny_bundle, picture):
-        case, _ = look(load(tiny_bundle, threads=1, policy=request.param), picture)
-        return json.loads(case.content()), json.loads((tiny_bundle.folder / "card.json").read_bytes())
+@pytest.fixture(scope="module", params=[Policy(prior=0.1, fuse=10.0), Policy("photo", 0.3), Policy("photo", 0.001), Policy("document", 0.01)])
+def both(request, tiny_bundle, picture):
+    case, _ = look(load(tiny_bundle, threads=1, policy=request.param), picture)
+    return json.loads(case.content()), json.loads((tiny_bundle.folder / "card.json").read_bytes())
 
+
+class TestOrigins:
     def test_every_number_has_one(self, both):
         case, _ = both
         known = {one["number"] for one in case["origins"]}
