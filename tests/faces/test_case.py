@@ -3,6 +3,7 @@ import io
 import json
 import re
 import shutil
+import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -389,3 +390,23 @@ class TestCommand:
         assert main(["report", *given, *more]) == 2
         assert why in capsys.readouterr().err
         assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.png", "p.jpg"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [420, 1200])
+@pytest.mark.parametrize("dark", [False, True])
+def test_in_a_browser(made, width, dark, tmp_path):
+    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if browser is None:
+        pytest.skip("no chromium here to open the page with")
+    shot = tmp_path / "shot.png"
+    command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--user-data-dir={tmp_path / 'profile'}"]
+    command += [f"--blink-settings=preferredColorScheme={0 if dark else 1}", f"--window-size={width},2000", f"--screenshot={shot}"]
+    subprocess.run([*command, (made / "case.html").as_uri()], check=True, capture_output=True, timeout=120)
+    with Image.open(shot) as image:
+        assert image.size == (width, 2000)
+        rgb = image.convert("RGB")
+        assert len(rgb.getcolors(1 << 24) or ()) > 100  # words and a picture, not a blank page
+        assert (sum(rgb.getpixel((1, 1))) < 150) == dark
+        margin = rgb.crop((width - 3, 0, width, 2000))  # nothing runs over the right edge
+        assert len(margin.getcolors(1 << 24)) == 1

@@ -176,4 +176,4 @@ def _part(field: str) -> Part:
 
 
 def _shown(leaves: dict[str, Any], field: str) -> str | None:
-    return printable(json.dumps(leaves[field]), 100) if field in leaves else None
+    return printable(json.dumps(leaves[field])) if field in leaves else None

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from realgrain.faces.case_check import Checked
 
 SHOWN = 5  # differences of a part that are printed; --json has all
+LONGEST = 100  # characters of a value that are printed
 
 
 def verify(
@@ -78,13 +79,14 @@ def _detector(file: Path, recorded: Case, asked: Judging) -> Detector:
 def words(found: Checked) -> list[str]:
     """What was found, a line for each part, and what differs."""
     from realgrain.faces.case_check import PARTS
+    from realgrain.picture.errors import printable
 
     lines = []
     for part in PARTS:
         mine = [one for one in found.differences if one.part == part]
         lines.append(f"{part:<9} {'same' if not mine else f'{len(mine)} differ'}")
         for one in mine[:SHOWN]:
-            recorded, now = ("nothing" if value is None else value for value in (one.recorded, one.now))
+            recorded, now = ("nothing" if value is None else printable(value, LONGEST) for value in (one.recorded, one.now))
             lines.append(f"  {one.field}: {recorded} in the report, {now} now")
         if len(mine) > SHOWN:
             lines.append(f"  and {len(mine) - SHOWN} more")
