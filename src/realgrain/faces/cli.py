@@ -57,7 +57,8 @@ def main(arguments: list[str] | None = None) -> int:
         say(str(error))
         return WRONG_USAGE
     except ModuleNotFoundError as error:
-        say(f"this command needs the package {error.name}: pip install 'realgrain[export]' has all, 'realgrain[eval]' scores and evaluates")
+        extras = "'realgrain[export]' has all, 'realgrain[eval]' scores and evaluates, 'realgrain[report]' writes case reports"
+        say(f"this command needs the package {error.name}: pip install {extras}")
         return WRONG_USAGE
     except KeyboardInterrupt:
         say("interrupted")
