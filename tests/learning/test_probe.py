@@ -2,8 +2,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import minimize
 from sklearn.metrics import roc_auc_score
 
+from realgrain.learning.methods import probe
 from realgrain.learning.methods.probe import fit, logits
 
 
@@ -133,3 +135,76 @@ def test_does_not_look_along_content():
     assert abs(seen[0] + seen[1]) > 0.01
     assert abs(hidden[0] + hidden[1]) < 0.1 * abs(seen[0] + seen[1])
     assert hidden[2] > 0.5 * np.abs(hidden).max()
+
+
+class TestRefit:
+    """Fitting again from where the head is."""
+
+    def cloud(self, seed=0, n=400, axis=0):
+        rng = np.random.default_rng(seed)
+        fake = rng.random(n) < 0.5
+        rows = rng.normal(size=(n, 10)).astype(np.float32)
+        rows[fake, axis] += 2
+        return rows, fake
+
+    @pytest.mark.parametrize("penalty", [0.1, 100.0])
+    def test_the_same_rows_again_hardly_move_it(self, penalty):
+        rows, fake = self.cloud()
+        head = probe.fit(rows, fake, np.ones(len(rows)), penalty=penalty)
+        again = probe.refit(rows, fake, np.ones(len(rows)), head, np.ones(len(rows), bool), penalty=penalty)
+        assert np.corrcoef(rows @ head["weight"], rows @ again["weight"])[0, 1] > 0.999
+        assert np.std(rows @ again["weight"]) == pytest.approx(1, abs=1e-4)
+
+    def test_new_rows_move_it_and_old_ones_hold_it(self):
+        old, fake = self.cloud()
+        new, new_fake = self.cloud(1, axis=1)
+        head = probe.fit(old, fake, np.ones(len(old)), penalty=1.0)
+        rows, labels = np.concatenate([old, new]), np.concatenate([fake, new_fake])
+        known = np.arange(len(rows)) < len(old)
+        moved = [probe.refit(rows, labels, np.where(known, 1 - share, share), head, known, penalty=1.0) for share in (0.1, 0.5)]
+        gains = [np.mean(new[new_fake] @ of["weight"]) - np.mean(new[~new_fake] @ of["weight"]) for of in (head, *moved)]
+        assert gains[0] < gains[1] < gains[2]
+        assert all(np.mean(old[fake] @ of["weight"]) - np.mean(old[~fake] @ of["weight"]) > 0.5 for of in moved)
+
+    def test_it_is_the_optimum(self):
+        """Of log-loss plus penalty on the way from the old head, at the old head's best scale: no step in any direction is better."""
+        rows, fake = self.cloud(2)
+        head = probe.fit(*self.cloud(3, axis=1), np.ones(400), penalty=0.5)
+        known = np.arange(400) < 200
+        found = probe.refit(rows, fake, np.ones(400), head, known, penalty=0.5)
+        mean, spread = rows.mean(0), rows.std(0)
+        old = head["weight"] * spread
+
+        def scale_loss(place):
+            logits = place[0] * ((rows - mean) / spread) @ old + place[1]
+            return np.mean(np.logaddexp(0, np.where(fake, -logits, logits))[known]) + 0.25 * place[0] ** 2 * old @ old
+
+        size = minimize(scale_loss, np.zeros(2)).x[0]
+
+        def loss(place):
+            logits = (rows - mean) / spread @ place[:-1] + place[-1]
+            return np.mean(np.logaddexp(0, np.where(fake, -logits, logits))) + 0.25 * np.sum((place[:-1] - size * old) ** 2)
+
+        best = minimize(loss, np.zeros(11)).x[:-1] / spread
+        np.testing.assert_allclose(found["weight"] / np.linalg.norm(found["weight"]), best / np.linalg.norm(best), atol=2e-3)
+
+    def test_content_directions_are_not_moved_along(self):
+        rows, fake = self.cloud()
+        content = np.random.default_rng(5).normal(size=len(rows)).astype(np.float32)
+        rows[:, 4:] += 5 * content[:, None]
+        head = probe.fit(rows, fake, np.ones(len(rows)), penalty=1.0, content_directions=1)
+        tied = [
+            np.corrcoef(
+                probe.refit(rows, content > 0, np.ones(len(rows)), head, np.ones(len(rows), bool), penalty=0.01, content_directions=count)["weight"]
+                @ rows.T,
+                content,
+            )
+            for count in (0, 1)
+        ]
+        assert tied[0][0, 1] > 0.9
+        assert abs(tied[1][0, 1]) < 0.5
+
+    def test_a_head_that_tells_nothing(self):
+        rows, fake = self.cloud()
+        with pytest.raises(ValueError, match="tell nothing"):
+            probe.refit(rows * 0, fake, np.ones(len(rows)), {"weight": np.zeros(10), "bias": np.zeros(1)}, np.ones(len(rows), bool), penalty=1.0)

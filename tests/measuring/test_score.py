@@ -1,5 +1,6 @@
 import csv
 import json
+from datetime import UTC, datetime
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -11,7 +12,9 @@ from realgrain.detector.bundle import Bundle
 from realgrain.detector.calibration import probability
 from realgrain.detector.detect import load
 from realgrain.detector.runtime import cores
+from realgrain.faces.cli import main
 from realgrain.learning.data import Sample, read_manifest
+from realgrain.measuring.drift_log import read_logs
 from realgrain.measuring.metrics import evaluate
 from realgrain.measuring.score import SCHEMA, as_table, score, write_table
 from realgrain.picture.conditions import CONDITIONS, condition
@@ -151,3 +154,58 @@ class TestTable:
             assert set(result.recall_per_generator) == generators
             assert set(result.fpr_per_source) == set(toy.REAL)
             assert result.metrics["auc"].value > 0.8
+
+
+class TestForDrift:
+    """With a day, rows carry what `drift` reads."""
+
+    def test_day_file_and_distance(self, tiny_detector, samples):
+        found = list(score(tiny_detector, samples[:3], ("clean", "web"), day="2026-11-24"))
+        for row, plain in zip(found, score(tiny_detector, samples[:3], ("clean", "web")), strict=True):
+            assert plain.items() <= row.items()
+            assert row.keys() - plain.keys() == {"day", "format", "width", "height", "feature_distance"}
+        for row, sample in zip(found[::2], samples, strict=False):
+            report = tiny_detector.detect(sample.file)
+            assert row["feature_distance"] == report.domain.distance
+            assert (row["day"], row["format"], row["width"], row["height"]) == (
+                "2026-11-24",
+                report.picture.format,
+                report.picture.width,
+                report.picture.height,
+            )
+
+    @pytest.mark.parametrize("own", [{"day": "2026-01-02"}, {"time": "2026-01-02T03:04:05"}])
+    def test_a_samples_own_day_stays(self, tiny_detector, samples, own):
+        (row,) = score(tiny_detector, [Sample.model_validate({**samples[0].model_dump(), **own})], day="2026-11-24")
+        assert own.items() <= row.items()
+        assert row.get("day") != "2026-11-24"
+
+    def test_a_detector_without_a_domain(self, tiny_bundle, samples):
+        card = tiny_bundle.card.model_copy(update={"domain": None})
+        detector = load(Bundle(tiny_bundle.folder, card, tiny_bundle.head, {}, tiny_bundle.hash, tiny_bundle.statistics), threads=1)
+        (row,) = score(detector, samples[:1], day="2026-11-24")
+        assert "feature_distance" not in row
+
+    def test_a_bad_file_has_a_day(self, tiny_detector, samples, tmp_path):
+        (row,) = score(tiny_detector, [samples[0].model_copy(update={"file": tmp_path / "gone.png"})], day="2026-11-24")
+        assert row["day"] == "2026-11-24"
+        assert row["error"]
+
+    def test_drift_reads_it(self, tiny_bundle, toy_manifest, tmp_path):
+        logs = []
+        for day in ("2026-11-01", "2026-11-02"):
+            logs.append(tmp_path / f"{day}.parquet")
+            assert main(["score", str(toy_manifest), "-o", str(logs[-1]), "--bundle", str(tiny_bundle.folder), "--day", day]) == 0
+        stream = read_logs(logs)
+        assert stream.days == ("2026-11-01", "2026-11-02")
+        assert len(stream.rows) == 2 * (sum(toy.REAL.values()) + sum(toy.FAKE.values()))
+        assert all(0 <= row.distance <= 2 and row.side >= 160 and row.format in ("PNG", "JPEG") for row in stream.rows)
+
+    def test_today_without_a_day(self, tiny_bundle, toy_manifest, tmp_path):
+        before = datetime.now(UTC).date()
+        assert main(["score", str(toy_manifest), "-o", str(tmp_path / "scores.parquet"), "--bundle", str(tiny_bundle.folder)]) == 0
+        assert set(pq.read_table(tmp_path / "scores.parquet")["day"].to_pylist()) <= {day.isoformat() for day in (before, datetime.now(UTC).date())}
+
+    def test_no_day(self, tiny_bundle, toy_manifest, tmp_path, capsys):
+        assert main(["score", str(toy_manifest), "-o", str(tmp_path / "s.parquet"), "--bundle", str(tiny_bundle.folder), "--day", "soon"]) == 2
+        assert "--day" in capsys.readouterr().err

@@ -74,7 +74,7 @@ class TrainingData(_Part):
 
 
 class Parent(_Part):
-    """A bundle that another one was made of, by a change that left its weights alone.
+    """A bundle that another one was made of.
 
     Attributes:
         bundle: sha256 of its card.
@@ -145,7 +145,8 @@ class Bundle:
         head: ``weight`` (dimensions,) and ``bias`` (1,), float32.
         adapter: changes of the tower, as ``merging.merge`` takes them; empty where it is frozen.
         hash: sha256 of the bytes of ``card.json``, which binds the weights in turn: the detector's identity.
-        statistics: what verdicts need beside the weights, as ``profiles`` and ``domain`` name them; no logit depends on it.
+        statistics: what verdicts need beside the weights, as ``profiles`` and ``domain`` name them, and what adapting needs (``learning.replay``);
+            no logit depends on it.
     """
 
     folder: Path

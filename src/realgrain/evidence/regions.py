@@ -20,7 +20,7 @@ Scorer = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """Views (N, 3, H, W) to logits (N,), such as ``Runtime.logits``."""
 
 MOST = 64
-"""Tiles of a picture, at most (our choice: about twenty seconds on a slow core)."""
+"""Tiles of a picture, at most (our choice); each is looked at twice."""
 OVERLAPS = (0.5, 0.25, 0.0)
 """Of neighbouring tiles, as a share of their side; the first that the number of tiles allows."""
 BATCH = 8

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -29,6 +30,7 @@ app.command("realgrain.faces.regions_cli:regions")
 app.command("realgrain.faces.report_cli:report")
 app.command("realgrain.faces.calibrate_cli:calibrate")
 app.command("realgrain.faces.verify_cli:verify", name="verify")
+app.command("realgrain.faces.adapt_cli:adapt")
 Data = Annotated[Path, Parameter(help="CSV manifest of labelled pictures.")]
 Setting = Annotated[
     str, Parameter(allow_leading_hyphen=True, help="Any setting over the recipe's, such as --tuning.rate 1e-4; `realgrain recipe` tells all of them.")
@@ -42,7 +44,7 @@ def _no_option(_: object, name: str) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line and return its exit code: 0 done, 1 some input failed, 2 wrong usage or nothing could be done."""
+    """Run the command line and return its exit code: 0 done, 1 some input failed, 2 wrong usage or nothing could be done, 3 refused."""
     _write_anything()
     try:
         code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
@@ -122,6 +124,9 @@ def score(
         tuple[str, ...], Parameter(consume_multiple=True, help="Such as clean web hard; or groups: deliveries, grid, genimage, aigibench, all.")
     ] = ("clean",),
     split: Annotated[str, Parameter(help="Only rows of this split.")] = "",
+    day: Annotated[
+        date | None, Parameter(help="Of the pictures, for `drift`, where the manifest has no column day or time; without it, today (UTC).")
+    ] = None,
     runtime: Runtime = "onnxruntime",
     bundle: Bundle = None,
     offline: Offline = False,
@@ -139,7 +144,8 @@ def score(
     if not samples:
         raise ValueError(f"{manifest}: no pictures" + (f" in split {split!r}" if split else ""))
     detector = load(bundle, runtime=runtime, offline=offline, threads=threads)
-    rows = list(show.progress(scoring.score(detector, samples, conditions), len(samples) * len(conditions), "scoring"))
+    when = (day or datetime.now(UTC).date()).isoformat()
+    rows = list(show.progress(scoring.score(detector, samples, conditions, day=when), len(samples) * len(conditions), "scoring"))
     point = detector.bundle.card.operating_point
     scoring.write_table(scoring.as_table(rows, None if point is None else point.ai), output)
     errors = dict.fromkeys(row["error"] for row in rows if row["error"])

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
     from rich.console import RenderableType
 
-DONE, SOME_FAILED, WRONG_USAGE = 0, 1, 2
+DONE, SOME_FAILED, WRONG_USAGE, REFUSED = 0, 1, 2, 3
 
 Runtime = Literal["onnxruntime", "openvino", "openvino-int8", "torch"]
 Bundle = Annotated[Path | None, Parameter(help="A detector's folder; without it, the one that realgrain ships.")]

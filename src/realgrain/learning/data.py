@@ -172,7 +172,11 @@ def left_in(samples: Sequence[Sample], fold: Fold, twins: np.ndarray) -> np.ndar
         fold: left out.
         twins: group of each sample, alike for near-duplicates (``near_duplicates``): a twin of a left-out picture is left out too.
     """
-    out = np.array([fold.leaves_out(sample) for sample in samples])
+    return untwinned(np.array([fold.leaves_out(sample) for sample in samples]), twins)
+
+
+def untwinned(out: np.ndarray, twins: np.ndarray) -> np.ndarray:
+    """Which samples (N,) bool are neither among those left out (N,) bool nor near-duplicates of one, by their groups (N,)."""
     return ~np.isin(twins, np.unique(twins[out]))
 
 

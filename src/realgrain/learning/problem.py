@@ -68,18 +68,36 @@ def prepare(recipe: Recipe, manifest: Path, *, limit: int | None = None) -> Prob
     """
     samples = [sample for sample in read_manifest(manifest) if not recipe.split or sample.split == recipe.split]
     samples = samples if limit is None else first_of_each(samples, limit)
+    problem, forms = survey(samples, str(manifest), recipe.duplicate_distance)
+    if len({sample.label for sample in problem.samples}) < 2:
+        raise ManifestError(f"{manifest}: training needs readable pictures of both labels in split {recipe.split!r}")
+    if limit is None and processes.rank() == 0:
+        for concern in concerns(problem.samples, forms):
+            log.warning("%s: %s", manifest, concern)
+    return problem
+
+
+def survey(samples: Sequence[Sample], where: str, duplicate_distance: int) -> tuple[Problem, list[Form]]:
+    """Open labelled samples; unreadable ones, which are left out, are named on the log.
+
+    Args:
+        samples: labelled.
+        where: they come from, for the message of an error.
+        duplicate_distance: bits in which the perceptual hashes of near-duplicates may differ.
+
+    Returns:
+        Those that open, and the form of each one's file.
+
+    Raises:
+        ManifestError: the same bytes carry both labels.
+    """
     asked = len(samples)
     samples, sha256, hashes, forms = _survey(samples)
-    if len({sample.label for sample in samples}) < 2:
-        raise ManifestError(f"{manifest}: training needs readable pictures of both labels in split {recipe.split!r}")
     labels: dict[str, Sample] = {}
     for sample, digest in zip(samples, sha256, strict=True):
         if labels.setdefault(digest, sample).label != sample.label:
-            raise ManifestError(f"{manifest}: {labels[digest].path} and {sample.path} are the same bytes with different labels")
-    if limit is None and processes.rank() == 0:
-        for concern in concerns(samples, forms):
-            log.warning("%s: %s", manifest, concern)
-    return Problem(samples, sha256, near_duplicates(hashes, recipe.duplicate_distance), asked - len(samples))
+            raise ManifestError(f"{where}: {labels[digest].path} and {sample.path} are the same bytes with different labels")
+    return Problem(samples, sha256, near_duplicates(hashes, duplicate_distance), asked - len(samples)), forms
 
 
 def first_of_each(samples: Sequence[Sample], limit: int) -> list[Sample]:

@@ -17,8 +17,8 @@ from realgrain.detector.bundle import BaseRef, Bundle, Card, TrainingData
 from realgrain.detector.calibration import Calibration, OperatingPoint
 from realgrain.detector.domain import Domain
 from realgrain.detector.profiles import Profile
-from realgrain.learning import processes
-from realgrain.learning.data import Fold, ManifestError, automatic_folds, balanced_weights, left_in
+from realgrain.learning import processes, replay
+from realgrain.learning.data import Fold, ManifestError, automatic_folds, balanced_weights, untwinned
 from realgrain.learning.frozen import FrozenFitter
 from realgrain.learning.problem import Problem, prepare
 from realgrain.learning.recipe import Recipe, RecipeError
@@ -111,10 +111,15 @@ def learn(problem: Problem, folds: Sequence[Fold], recipe: Recipe, fitter: Fitte
     """
     if len(folds) < 2:
         raise ManifestError("fewer than two folds have pictures of both labels: nothing to validate on")
-    parts = [part_of(problem, fold) for fold in folds]
+    return learn_without(problem, [_left_out(problem, fold) for fold in folds], recipe, fitter)
+
+
+def learn_without(problem: Problem, left_out: Sequence[np.ndarray], recipe: Recipe, fitter: Fitter) -> Learned:
+    """As ``learn``, with masks (N,) bool of the pictures to leave out together instead of folds."""
+    parts = [problem.keep(out) for out in left_out]
     found, far = [], []
-    for fold, part in zip(folds, parts, strict=True):
-        kept = problem.keep(left_in(problem.samples, fold, problem.twins))
+    for out, part in zip(left_out, parts, strict=True):
+        kept = problem.keep(untwinned(out, problem.twins))
         model = fitter.fit(kept)
         found.append(model.logits(part))
         far.append(_distances(model, kept, part))
@@ -131,7 +136,7 @@ def learn(problem: Problem, folds: Sequence[Fold], recipe: Recipe, fitter: Fitte
     near = None
     if (features := model.features(problem)) is not None:
         near = domain.choose({name: np.concatenate([of[name] for of in far]) for name in recipe.deliveries}, fake, source)
-        statistics |= domain.fit(_in_turn(features))
+        statistics |= domain.fit(_in_turn(features)) | replay.fit(problem.samples, features)
     return Learned(model, scale, point, scores, near, statistics)
 
 
@@ -161,7 +166,11 @@ def _profiles(logits: Mapping[str, np.ndarray], fake: np.ndarray, source: np.nda
 
 def part_of(problem: Problem, fold: Fold) -> Problem:
     """The pictures that a fold leaves out."""
-    return problem.keep(np.array([fold.leaves_out(sample) for sample in problem.samples]))
+    return problem.keep(_left_out(problem, fold))
+
+
+def _left_out(problem: Problem, fold: Fold) -> np.ndarray:
+    return np.array([fold.leaves_out(sample) for sample in problem.samples])
 
 
 def train(recipe: Recipe, manifest: Path, output: Path) -> Bundle:

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from realgrain.detector.ahead import ahead
 from realgrain.detector.calibration import probability
 from realgrain.detector.detect import Detector
+from realgrain.detector.domain import placed
 from realgrain.learning.data import Sample
 from realgrain.picture.conditions import condition
 from realgrain.picture.degrade import Pixels
@@ -28,7 +29,9 @@ TEXT = (*SAMPLE, "condition", "sha256", "bundle", "runtime", "error")
 SCHEMA = pa.schema([(name, pa.string()) for name in TEXT] + [("logit", pa.float64()), ("probability", pa.float64())])
 
 
-def score(detector: Detector, samples: Iterable[Sample], conditions: Sequence[str] = ("clean",)) -> Iterator[dict[str, Any]]:
+def score(
+    detector: Detector, samples: Iterable[Sample], conditions: Sequence[str] = ("clean",), *, day: str | None = None
+) -> Iterator[dict[str, Any]]:
     """Rows of the scores table, in order of samples, then conditions; a bad file gives rows with its error.
 
     Pictures are opened, degraded and made into views ahead of the runtime, a bounded number of views at a time.
@@ -37,6 +40,9 @@ def score(detector: Detector, samples: Iterable[Sample], conditions: Sequence[st
         detector: scores.
         samples: labelled or not; extra columns are kept. They are drawn as they are needed.
         conditions: names of ``realgrain.picture.conditions.CONDITIONS``.
+        day: of scoring, such as 2026-11-24; rows then carry all that ``drift`` reads: the day, format and size of the file, and the distance of the
+            feature from those of training where the detector knows it. A sample's own ``day`` or ``time`` stays. None: nothing that depends on when
+            it is run, as runs that can be resumed need it.
 
     Raises:
         ValueError: an unknown condition.
@@ -46,23 +52,35 @@ def score(detector: Detector, samples: Iterable[Sample], conditions: Sequence[st
     for seen in ahead(_jobs(detector, samples, degrade)):
         row = {**(seen.sample.model_extra or {}), **seen.sample.model_dump(include=set(SAMPLE)), "condition": seen.condition}
         row |= {"bundle": detector.bundle.hash, "runtime": detector.runtime.name}
+        if day is not None and not (row.get("day") or row.get("time")):
+            row["day"] = day
         if seen.views is None:
             yield {**row, "sha256": "", "error": seen.error, "logit": None, "probability": None}
             continue
-        logit = float(detector.runtime.logits(seen.views).mean(dtype="float64"))
+        if day is None:
+            view_logits = detector.runtime.logits(seen.views)
+        else:
+            view_logits, features = detector.runtime.look(seen.views)
+            row |= {"format": seen.format, "width": seen.width, "height": seen.height}
+            if card.domain is not None and features is not None:
+                row["feature_distance"] = placed(features, card.domain, detector.bundle.statistics).distance
+        logit = float(view_logits.mean(dtype="float64"))
         chance = None if card.calibration is None else float(probability(card.calibration, logit))
         yield {**row, "sha256": seen.sha256, "error": "", "logit": logit, "probability": chance}
 
 
 @dataclass(frozen=True)
 class _Seen:
-    """A sample in a condition, ready for the runtime; ``views`` is None where it did not open."""
+    """A sample in a condition, ready for the runtime; ``views`` is None where it did not open. Format and size are the file's."""
 
     sample: Sample
     condition: str
     sha256: str
     error: str
     views: np.ndarray | None
+    format: str = ""
+    width: int = 0
+    height: int = 0
 
 
 class _Opening:
@@ -96,7 +114,8 @@ def _jobs(detector: Detector, samples: Iterable[Sample], degrade: Mapping[str, C
         picture = opening.picture()
         if isinstance(picture, PictureError):
             return _Seen(sample, name, "", str(picture), None)
-        return _Seen(sample, name, picture.sha256, "", detector.views(degrade[name](picture.pixels)))
+        views = detector.views(degrade[name](picture.pixels))
+        return _Seen(sample, name, picture.sha256, "", views, picture.format, picture.width, picture.height)
 
     for sample in samples:
         opening = _Opening(detector, sample)

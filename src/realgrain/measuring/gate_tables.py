@@ -1,0 +1,37 @@
+"""Shows the gate of an adaptation as a text table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from realgrain.measuring.gate import MEAN, Gate
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+
+def render(gate: Gate) -> RenderableType:
+    """A row for each generator and mean, and the judgement in a sentence."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    columns = ("generator|photographs", "pictures", "TPR at 5 % FPR", "fall", "its interval", "AUC", "")
+    table = Table("group", *columns, title="On pictures that neither head learned from", title_justify="left")
+    for row in gate.rows:
+        figures = (f"{row.before:.3f} -> {row.after:.3f}", f"{row.fall:+.3f}", f"{row.low:+.3f} to {row.high:+.3f}")
+        sizes = f"{row.n_fake}|{row.n_real}"
+        style = "bold" if row.name == MEAN else ""
+        said = Text(row.refused, style="bold red")
+        table.add_row(row.group, Text(row.name, style), sizes, *figures, f"{row.auc_before:.3f} -> {row.auc_after:.3f}", said)
+    return Group(table, Text(conclusion(gate)))
+
+
+def conclusion(gate: Gate) -> str:
+    """The judgement in a sentence, with what it cannot say."""
+    means = [row for row in gate.rows if row.name == MEAN]
+    if gate.passed:
+        unseen = ", ".join(f"{max(row.high, 0):.3f} on generators {row.group}" for row in means)
+        return f"passed: no fall was found; so many pictures cannot rule out one of up to {unseen}"
+    refused = "; ".join(f"{row.name} ({row.group}) {row.refused}" for row in gate.rows if row.refused)
+    return f"refused, by the share of generated pictures found at 5 % false alarms: {refused}. Nothing is written"
