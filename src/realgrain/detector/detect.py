@@ -28,7 +28,7 @@ Source = str | os.PathLike[str] | bytes
 
 
 @dataclass(frozen=True)
-class _Seen:
+class Seen:
     """A picture, ready for the runtime: its views, and those of what ``stability.changed`` makes of it; and what its file says of itself."""
 
     picture: Picture
@@ -71,24 +71,26 @@ class Detector:
     def detect_many(self, sources: Iterable[Source]) -> Iterator[Report | PictureError]:
         """Judge pictures in order, decoding and making views ahead; a bad file yields its error and stops nothing."""
 
-        def seen(source: Source) -> _Seen | PictureError:
+        def seen(source: Source) -> Seen | PictureError:
             try:
-                return self._seen(*self._look(source))
+                return self.seen(*self._look(source))
             except PictureError as error:
                 return error
 
         for outcome in ahead(partial(seen, source) for source in sources):
-            yield outcome if isinstance(outcome, PictureError) else self._judged(outcome)
+            yield outcome if isinstance(outcome, PictureError) else self.judged(outcome)
 
     def judge(self, picture: Picture, evidence: Evidence | None = None) -> Report:
         """Judge a picture that is already decoded; the evidence is passed on as it is."""
-        return self._judged(self._seen(picture, evidence))
+        return self.judged(self.seen(picture, evidence))
 
-    def _seen(self, picture: Picture, evidence: Evidence | None) -> _Seen:
+    def seen(self, picture: Picture, evidence: Evidence | None = None) -> Seen:
+        """Make ready all that the runtime will look at: the part of the work that others may do ahead of it."""
         again = changed(picture.pixels, self.bundle.card.smallest_side) if self.policy.stability else ()
-        return _Seen(picture, evidence, self.views(picture.pixels), {name: self.views(pixels) for name, pixels in again})
+        return Seen(picture, evidence, self.views(picture.pixels), {name: self.views(pixels) for name, pixels in again})
 
-    def _judged(self, seen: _Seen) -> Report:
+    def judged(self, seen: Seen) -> Report:
+        """Judge what ``seen`` made ready."""
         picture, (view_logits, features) = seen.picture, self.runtime.look(seen.views)
         logit = float(np.mean(view_logits, dtype=np.float64))
         domain = self.bundle.card.domain
