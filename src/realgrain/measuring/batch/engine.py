@@ -34,9 +34,9 @@ def start(engine: str, address: str | None = None) -> int:
     """
     daft = import_daft()
     if engine == "embedded":
-        if daft.runners.get_or_infer_runner_type() == "ray":
+        os.environ.setdefault("DAFT_RUNNER", "native")
+        if daft.runners.get_or_create_runner().name != "native":
             raise RunError("this process already runs on Ray")
-        daft.set_runner_native(num_threads=1)  # one call at a time: a detector takes all processors itself
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return _start_ray(daft, address)
 
@@ -55,6 +55,8 @@ def _start_ray(daft: Any, address: str | None) -> int:
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise RunError(f"Ray{'' if address is None else f' at {address}'}: {str(error).splitlines()[0]}") from error
     daft.set_runner_ray(noop_if_initialized=True)
+    if daft.runners.get_or_create_runner().name != "ray":
+        raise RunError("this process already runs without Ray")
     return max(1, int(ray.cluster_resources().get("CPU", 1)))
 
 

@@ -53,11 +53,11 @@ STRUCT = pa.struct(
         ("format", pa.string()),
         ("width", pa.int32()),
         ("height", pa.int32()),
-        ("view_logits", pa.list_(pa.float64())),
+        ("view_logits", pa.list_(pa.field("element", pa.float64()))),
         ("logit", pa.float64()),
         ("probability", pa.float64()),
         ("verdict", pa.string()),
-        ("reasons", pa.list_(pa.string())),
+        ("reasons", pa.list_(pa.field("element", pa.string()))),
         ("stable_min", pa.float64()),
         ("stable_median", pa.float64()),
         ("stable_max", pa.float64()),
@@ -65,7 +65,7 @@ STRUCT = pa.struct(
         ("error", pa.string()),
     ]
 )
-"""``Outcome`` as Arrow has it."""
+"""``Outcome`` as Arrow has it; ``element`` is what parquet calls what is in a list."""
 SCHEMA = pa.schema([("uri", pa.string()), *STRUCT, ("bundle", pa.string()), ("runtime", pa.string())])
 """Of each shard."""
 

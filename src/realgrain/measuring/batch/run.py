@@ -114,18 +114,16 @@ def run(folder: Path, settings: Settings, scoring: Scoring, means: Means, *, wat
     """
     folder.mkdir(parents=True, exist_ok=True)
     with alone(folder):
-        pins = _pin(folder, settings, scoring)
-        shards = _shards(folder, pins)
+        before, plan = _before(folder, settings, scoring), means.plan(scoring)
+        if means.engine == "embedded":
+            opened(plan)  # what is wrong with the detector is said here, and plainly
+        group = max(AT_ONCE, PER_PROCESSOR * engines.start(means.engine, means.address))  # before anything is listed, which Daft does too
+        shards = _shards(folder, before or _begun(folder, settings, scoring))
         todo = [number for number in range(shards.count) if not shards.done(number)]
         left = sum(map(shards.rows, todo))
-        if todo:
-            plan = means.plan(scoring)
-            if means.engine == "embedded":
-                opened(plan)  # what is wrong with the detector is said here, and plainly
-            group = max(AT_ONCE, PER_PROCESSOR * engines.start(means.engine, means.address))
-            rows = _work(shards, Listing(folder / LISTING), todo, group, plan, scoring)
-            for _ in watch(rows, left, "judging"):
-                pass
+        rows = _work(shards, Listing(folder / LISTING), todo, group, plan, scoring)
+        for _ in watch(rows, left, "judging"):
+            pass
         failed, labels = write_ledger(shards)
     return Done(folder, shards.items, left, failed, labels)
 
@@ -157,10 +155,7 @@ def _seconds(shards: Shards, done: Sequence[int], left: int) -> float | None:
     return (times[-1][0] - times[0][0]) / rows * left
 
 
-def _pin(folder: Path, settings: Settings, scoring: Scoring) -> Pins:
-    before = _before(folder, settings, scoring)
-    if before is not None:
-        return before
+def _begun(folder: Path, settings: Settings, scoring: Scoring) -> Pins:
     pins = Pins(settings=settings, scoring=scoring, listing=_list(folder, settings))
     write_whole(folder / RUN, pins.content())
     return pins
