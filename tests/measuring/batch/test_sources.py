@@ -201,29 +201,30 @@ def test_urls_where_they_are_allowed(web, folder, judge):
     assert found[f"{web}/gone.jpg"]["error_code"] == "missing"
 
 
+@pytest.fixture(scope="module")
+def store():
+    """A server like S3 on this machine, with pictures, and the environment that leads to it."""
+    server = pytest.importorskip("moto.server").ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    import boto3
+
+    server.start()
+    host, port = server.get_host_and_port()
+    there = {
+        "AWS_ACCESS_KEY_ID": "none",
+        "AWS_SECRET_ACCESS_KEY": "none",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in there.items():
+            patch.setenv(name, value)
+        client = boto3.client("s3")
+        client.create_bucket(Bucket="pictures")
+        yield lambda key, data: client.put_object(Bucket="pictures", Key=key, Body=data)
+    server.stop()
+
+
 class TestS3:
-    @pytest.fixture(scope="class")
-    def store(self):
-        """A server like S3 on this machine, with pictures, and the environment that leads to it."""
-        server = pytest.importorskip("moto.server").ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
-        import boto3
-
-        server.start()
-        host, port = server.get_host_and_port()
-        there = {
-            "AWS_ACCESS_KEY_ID": "none",
-            "AWS_SECRET_ACCESS_KEY": "none",
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        }
-        with pytest.MonkeyPatch.context() as patch:
-            for name, value in there.items():
-                patch.setenv(name, value)
-            client = boto3.client("s3")
-            client.create_bucket(Bucket="pictures")
-            yield lambda key, data: client.put_object(Bucket="pictures", Key=key, Body=data)
-        server.stop()
-
     def test_prefixes_globs_and_objects(self, store, folder, judge):
         for key, data in zip(("p/a.jpg", "p/b.png", "p/q/é c.jpg", "p/notes.md", "other/d.jpg"), DATA, strict=True):
             store(key, data)
