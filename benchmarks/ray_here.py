@@ -1,4 +1,4 @@
-"""A Ray cluster on this machine, for tests and benchmarks: several machines of one processor each, as far as Ray can tell; loopback interface only."""
+"""A Ray cluster on this machine, for tests and benchmarks: as far as Ray can tell, machines of one processor each. Loopback interface only."""
 
 from __future__ import annotations
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -49,9 +50,9 @@ def _start_ray(daft: Any, address: str | None) -> int:
     import ray
 
     if not ray.is_initialized():
-        options = {"include_dashboard": False} if address is None else {"address": address}
+        options: dict[str, Any] = {"include_dashboard": False} if address is None else {"address": address}
         try:
-            ray.init(log_to_driver=False, logging_level="error", **options)
+            ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise RunError(f"Ray{'' if address is None else f' at {address}'}: {str(error).splitlines()[0]}") from error
     daft.set_runner_ray(noop_if_initialized=True)
@@ -66,7 +67,7 @@ def as_table(shard: int, items: Sequence[Item]) -> pa.Table:
     return pa.Table.from_pylist(rows, SCHEMA)
 
 
-def scored(plan: Plan, tables: Sequence[pa.Table]) -> Iterator[pa.RecordBatch]:
+def scored(plan: Plan, tables: Sequence[pa.Table]) -> Generator[pa.RecordBatch, None, None]:
     """Rows with ``shard``, ``position`` and the fields of an outcome, some at a time, as they are done.
 
     Args:

@@ -78,7 +78,6 @@ class Outlook:
 
     Attributes:
         items: of the whole run.
-        bytes: of them, where sizes are known without opening anything.
         shards: of the whole run.
         finished: shards that are done.
         left: items that are not.
@@ -189,15 +188,13 @@ def _shards(folder: Path, pins: Pins) -> Shards:
 def _work(shards: Shards, listing: Listing, todo: Sequence[int], group: int, plan: Plan, scoring: Scoring) -> Iterator[None]:
     """Do what is to do, some shards at a time; gives a sign for each item that is judged."""
     for start in range(0, len(todo), group):
-        tables = {
-            number: engines.as_table(number, listing.part(number * shards.size, shards.rows(number))) for number in todo[start : start + group]
-        }
+        tables = {number: engines.as_table(number, listing.part(number * shards.size, shards.rows(number))) for number in todo[start : start + group]}
         waiting: dict[int, list[pa.Table]] = defaultdict(list)
         with closing(engines.scored(plan, list(tables.values()))) as batches:
             for batch in batches:
                 found = pa.table(batch)
                 for number in found["shard"].unique().to_pylist():
-                    waiting[number].append(found.filter(pc.equal(found["shard"], number)))
+                    waiting[number].append(found.filter(pc.field("shard") == number))
                     if sum(part.num_rows for part in waiting[number]) >= shards.rows(number):
                         shards.write(number, _whole(tables.pop(number), waiting.pop(number), scoring))
                 yield from [None] * found.num_rows

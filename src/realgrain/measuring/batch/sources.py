@@ -41,7 +41,7 @@ class Wanted:
     column: str | None = None
 
 
-def items(sources: Iterable[str], wanted: Wanted = Wanted()) -> Iterator[Item]:  # noqa: B008  (frozen)
+def items(sources: Iterable[str], wanted: Wanted = Wanted()) -> Iterator[Item]:
     """Items of sources; the same one may come more than once.
 
     Args:
