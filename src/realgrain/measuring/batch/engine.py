@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Generator, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from realgrain.measuring.batch.worker import Plan, score_items
 
 ENGINES = ("embedded", "ray")
 CALL = 64  # items that a worker is given at once: few enough for progress to show, enough for reading ahead to pay
+REACH = 10.0  # seconds for a cluster to answer
 PLACE = ["shard", "position"]
 
 
@@ -47,6 +49,8 @@ def _start_ray(daft: Any, address: str | None) -> int:
     if address is None:
         # What Ray calls so binds to the loopback interface alone, on Linux as well.
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    else:
+        _reach(address)
     import ray
 
     if not ray.is_initialized():
@@ -59,6 +63,21 @@ def _start_ray(daft: Any, address: str | None) -> int:
     if daft.runners.get_or_create_runner().name != "ray":
         raise RunError("this process already runs without Ray")
     return max(1, int(ray.cluster_resources().get("CPU", 1)))
+
+
+def _reach(address: str) -> None:
+    """Whether anybody is there: Ray itself would try for minutes.
+
+    Raises:
+        RunError: nobody is, or it is no address.
+    """
+    if address == "auto":
+        return
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=REACH).close()
+    except (OSError, ValueError) as error:
+        raise RunError(f"Ray at {address}: {error}") from error
 
 
 def as_table(shard: int, items: Sequence[Item]) -> pa.Table:
