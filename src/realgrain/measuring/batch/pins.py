@@ -36,7 +36,7 @@ class Asked(_Part):
     @property
     def policy(self) -> Policy:
         """The same as the detector takes it."""
-        return Policy(self.profile, self.max_fpr, None, self.stability)
+        return Policy(profile=self.profile, max_fpr=self.max_fpr, stability=self.stability)
 
 
 class Scoring(_Part):
