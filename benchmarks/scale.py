@@ -2,10 +2,10 @@
 
     python benchmarks/scale.py --data MANIFEST.csv -o results/benchmarks/scale.json
 
-Workers are machines of one processor each on a Ray cluster of this machine (benchmarks/ray_here.py); one run on the embedded engine stands beside
-them. The JPEG files of the manifest are taken over and over, each time with another comment in their header, so that no two are the same and none is
-recompressed. Three parts of a picture's cost are timed apart, on one processor: reading, decoding with all that is made ready for the runtime, and the
-runtime itself. What the model predicts beyond what was run is a prediction. Run it on a machine that does nothing else. Linux only.
+Workers are machines of one processor each on a Ray cluster of this machine (benchmarks/ray_here.py); runs on the embedded engine stand beside
+them. The JPEG files of the manifest are taken over and over, each time with another comment in their header, so that no two are the same and none
+is compressed again. Three parts of a picture's cost are timed apart, on one processor: reading, decoding with all that is made ready for the
+runtime, and the runtime itself. Run it on a machine that does nothing else. Linux only.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ import numpy as np
 import ray_here
 from pydantic import BaseModel
 
-from realgrain.detector.detect import Detector, load
 from realgrain.detector.decision import Policy
+from realgrain.detector.detect import Detector, load
 from realgrain.learning.data import read_manifest
 from realgrain.measuring.ledger import write_result
 
@@ -153,7 +153,12 @@ def timed(pictures: Path, output: Path, workers: int, options: argparse.Namespac
         RuntimeError: it failed.
     """
     what = [sys.executable, "-m", "realgrain", "batch", str(pictures), "-o", str(output), "--shard", str(options.shard), "--no-cache"]
-    what += ["--runtime", options.runtime, *(["--bundle", str(options.bundle)] if options.bundle else []), *([] if options.stability else ["--no-stability"])]
+    what += [
+        "--runtime",
+        options.runtime,
+        *(["--bundle", str(options.bundle)] if options.bundle else []),
+        *([] if options.stability else ["--no-stability"]),
+    ]
     with ray_here.cluster(workers) if workers else nullcontext() as there:
         if there is not None:
             what += ["--engine", "ray", "--address", there.address, "--threads", "1"]

@@ -69,6 +69,7 @@ def test_limit_takes_a_sample_that_order_does_not_change(command, tmp_path, caps
         (["p", "--profile", "nonsense"], "no profile 'nonsense'"),
         (["p", "--address", "auto"], "--engine ray"),
         (["p", "--engine", "spark"], "spark"),
+        (["p", "--devices", "cuda"], "onnxruntime-gpu"),
     ],
 )
 def test_wrong_usage(options, words, command, tmp_path, capsys, monkeypatch):

@@ -173,6 +173,7 @@ def load(
     runtime: str = "onnxruntime",
     threads: int | None = None,
     offline: bool = False,
+    device: str = "cpu",
     limits: Limits = Limits(),  # noqa: B008  (frozen)
     evidence: bool = True,
     trust_list: TrustList | None = None,
@@ -185,6 +186,7 @@ def load(
         runtime: ``onnxruntime``, ``openvino``, ``openvino-int8`` or ``torch``.
         threads: processors to use; None: all that this process may use.
         offline: never touch the network.
+        device: by ``realgrain.detector.devices.chosen``.
         limits: of the files to accept.
         evidence: whether reports say what files say of themselves; scores are the same either way.
         trust_list: certificates whose C2PA signatures are trusted; None: none is.
@@ -199,4 +201,4 @@ def load(
     if policy.fuse is not None and not evidence:
         raise ValueError("fuse counts what a file says of itself, which is not to be looked at (--no-evidence): leave one of them out")
     decision_of(bundle, policy)  # what cannot be asked of it is said before the base is fetched
-    return Detector(bundle, open_runtime(runtime, bundle, threads=threads, offline=offline), limits, evidence, trust_list, policy)
+    return Detector(bundle, open_runtime(runtime, bundle, threads=threads, offline=offline, device=device), limits, evidence, trust_list, policy)

@@ -36,12 +36,14 @@ def batch(
     cache: Annotated[
         bool, Parameter(help="Keep what is found by content, so that a picture is judged once, in this run and in later ones.", negative="--no-cache")
     ] = True,
+    devices: Annotated[str, Parameter(help="auto, cpu, cuda, cuda:N, tensorrt or tensorrt:N, as each worker has it. Only cpu is measured.")] = "auto",
     threads: Threads = None,
     offline: Offline = False,
 ) -> int:
     """Judge pictures without end into parquet files, on one machine or many; a run that was killed goes on, with nothing lost and nothing twice."""
     from realgrain.detector.bundle import read_bundle
     from realgrain.detector.decision import decision_of, shortfall
+    from realgrain.detector.devices import here
     from realgrain.detector.weights import home
     from realgrain.faces import show
     from realgrain.measuring.batch import pins, run
@@ -55,14 +57,15 @@ def batch(
     if short := shortfall(decision_of(detector, asked.policy)):
         say(short)
     settings = pins.Settings(sources=sources, allow_urls=allow_urls, column=column, limit=limit, shard=shard)
-    scoring = pins.scoring(detector, runtime, asked)
+    device = here(devices, runtime)
+    scoring = pins.scoring(detector, runtime, asked, device.partition(":")[0])
     if dry_run:
         found = run.outlook(output, settings, scoring)
         pace = "" if found.seconds is None else f", {_duration(found.seconds)} at the pace of those that are done"
         print(f"{found.items} pictures in {found.shards} shards, {found.finished} of them done; {found.left} pictures to judge{pace}")
         return DONE
     known = str(home() / "outcomes") if cache else None
-    means = run.Means(None if bundle is None else str(bundle.absolute()), engine, address, threads, offline, known)
+    means = run.Means(None if bundle is None else str(bundle.absolute()), engine, address, threads, offline, known, device)
     done = run.run(output, settings, scoring, means, watch=show.progress)
     labels = ", ".join(f"{done.labels[label]} {show.WORDS[label]}" for label in show.WORDS)
     say(f"{output}: {done.items} pictures, {done.judged} of them judged now: {labels}, {done.failed} failed")

@@ -45,7 +45,7 @@ class Scoring(_Part):
     Attributes:
         runtime: name of the runtime.
         precision: of its arithmetic.
-        device: ``cpu`` or ``cuda``.
+        device: kind of it: ``cpu``, ``cuda`` or ``tensorrt``.
         packages: versions of what opens and computes, realgrain's own among them. The make of the processor is not pinned: a run may go on on
             another, and then its last bits may differ.
     """

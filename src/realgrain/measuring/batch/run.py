@@ -47,6 +47,7 @@ class Means:
         threads: processors for each worker; None: all that it has.
         offline: never touch the network for the base.
         known: folder for outcomes by content, on each worker's machine; None: none are kept.
+        device: of each worker, by ``realgrain.detector.devices.chosen``.
     """
 
     bundle: str | None = None
@@ -55,10 +56,11 @@ class Means:
     threads: int | None = None
     offline: bool = False
     known: str | None = None
+    device: str = "cpu"
 
     def plan(self, scoring: Scoring) -> Plan:
         """The part of it that workers need."""
-        return Plan(self.bundle, scoring.model_dump_json(), self.threads, self.offline, self.known)
+        return Plan(self.bundle, scoring.model_dump_json(), self.threads, self.offline, self.known, self.device)
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,7 @@ class Plan:
         threads: processors to use; None: all that the worker has.
         offline: never touch the network for the base.
         known: folder for outcomes by content; None: none are kept.
+        device: of the kind that ``scoring`` names; each worker may have another of that kind.
     """
 
     bundle: str | None
@@ -44,6 +45,7 @@ class Plan:
     threads: int | None = None
     offline: bool = False
     known: str | None = None
+    device: str = "cpu"
 
 
 @functools.lru_cache(maxsize=1)
@@ -58,8 +60,8 @@ def opened(plan: Plan) -> tuple[Detector, Known | None]:
     here = scoring(bundle, wanted.runtime, wanted.asked, wanted.device)
     if here != wanted:
         raise RunError(f"this worker would give other scores: {'; '.join(differences(wanted, here))}")
-    policy = wanted.asked.policy
-    detector = load(bundle, runtime=wanted.runtime, threads=plan.threads, offline=plan.offline, evidence=False, policy=policy)
+    means = {"threads": plan.threads, "offline": plan.offline, "device": plan.device}
+    detector = load(bundle, runtime=wanted.runtime, evidence=False, policy=wanted.asked.policy, **means)
     return detector, None if plan.known is None else Known(Path(plan.known), wanted)
 
 
