@@ -158,12 +158,12 @@ def scale() -> str:
         rows(["pictures", "workers of one processor", "start to end"], runs)
         + f"\n\n{found['bundle']}, {found['runtime']}, {'with' if found['stability'] else 'without'} re-saved views, files of "
         f"{found['picture_bytes'] / 1e3:.0f} kB and {found['megapixels']:.2f} megapixels. On one processor a picture takes "
-        f"{parts['read_ms']:.2f} ms to read, {parts['ready_ms']:.1f} ms to decode and make ready, {parts['runtime_ms']:.1f} ms in the runtime. The fit: {model['start']:.0f} s to "
-        f"start, {model['parallel'] * 1000:.1f} ms of a worker for each picture, {least} of the driver; it is off by "
+        f"{parts['read_ms']:.2f} ms to read, {parts['ready_ms']:.1f} ms to decode and make ready, {parts['runtime_ms']:.1f} ms in the runtime. "
+        f"The fit: {model['start']:.0f} s to start, {model['parallel'] * 1000:.1f} ms of a worker for each picture, {least} of the driver; it is off by "
         f"{model['worst']:.0%} at worst.\n\n"
         f"A million pictures on this machine's {found['cores']} processors take {found['hours_per_million']:.1f} hours. Predicted, not run: "
-        f"10^9 pictures a day take {found['processors_per_billion_a_day']:,.0f} such processors and {found['gigabits_per_billion_a_day']:.1f} Gbit/s of "
-        f"pictures.{limit}"
+        f"10^9 pictures a day take {found['processors_per_billion_a_day']:,.0f} such processors and "
+        f"{found['gigabits_per_billion_a_day']:.1f} Gbit/s of pictures.{limit}"
     )
 
 
