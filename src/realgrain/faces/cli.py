@@ -25,6 +25,7 @@ weights_app = App(name="weights", help="Base towers: what there is, fetching, ch
 app.command(weights_app)
 app.command(bench_app)
 app.command("realgrain.faces.audit_cli:audit")
+app.command("realgrain.faces.batch_cli:batch")
 app.command("realgrain.faces.drift_cli:drift")
 app.command("realgrain.faces.regions_cli:regions")
 app.command("realgrain.faces.report_cli:report")

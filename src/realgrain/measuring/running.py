@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -21,6 +20,7 @@ import pyarrow.parquet as pq
 from realgrain.detector.detect import Detector
 from realgrain.detector.weights import file_sha256
 from realgrain.learning.data import Sample
+from realgrain.measuring.alone import RunError, alone
 from realgrain.measuring.lock import LOCK, Lock, LockError, ManifestRef, Protocol, bundle_ref, differences, environment, read_lock, runtime_ref
 from realgrain.measuring.metrics import evaluate
 from realgrain.measuring.results import Evaluation
@@ -35,10 +35,6 @@ Opened = tuple[str, str]
 """Sha256 of a picture, and why it did not open: all that is kept of a look at it."""
 Watch = Callable[[Iterable[Any], int, str], Iterable[Any]]
 """Passes items through and shows how far they are: items, how many there will be, what is being done."""
-
-
-class RunError(ValueError):
-    """A run cannot go on. The message says why."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +80,7 @@ def run(folder: Path, detector: Detector, samples: Sequence[Sample], benchmark: 
         condition(name)
     chosen = choose(samples, protocol.split, protocol.limit)
     folder.mkdir(parents=True, exist_ok=True)
-    with _alone(folder):
+    with alone(folder):
         lock, opened = _pin(folder, detector, chosen, benchmark, protocol, watch)
         schema = _schema(chosen, detector, lock)
         if not (folder / SCORES).is_file():
@@ -128,21 +124,6 @@ def threshold_of(detector: Detector) -> float | None:
     """Logit from which a detector calls a picture generated: chosen when it was trained, never on what is measured."""
     point = detector.bundle.card.operating_point
     return None if point is None else point.ai
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    from filelock import FileLock, Timeout
-
-    file = folder / ".busy"
-    try:
-        with FileLock(file, timeout=0):
-            try:
-                yield
-            finally:
-                file.unlink(missing_ok=True)
-    except Timeout as error:
-        raise RunError(f"{folder}: another process is at work in it") from error
 
 
 def _pin(folder: Path, detector: Detector, chosen: Sequence[Sample], benchmark: str, protocol: Protocol, watch: Watch) -> tuple[Lock, list[Opened]]:

@@ -19,6 +19,7 @@ from realgrain.detector.calibration import probability
 from realgrain.detector.detect import Detector
 from realgrain.detector.domain import placed
 from realgrain.learning.data import Sample
+from realgrain.measuring.whole import whole
 from realgrain.picture.conditions import condition
 from realgrain.picture.degrade import Pixels
 from realgrain.picture.image import Picture, PictureError
@@ -148,7 +149,5 @@ def table_of(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
 
 def write_table(table: pa.Table, path: Path) -> None:
     """Write a parquet file at once, or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}.partial")
-    pq.write_table(table, scratch, compression="zstd")
-    scratch.replace(path)
+    with whole(path) as scratch:
+        pq.write_table(table, scratch, compression="zstd")

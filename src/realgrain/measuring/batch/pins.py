@@ -1,0 +1,128 @@
+"""What a run's rows depend on, written down: going on with anything else is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from realgrain._version import __version__
+from realgrain.detector.bundle import Bundle
+from realgrain.detector.decision import Policy
+from realgrain.detector.runtime import RUNTIMES
+from realgrain.measuring.alone import RunError
+from realgrain.measuring.batch.listing import ListingRef
+from realgrain.measuring.ledger import versions
+from realgrain.measuring.lock import DECODERS, BundleRef
+
+RUN = "run.json"
+PACKAGES = ("numpy", "pillow", "pillow-heif")
+"""Pictures are opened and cut with them."""
+BEHIND = {"onnxruntime": "onnxruntime", "openvino": "openvino", "openvino-int8": "openvino", "torch": "torch"}
+"""Runtime -> the package that computes."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Asked(_Part):
+    """What is asked of verdicts: ``realgrain.detector.decision.Policy`` without a prior, which any row's probability can be given afterwards."""
+
+    profile: str | None = None
+    max_fpr: float | None = None
+    stability: bool = True
+
+    @property
+    def policy(self) -> Policy:
+        """The same as the detector takes it."""
+        return Policy(profile=self.profile, max_fpr=self.max_fpr, stability=self.stability)
+
+
+class Scoring(_Part):
+    """What an outcome depends on, beside the bytes.
+
+    Attributes:
+        runtime: name of the runtime.
+        precision: of its arithmetic.
+        device: kind of it: ``cpu``, ``cuda`` or ``tensorrt``.
+        packages: versions of what opens and computes, realgrain's own among them. The make of the processor is not pinned: a run may go on on
+            another, and then its last bits may differ.
+    """
+
+    bundle: BundleRef
+    runtime: str
+    precision: str
+    device: str = "cpu"
+    asked: Asked = Asked()
+    packages: dict[str, str] = {}
+
+
+class Settings(_Part):
+    """How sources are taken and cut.
+
+    Attributes:
+        sources: as they were named.
+        limit: pictures at most; None: all.
+        shard: items in a shard.
+    """
+
+    sources: tuple[str, ...]
+    allow_urls: bool = False
+    column: str | None = None
+    limit: int | None = Field(default=None, ge=1)
+    shard: int = Field(default=512, ge=1, le=100_000)
+
+
+class Pins(_Part):
+    """Content of ``run.json``. The same thing run twice gives the same, byte for byte: no times."""
+
+    version: int = 1
+    settings: Settings
+    scoring: Scoring
+    listing: ListingRef
+
+    def content(self) -> bytes:
+        """Bytes of the file."""
+        return (self.model_dump_json(indent=1) + "\n").encode()
+
+
+def scoring(bundle: Bundle, runtime: str, asked: Asked, device: str = "cpu") -> Scoring:
+    """What outcomes of this process's detector depend on.
+
+    Raises:
+        ValueError: no such runtime.
+    """
+    from PIL import features
+
+    if runtime not in RUNTIMES:
+        raise ValueError(f"no runtime {runtime!r}; there are {', '.join(RUNTIMES)}")
+    card = bundle.card
+    decoders = {name: features.version(name) for name in DECODERS}
+    return Scoring(
+        bundle=BundleRef(name=card.name, hash=bundle.hash, base_sha256=card.base.sha256, views=card.views),
+        runtime=runtime,
+        precision=RUNTIMES[runtime].precision,
+        device=device,
+        asked=asked,
+        packages={
+            **versions((*PACKAGES, BEHIND[runtime])),
+            **{name: version for name, version in decoders.items() if version is not None},
+            "realgrain": __version__,
+        },
+    )
+
+
+def read_pins(folder: Path) -> Pins | None:
+    """The pins of a folder; None where there are none.
+
+    Raises:
+        RunError: they are not readable.
+    """
+    file = folder / RUN
+    if not file.is_file():
+        return None
+    try:
+        return Pins.model_validate_json(file.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise RunError(f"{file}: not the {RUN} of a run: {error}") from error

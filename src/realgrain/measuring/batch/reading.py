@@ -1,0 +1,131 @@
+"""Items -> their bytes, on the worker."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from realgrain.measuring.batch.items import Item
+from realgrain.measuring.batch.sources import open_packed
+from realgrain.measuring.batch.stores import read_remote
+from realgrain.picture.errors import Limits, PictureError, Refused
+from realgrain.picture.source import read_source
+
+ROWS = 16  # of a parquet file that are in memory at once
+
+
+class Reader:
+    """Reads items. Those of a parquet file come fast only in the order of its rows."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._rows: _Rows | None = None
+
+    def job(self, item: Item) -> Callable[[], bytes]:
+        """What reads an item, on any thread; a row of a parquet file is read here and now, which keeps one reader of that file.
+
+        What the job raises: ``PictureError``, naming the item and the reason.
+        """
+        if item.error is not None:
+            return partial(_fail, PictureError(item.uri, "missing", item.error))
+        if item.row is None:
+            return partial(_read, item, self._limits)
+        try:
+            return partial(_same, self._row(item))
+        except Exception as error:  # pyarrow and the stores raise nearly anything on broken files
+            self.close()
+            return partial(_fail, _unreadable(item, error))
+
+    def close(self) -> None:
+        """Let go of the file that is open."""
+        if self._rows is not None:
+            self._rows.close()
+            self._rows = None
+
+    def _row(self, item: Item) -> bytes:
+        if self._rows is None or not self._rows.is_of(item):
+            self.close()
+            self._rows = _Rows(item)
+        return self._rows.at(item)
+
+
+def _fail(error: PictureError) -> bytes:
+    raise error
+
+
+def _same(data: bytes) -> bytes:
+    return data
+
+
+def _unreadable(item: Item, error: Exception) -> PictureError:
+    words = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return PictureError(item.uri, "missing", f"cannot be read: {words.splitlines()[0]}")
+
+
+def _read(item: Item, limits: Limits) -> bytes:
+    try:
+        if item.remote:
+            most = limits.max_bytes + 1  # one more than is allowed, so that what is larger is refused and not cut
+            found = read_remote(item.target, item.start, most if item.size is None else min(item.size, most))
+        elif item.start is None:
+            return read_source(item.target, limits)
+        else:
+            with Path(item.target).open("rb") as file:
+                file.seek(item.start)
+                found = file.read(min(item.size or 0, limits.max_bytes + 1))
+        if item.start is not None and len(found) < min(item.size or 0, limits.max_bytes):
+            raise Refused("truncated", f"the file that holds it ends after {len(found):,} of its {item.size:,} bytes")
+        return read_source(found, limits)
+    except Refused as refused:
+        raise PictureError(item.uri, refused.code, refused.reason) from None
+    except OSError as error:
+        raise _unreadable(item, error) from None
+
+
+class _Rows:
+    """One column of a parquet file, read forward."""
+
+    def __init__(self, item: Item) -> None:
+        self._where, self._column = item.where, item.column or ""
+        self._file = open_packed(item)
+        self._table = pq.ParquetFile(self._file)
+        counts = [self._table.metadata.row_group(group).num_rows for group in range(self._table.num_row_groups)]
+        self._starts = list(accumulate(counts, initial=0))
+        self._batches: Iterator[Any] = iter(())
+        self._first, self._held = 0, []  # number of the first row that is held, and those held
+
+    def is_of(self, item: Item) -> bool:
+        return (item.where, item.column) == (self._where, self._column)
+
+    def at(self, item: Item) -> bytes:
+        row = item.row or 0
+        if not self._first <= row < self._first + len(self._held):
+            self._seek(row)
+        found = self._held[row - self._first]
+        if found is None:
+            raise ValueError("the row has no bytes")
+        return found
+
+    def _seek(self, row: int) -> None:
+        if not 0 <= row < self._starts[-1]:
+            raise ValueError("there is no such row any more")
+        group = bisect_right(self._starts, row) - 1
+        begun = self._starts[group] <= self._first <= row and bool(self._held)
+        if not begun:
+            self._batches = self._table.iter_batches(ROWS, row_groups=[group], columns=[self._column])
+            self._first, self._held = self._starts[group], []
+        while row >= self._first + len(self._held):
+            self._first += len(self._held)
+            values = next(self._batches).column(0)
+            self._held = (values.field(0) if pa.types.is_struct(values.type) else values).to_pylist()
+
+    def close(self) -> None:
+        self._table.close()
+        self._file.close()

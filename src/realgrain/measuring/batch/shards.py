@@ -1,0 +1,91 @@
+"""Finished work on disk: one parquet file a shard, which is there whole or not at all, and the ledger of bad files that follows from them."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from realgrain.measuring.batch.outcomes import SCHEMA
+from realgrain.measuring.whole import whole
+
+LEDGER = "errors.jsonl"
+
+
+@dataclass(frozen=True)
+class Shards:
+    """The shards of a run.
+
+    Attributes:
+        folder: they are in.
+        items: of all of them.
+        size: items in each but the last.
+        run: sha256 of ``run.json``, which each shard carries.
+    """
+
+    folder: Path
+    items: int
+    size: int
+    run: str
+
+    @property
+    def count(self) -> int:
+        """How many there are when all is done."""
+        return -(-self.items // self.size)
+
+    def rows(self, number: int) -> int:
+        """Items in a shard."""
+        return min(self.size, self.items - number * self.size)
+
+    def file(self, number: int) -> Path:
+        """``shard-00042.parquet``, in the order of their numbers also by name."""
+        return self.folder / f"shard-{number:0{max(5, len(str(self.count - 1)))}}.parquet"
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Of each shard."""
+        return SCHEMA.with_metadata({"realgrain": json.dumps({"run": self.run})})
+
+    def done(self, number: int) -> bool:
+        """Whether a shard is there, of this run, and whole."""
+        file = self.file(number)
+        if not file.is_file():
+            return False
+        try:
+            with pq.ParquetFile(file) as shard:
+                return shard.metadata.num_rows == self.rows(number) and shard.schema_arrow.equals(self.schema, check_metadata=True)
+        except (OSError, pa.ArrowException):
+            return False
+
+    def write(self, number: int, table: pa.Table) -> None:
+        """Put a shard in its place.
+
+        Raises:
+            OSError: it cannot be written; nothing of it is left.
+        """
+        with whole(self.file(number)) as scratch:
+            pq.write_table(table.cast(self.schema).replace_schema_metadata(self.schema.metadata), scratch, compression="zstd")
+
+    def tables(self, columns: list[str] | None = None) -> Iterator[pa.Table]:
+        """All shards, one at a time, in order."""
+        for number in range(self.count):
+            yield pq.read_table(self.file(number), columns=columns)
+
+
+def write_ledger(shards: Shards) -> tuple[int, Counter[str]]:
+    """Write ``errors.jsonl``, a line for each bad file with its reason, and count: bad files, and verdicts by label."""
+    failed, labels = 0, Counter[str]()
+    with whole(shards.folder / LEDGER) as scratch, scratch.open("w", encoding="utf-8") as lines:
+        for table in shards.tables(["uri", "error_code", "error", "verdict"]):
+            for row in table.to_pylist():
+                if row["error"] is None:
+                    labels[row["verdict"]] += 1
+                else:
+                    failed += 1
+                    lines.write(json.dumps({"uri": row["uri"], "code": row["error_code"], "error": row["error"]}) + "\n")
+    return failed, labels

@@ -1,0 +1,196 @@
+"""What people name as sources -> items, in no fixed order and as a stream: nothing here holds more than one of them."""
+
+from __future__ import annotations
+
+import csv
+import glob
+import os
+import tarfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from realgrain.learning.data import SUFFIXES
+from realgrain.measuring.batch.items import URLS, Item, is_remote, shown
+from realgrain.measuring.batch.stores import glob_remote, open_remote
+
+COLUMNS = ("bytes", "image", "content", "jpg", "jpeg", "png", "webp", "data")
+"""Names under which a parquet file's pictures are looked for, in this order, where none is asked for (our choice)."""
+PACKED = (".tar", ".parquet")
+LISTS = (".csv", ".txt")
+
+
+class SourceError(ValueError):
+    """A source that leads nowhere, or that is not allowed. The message names it."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """How sources are taken.
+
+    Attributes:
+        allow_urls: whether http:// and https:// may be fetched.
+        column: of parquet files that holds pictures; None: the first of ``COLUMNS`` that is there.
+    """
+
+    allow_urls: bool = False
+    column: str | None = None
+
+
+def items(sources: Iterable[str], wanted: Wanted = Wanted()) -> Iterator[Item]:
+    """Items of sources; the same one may come more than once.
+
+    Args:
+        sources: picture files, folders and prefixes (searched through, by suffix), globs, CSV files with a column ``path``, ``.txt`` files with
+            a name a line, uncompressed ``.tar`` and ``.parquet`` files, each here or in an object store; URLs.
+        wanted: how to take them.
+
+    Raises:
+        SourceError: a source leads nowhere, is a kind that is not read, or needs ``allow_urls``.
+    """
+    for name in sources:
+        empty = True
+        for item in _of(name, wanted):
+            empty = False
+            yield item
+        if empty:
+            raise SourceError(f"{shown(name) or repr('')}: no such file, and no picture behind it")
+
+
+def _of(name: str, wanted: Wanted) -> Iterator[Item]:
+    if is_remote(name):
+        yield from _remote(name, wanted)
+        return
+    path = Path(name)
+    if not name:
+        return
+    if path.is_dir():
+        yield from _folder(name)
+    elif path.exists() or path.is_symlink():
+        yield from _file(name, wanted)
+    elif glob.has_magic(name):
+        for found in glob.iglob(name, recursive=True):  # noqa: PTH207  (absolute patterns too)
+            if not Path(found).is_dir():
+                yield from _file(found, wanted)
+
+
+def _folder(folder: str) -> Iterator[Item]:
+    """Pictures below a folder, by suffix; links to folders are not followed, for they may lead round in a circle."""
+    for parent, _, files in os.walk(folder):
+        for name in files:
+            if PurePosixPath(name).suffix.lower() in SUFFIXES:
+                yield _local(str(Path(parent) / name))
+
+
+def _file(name: str, wanted: Wanted) -> Iterator[Item]:
+    suffix = PurePosixPath(name).suffix.lower()
+    if suffix in LISTS:
+        yield from _listed(Path(name), suffix, wanted)
+    elif suffix in PACKED:
+        yield from _packed(_local(name), wanted)
+    elif name.lower().endswith((".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")):
+        raise SourceError(f"{shown(name)}: compressed tar files are not read, for their members cannot be reached one by one; unpack it to .tar")
+    else:
+        yield _local(name)
+
+
+def _local(name: str) -> Item:
+    return Item(shown(name), os.fsencode(Path(name).absolute()))
+
+
+def _remote(url: str, wanted: Wanted) -> Iterator[Item]:
+    if url.startswith(URLS):
+        if not wanted.allow_urls:
+            raise SourceError(f"{url}: URLs are fetched only where that is allowed: --allow-urls")
+        yield Item(url, url.encode())
+        return
+    suffix = PurePosixPath(url).suffix.lower()
+    patterned = glob.has_magic(url)
+    if not patterned and (suffix in PACKED or suffix in SUFFIXES):
+        one = Item(url, url.encode())
+        yield from _packed(one, wanted) if suffix in PACKED else [one]
+        return
+    for found, size in glob_remote(url if patterned else url.rstrip("/") + "/**"):
+        one, kind = Item(found, found.encode(), size=size), PurePosixPath(found).suffix.lower()
+        if patterned and kind in PACKED:
+            yield from _packed(one, wanted)
+        elif kind in SUFFIXES:
+            yield one
+
+
+def _listed(file: Path, suffix: str, wanted: Wanted) -> Iterator[Item]:
+    """Names in a list are pictures or packed files, relative to the list's folder."""
+    for number, name in _names(file, suffix):
+        if is_remote(name):
+            yield from _remote(name, wanted)
+        elif "\0" in name:
+            raise SourceError(f"{file}, line {number}: no name of a file")
+        else:
+            yield from _file(str(file.parent / name), wanted)
+
+
+def _names(file: Path, suffix: str) -> Iterator[tuple[int, str]]:
+    if suffix == ".txt":
+        with file.open("rb") as lines:
+            for number, line in enumerate(lines, 1):
+                if name := os.fsdecode(line).strip("\r\n"):
+                    yield number, name
+        return
+    try:
+        with file.open(newline="", encoding="utf-8") as text:
+            rows = csv.DictReader(text)
+            if "path" not in (rows.fieldnames or ()):
+                raise SourceError(f"{file}: a CSV manifest needs a column named path")
+            for row in rows:
+                if not row["path"]:
+                    raise SourceError(f"{file}, line {rows.line_num}: no path")
+                yield rows.line_num, row["path"]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise SourceError(f"{file}: not a CSV manifest: {error}") from error
+
+
+def _packed(one: Item, wanted: Wanted) -> Iterator[Item]:
+    """What a tar or parquet file holds; one that is broken gives what can be had of it, and an item that says so."""
+    try:
+        with open_packed(one) as file:
+            yield from _members(one, file) if one.uri.lower().endswith(".tar") else _rows(one, file, wanted)
+    except SourceError:
+        raise
+    except Exception as error:  # tarfile, pyarrow and the stores raise nearly anything on broken files
+        yield replace(one, error=f"cannot be read: {error}".splitlines()[0])
+
+
+def open_packed(one: Item) -> Any:
+    """A tar or parquet file, wherever it is."""
+    return open_remote(one.target) if one.remote else Path(one.target).open("rb")
+
+
+def _members(one: Item, file: BinaryIO) -> Iterator[Item]:
+    with tarfile.open(fileobj=file, mode="r:") as archive:
+        for member in archive:
+            archive.members = []  # type: ignore[attr-defined]  # it would keep them all
+            if member.isreg() and not member.issparse() and PurePosixPath(member.name).suffix.lower() in SUFFIXES:
+                yield replace(one, uri=f"{one.uri}#{shown(member.name)}", start=member.offset_data, size=member.size)
+
+
+def _rows(one: Item, file: BinaryIO, wanted: Wanted) -> Iterator[Item]:
+    with pq.ParquetFile(file) as table:
+        column = _column(one, table.schema_arrow, wanted.column)
+        digits = max(9, len(str(table.metadata.num_rows)))  # so that the order of names is that of rows
+        for row in range(table.metadata.num_rows):
+            yield replace(one, uri=f"{one.uri}#{row:0{digits}}", size=None, row=row, column=column)
+
+
+def _column(one: Item, schema: pa.Schema, asked: str | None) -> str:
+    for name in [asked] if asked else COLUMNS:
+        if name in schema.names:
+            kind = schema.field(name).type
+            if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:  # as Hugging Face stores pictures
+                return f"{name}.bytes"
+            if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+                return name
+    raise SourceError(f"{one.uri}: no column {asked or 'of ' + ', '.join(COLUMNS)} with the bytes of pictures; --column names it")

@@ -1,0 +1,68 @@
+"""Object stores and web servers, through Daft's own readers. Keys and endpoints come from the environment, as for any tool of theirs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
+
+MISSING = "DaftError::ValueError Need at least 1 MicroPartition"  # how Daft 0.7 says that a glob found nothing
+
+
+def import_daft() -> ModuleType:
+    """Daft, without its usage reports and progress bars.
+
+    Raises:
+        ModuleNotFoundError: it is not installed.
+    """
+    os.environ.setdefault("DO_NOT_TRACK", "1")
+    os.environ.setdefault("DAFT_ANALYTICS_ENABLED", "0")
+    os.environ.setdefault("DAFT_PROGRESS_BAR", "0")
+    import daft
+
+    return daft
+
+
+def glob_remote(pattern: str) -> Iterator[tuple[str, int | None]]:
+    """URL and size of each object that a pattern matches.
+
+    Raises:
+        OSError: the store cannot be listed.
+    """
+    daft = import_daft()
+    try:
+        for batch in daft.from_glob_path(pattern).to_arrow_iter():
+            yield from zip(batch["path"].to_pylist(), batch["size"].to_pylist(), strict=True)
+    except daft.exceptions.DaftCoreException as error:
+        if MISSING not in str(error):
+            raise OSError(f"{pattern}: cannot be listed: {error}") from error
+
+
+def open_remote(url: str) -> Any:
+    """An object as a file.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    import_daft()
+    from daft.file.file_io import open_file
+
+    return open_file(url, "rb")
+
+
+def read_remote(url: str, start: int | None, size: int) -> bytes:
+    """At most ``size`` bytes of an object, from ``start``.
+
+    Raises:
+        OSError: it cannot be had.
+    """
+    daft = import_daft()
+    part = {} if start is None else {"position": start, "size": size}
+    try:
+        with daft.File(url, **part).open() as file:
+            return file.read(size)
+    except OSError:
+        raise
+    except Exception as error:  # what the stores raise is Daft's affair
+        raise OSError(str(error).splitlines()[0]) from error

@@ -1,0 +1,252 @@
+import functools
+import http.server
+import os
+import threading
+from pathlib import Path
+
+import crowd
+import packs
+import pytest
+
+from realgrain.measuring.batch.items import Item
+from realgrain.measuring.batch.reading import Reader
+from realgrain.measuring.batch.sources import SourceError, Wanted, items
+from realgrain.picture.errors import Limits, PictureError
+
+DATA = [crowd.picture(number) for number in range(5)]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    """The current folder, with pictures in ``p`` and below it."""
+    monkeypatch.chdir(tmp_path)
+    for name, data in zip(("a.jpg", "b.PNG", "q/c.jpeg", "q/notes.txt", "q/r/d.webp"), DATA, strict=True):
+        file = tmp_path / "p" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(data)
+    return tmp_path
+
+
+def named(*sources: object, **wanted) -> list[str]:
+    return sorted(item.uri for item in items(map(str, sources), Wanted(**wanted)))
+
+
+def contents(found: list[Item], max_bytes: int = 10**6) -> list[bytes | str]:
+    """What is read of items, or why it is not."""
+    reader, read = Reader(Limits(max_bytes=max_bytes)), []
+    for item in found:
+        try:
+            read.append(reader.job(item)())
+        except PictureError as error:
+            read.append(f"{error.code}: {error.reason}")
+    reader.close()
+    return read
+
+
+class TestHere:
+    def test_folders_are_searched_by_suffix(self, folder):
+        assert named("p") == ["p/a.jpg", "p/b.PNG", "p/q/c.jpeg", "p/q/r/d.webp"]
+
+    def test_names_stay_as_they_were_given(self, folder):
+        assert named(folder / "p" / "q") == [str(folder / "p" / "q" / "c.jpeg"), str(folder / "p" / "q" / "r" / "d.webp")]
+        (item,) = items(["p/a.jpg"])
+        assert item == Item("p/a.jpg", os.fsencode(folder / "p" / "a.jpg"))
+        assert contents([item]) == DATA[:1]
+
+    def test_globs(self, folder):
+        assert named("p/*.jpg") == ["p/a.jpg"]
+        assert named("p/**/*.jp*g") == ["p/a.jpg", "p/q/c.jpeg"]
+
+    def test_a_file_that_is_named_is_taken_whatever_its_suffix(self, folder):
+        (folder / "strange.xyz").write_bytes(DATA[0])
+        assert named("strange.xyz") == ["strange.xyz"]
+
+    def test_names_that_are_no_text(self, folder):
+        name = b"p/\xff.jpg"
+        Path(os.fsdecode(name)).write_bytes(DATA[0])
+        (item,) = (item for item in items(["p"]) if "xff" in item.uri)
+        assert item.uri == "p/\\udcff.jpg" or item.uri == "p/\\xff.jpg"
+        assert contents([item]) == DATA[:1]
+
+    def test_links_in_a_circle(self, folder):
+        (folder / "p" / "q" / "up").symlink_to(folder / "p")
+        assert named("p") == ["p/a.jpg", "p/b.PNG", "p/q/c.jpeg", "p/q/r/d.webp"]
+
+    def test_manifests_name_files_beside_them(self, folder):
+        (folder / "p" / "list.csv").write_text("label,path\nreal,a.jpg\nfake,q/c.jpeg\n")
+        assert named("p/list.csv") == ["p/a.jpg", "p/q/c.jpeg"]
+        (folder / "p" / "list.txt").write_bytes(b"b.PNG\r\n\nq/r/d.webp\ngone.jpg")
+        assert named("p/list.txt") == ["p/b.PNG", "p/gone.jpg", "p/q/r/d.webp"]
+
+    def test_gone_files_are_errors_of_their_rows(self, folder):
+        (folder / "list.txt").write_text("p/gone.jpg\np/a.jpg\n")
+        assert contents(list(items(["list.txt"]))) == ["missing: there is no such file", DATA[0]]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("gone", None, "gone: no such file, and no picture behind it"),
+        ("*.nothing", None, "no such file"),
+        ("", None, "no such file"),
+        ("x.csv", b"name\na.jpg\n", "needs a column named path"),
+        ("x.csv", b"path\n\xff\n", "not a CSV manifest"),
+        ("x.csv", b"path,label\n,real\n", "line 2: no path"),
+        ("x.tar.gz", b"", "compressed tar files are not read"),
+        ("https://example.invalid/a.jpg", None, "--allow-urls"),
+        ("x.txt", b"https://example.invalid/a.jpg\n", "--allow-urls"),
+        ("empty", "folder", "no picture behind it"),
+    ],
+)
+def test_refused(name, content, words, folder):
+    if content == "folder":
+        (folder / name).mkdir()
+    elif content is not None:
+        (folder / name).write_bytes(content)
+    with pytest.raises(SourceError, match=words):
+        named(name)
+
+
+class TestTar:
+    def test_members_are_read_where_they_lie(self, folder):
+        packs.tar(folder / "x.tar", {"0/a.jpg": DATA[0], "0/a.json": b"{}", "b.png": DATA[1]})
+        found = list(items(["x.tar"]))
+        assert [item.uri for item in found] == ["x.tar#0/a.jpg", "x.tar#b.png"]
+        assert contents(found) == DATA[:2]
+
+    def test_one_that_is_cut_short_gives_what_can_be_had(self, folder):
+        file = packs.tar(folder / "x.tar", {f"{number}.jpg": data for number, data in enumerate(DATA)})
+        data = file.read_bytes()
+        file.write_bytes(data[: 3 * 512 + len(DATA[0])])
+        found = list(items(["x.tar"]))
+        read = contents(found)
+        assert read[0] == DATA[0]
+        assert isinstance(read[-1], str)
+        assert read[-1].startswith(("missing: cannot be read", "truncated"))
+
+    def test_one_that_is_none(self, folder):
+        (folder / "x.tar").write_bytes(b"no tar" * 1000)
+        (item,) = items(["x.tar"])
+        assert item.uri == "x.tar"
+        assert contents([item])[0].startswith("missing: cannot be read")
+
+    def test_two_members_of_one_name_are_two(self, folder, judge):
+        import io
+        import tarfile
+
+        with tarfile.open(folder / "x.tar", "w") as archive:
+            for data in DATA[:2]:
+                info = tarfile.TarInfo("a.jpg")
+                info.size = len(data)
+                archive.addfile(info, io.BytesIO(data))
+        assert judge(folder / "o", "x.tar").items == 2
+        assert len({row["sha256"] for row in crowd.rows(folder / "o")}) == 2
+
+    def test_a_member_above_the_limit(self, folder):
+        packs.tar(folder / "x.tar", {"a.jpg": DATA[0]})
+        (read,) = contents(list(items(["x.tar"])), 100)
+        assert str(read).startswith("too_many_bytes")
+
+
+class TestParquet:
+    @pytest.mark.parametrize("rows", [1, 2, 1000])
+    def test_rows(self, rows, folder):
+        data = DATA * 10
+        packs.parquet(folder / "x.parquet", [*data, None], rows=rows)
+        found = list(items(["x.parquet"]))
+        assert [item.uri for item in found[:2]] == ["x.parquet#000000000", "x.parquet#000000001"]
+        assert contents(found) == [*data, "missing: cannot be read: the row has no bytes"]
+        assert contents(found[::-7]) == [*["missing: cannot be read: the row has no bytes"], *data[-7::-7]]
+
+    def test_pictures_as_hugging_face_stores_them(self, folder):
+        packs.hugging_face(folder / "x.parquet", DATA)
+        assert contents(list(items(["x.parquet"]))) == DATA
+
+    def test_the_column_can_be_named(self, folder):
+        packs.parquet(folder / "x.parquet", list(DATA), column="what")
+        with pytest.raises(SourceError, match=r"no column of bytes, image.*--column names it"):
+            named("x.parquet")
+        assert contents(list(items(["x.parquet"], Wanted(column="what")))) == DATA
+        with pytest.raises(SourceError, match="no column id "):
+            named("x.parquet", column="id")
+
+    def test_one_that_is_none(self, folder):
+        (folder / "x.parquet").write_bytes(b"PAR1 it says")
+        (item,) = items(["x.parquet"])
+        assert contents([item])[0].startswith("missing: cannot be read")
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def web(folder):
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Quiet, directory=folder / "p"))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_urls_where_they_are_allowed(web, folder, judge):
+    (folder / "list.txt").write_text(f"{web}/a.jpg\n{web}/gone.jpg\n{web}/q/c.jpeg\n")
+    done = judge(folder / "o", "list.txt", allow_urls=True)
+    assert (done.items, done.failed) == (3, 1)
+    found = {row["uri"]: row for row in crowd.rows(folder / "o")}
+    assert found[f"{web}/a.jpg"]["bytes"] == len(DATA[0])
+    assert found[f"{web}/gone.jpg"]["error_code"] == "missing"
+
+
+@pytest.fixture(scope="module")
+def store():
+    """A server like S3 on this machine, with pictures, and the environment that leads to it."""
+    server = pytest.importorskip("moto.server").ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    import boto3
+
+    server.start()
+    host, port = server.get_host_and_port()
+    there = {
+        "AWS_ACCESS_KEY_ID": "none",
+        "AWS_SECRET_ACCESS_KEY": "none",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in there.items():
+            patch.setenv(name, value)
+        client = boto3.client("s3")
+        client.create_bucket(Bucket="pictures")
+        yield lambda key, data: client.put_object(Bucket="pictures", Key=key, Body=data)
+    server.stop()
+
+
+class TestS3:
+    def test_prefixes_globs_and_objects(self, store, folder, judge):
+        for key, data in zip(("p/a.jpg", "p/b.png", "p/q/é c.jpg", "p/notes.md", "other/d.jpg"), DATA, strict=True):
+            store(key, data)
+        assert named("s3://pictures/p") == ["s3://pictures/p/a.jpg", "s3://pictures/p/b.png", "s3://pictures/p/q/é c.jpg"]
+        assert named("s3://pictures/*/*.jpg") == ["s3://pictures/other/d.jpg", "s3://pictures/p/a.jpg"]
+        (folder / "list.txt").write_text("s3://pictures/other/d.jpg\ns3://pictures/gone.jpg\n")
+        done = judge(folder / "there", "s3://pictures/p/", "list.txt")
+        assert (done.items, done.failed) == (5, 1)
+        for name, data in zip(("a.jpg", "b.png", "c.jpg"), DATA, strict=False):
+            (folder / "here" / name).parent.mkdir(exist_ok=True)
+            (folder / "here" / name).write_bytes(data)
+        judge(folder / "o", "here")
+        logits = {row["sha256"]: row["logit"] for row in crowd.rows(folder / "there")}
+        assert all(logits[row["sha256"]] == row["logit"] for row in crowd.rows(folder / "o"))
+
+    def test_packed(self, store, folder):
+        store("x.tar", packs.tar(folder / "x.tar", {"a.jpg": DATA[0], "b.jpg": DATA[1]}).read_bytes())
+        store("y.parquet", packs.parquet(folder / "y.parquet", list(DATA), rows=2).read_bytes())
+        found = list(items(["s3://pictures/x.tar", "s3://pictures/*.parquet"]))
+        assert [item.uri for item in found[:3]] == ["s3://pictures/x.tar#a.jpg", "s3://pictures/x.tar#b.jpg", "s3://pictures/y.parquet#000000000"]
+        assert contents(found) == [*DATA[:2], *DATA]
+
+    def test_nothing_there(self, store, folder):
+        with pytest.raises(SourceError, match="no picture behind it"):
+            named("s3://pictures/nothing")
