@@ -16,25 +16,15 @@ from realgrain.detector.bundle import Bundle, read_bundle
 from realgrain.detector.decision import Decision, Policy, decision_of, posterior
 from realgrain.detector.domain import placed
 from realgrain.detector.runtime import Runtime, open_runtime
-from realgrain.detector.stability import Stability, changed, stability
+from realgrain.detector.seen import Seen, look, prepare
+from realgrain.detector.stability import Stability, stability
 from realgrain.detector.verdict import DetectorFacts, Report, decide, explained, facts
 from realgrain.evidence.c2pa import TrustList
 from realgrain.evidence.claims import Evidence
-from realgrain.evidence.provenance import provenance
-from realgrain.picture.image import Limits, Picture, PictureError, open_file, open_picture
+from realgrain.picture.image import Limits, Picture, PictureError, open_picture
 from realgrain.picture.views import make_views
 
 Source = str | os.PathLike[str] | bytes
-
-
-@dataclass(frozen=True)
-class _Seen:
-    """A picture, ready for the runtime: its views, and those of what ``stability.changed`` makes of it; and what its file says of itself."""
-
-    picture: Picture
-    evidence: Evidence | None
-    views: np.ndarray
-    again: dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -71,25 +61,25 @@ class Detector:
     def detect_many(self, sources: Iterable[Source]) -> Iterator[Report | PictureError]:
         """Judge pictures in order, decoding and making views ahead; a bad file yields its error and stops nothing."""
 
-        def seen(source: Source) -> _Seen | PictureError:
+        def seen(source: Source) -> Seen | PictureError:
             try:
                 return self._seen(*self._look(source))
             except PictureError as error:
                 return error
 
         for outcome in ahead(partial(seen, source) for source in sources):
-            yield outcome if isinstance(outcome, PictureError) else self._judged(outcome)
+            yield outcome if isinstance(outcome, PictureError) else self.judge_seen(outcome)
 
     def judge(self, picture: Picture, evidence: Evidence | None = None) -> Report:
         """Judge a picture that is already decoded; the evidence is passed on as it is."""
-        return self._judged(self._seen(picture, evidence))
+        return self.judge_seen(self._seen(picture, evidence))
 
-    def _seen(self, picture: Picture, evidence: Evidence | None) -> _Seen:
-        again = changed(picture.pixels, self.bundle.card.smallest_side) if self.policy.stability else ()
-        return _Seen(picture, evidence, self.views(picture.pixels), {name: self.views(pixels) for name, pixels in again})
+    def _seen(self, picture: Picture, evidence: Evidence | None) -> Seen:
+        return prepare(picture, evidence, self.bundle.card.views, self.bundle.card.smallest_side if self.policy.stability else None)
 
-    def _judged(self, seen: _Seen) -> Report:
-        picture, (view_logits, features) = seen.picture, self.runtime.look(seen.views)
+    def judge_seen(self, seen: Seen, found: tuple[np.ndarray, np.ndarray | None] | None = None) -> Report:
+        """Judge a picture whose views are made; ``found`` is what ``runtime.look`` gives for them, where that is already known."""
+        picture, (view_logits, features) = seen.picture, found or self.runtime.look(seen.views)
         logit = float(np.mean(view_logits, dtype=np.float64))
         domain = self.bundle.card.domain
         place = None if domain is None or features is None else placed(features, domain, self.bundle.statistics)
@@ -143,8 +133,7 @@ class Detector:
         )
 
     def _look(self, source: Source) -> tuple[Picture, Evidence | None]:
-        picture, data = open_file(source, limits=self.limits)
-        return picture, provenance(data, picture, trust_list=self.trust_list) if self.evidence else None
+        return look(source, limits=self.limits, evidence=self.evidence, trust_list=self.trust_list)
 
 
 def load(

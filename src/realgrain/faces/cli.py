@@ -27,6 +27,8 @@ app.command("realgrain.faces.drift_cli:drift")
 app.command("realgrain.faces.regions_cli:regions")
 app.command("realgrain.faces.report_cli:report")
 app.command("realgrain.faces.calibrate_cli:calibrate")
+app.command("realgrain.faces.serve_cli:serve")
+app.command("realgrain.faces.serve_cli:keys_app", name="keys")
 Data = Annotated[Path, Parameter(help="CSV manifest of labelled pictures.")]
 Setting = Annotated[
     str, Parameter(allow_leading_hyphen=True, help="Any setting over the recipe's, such as --tuning.rate 1e-4; `realgrain recipe` tells all of them.")
