@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.openapi.utils import get_openapi
-from fastapi.staticfiles import StaticFiles
+from fastapi.responses import FileResponse
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
@@ -60,8 +60,24 @@ def create(settings: Settings, detector: Detector, trust_list: Path | None = Non
     if settings.cors:
         headers = ["Authorization", "X-API-Key", "Content-Type", "Webhook-URL", "Idempotency-Key"]
         app.add_middleware(CORSMiddleware, allow_origins=settings.cors, allow_methods=["GET", "POST", "DELETE"], allow_headers=headers)
-    app.mount("/", StaticFiles(directory=WEB, html=True))
-    return Shield(app, metrics=service.metrics, hosts=settings.hosts, cors=settings.cors, send_seconds=settings.send_seconds)
+    _add_page(app, WEB)
+    return Shield(app, service.metrics, settings)
+
+
+def _add_page(app: FastAPI, folder: Path) -> None:
+    """A route for each file of the page, found once: whatever is asked for, no path is ever made of it."""
+    for file in sorted(folder.rglob("*")):
+        name = file.relative_to(folder).as_posix()
+        if file.is_file() and not name.startswith("."):
+            address = "/" if name == "index.html" else f"/{name}"
+            app.add_api_route(address, _page_of(file), methods=["GET", "HEAD"], include_in_schema=False, response_model=None)
+
+
+def _page_of(file: Path) -> Callable[[], Awaitable[Response]]:
+    async def page() -> Response:
+        return FileResponse(file, headers={"Cache-Control": "no-cache"})
+
+    return page
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:

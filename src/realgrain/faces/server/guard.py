@@ -54,8 +54,8 @@ class _Refusal(BaseModel):
 
 
 def memory_for(pixels: int, size: int) -> int:
-    """Bytes of address space that a worker needs: ``picture.errors.Limits`` says 26 a pixel at most; changed views take copies; libraries the rest."""
-    return 2 * 2**30 + 48 * pixels + 8 * size
+    """Bytes that a worker's pictures need: ``picture.errors.Limits`` says 26 a pixel at most; changed views take copies; threads of decoders the rest."""
+    return 2**29 + 48 * pixels + 8 * size
 
 
 class _Worker:

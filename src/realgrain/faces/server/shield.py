@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -12,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from realgrain.faces.server.metrics import Metrics
 from realgrain.faces.server.problems import Problem
+from realgrain.faces.server.settings import Settings
 
 CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; font-src 'self'; manifest-src 'self'; "
@@ -36,15 +36,13 @@ class Shield:
     Args:
         app: within.
         metrics: where requests are counted.
-        hosts: names that requests may be for; empty: any. Where there are no keys it is all that keeps a page elsewhere, whose name was made to
-            point here, from reading answers.
-        cors: origins that may ask from a browser, beside the server's own.
-        send_seconds: for a client to take in one piece of an answer.
+        settings: of the server. Of them, ``hosts`` is all that, where there are no keys, keeps a page elsewhere, whose name was made to point here,
+            from reading answers.
     """
 
-    def __init__(self, app: ASGIApp, *, metrics: Metrics, hosts: Collection[str], cors: Collection[str], send_seconds: float) -> None:
-        self._app, self._metrics, self._seconds = app, metrics, send_seconds
-        self._hosts, self._cors = frozenset(host.lower() for host in hosts), frozenset(cors)
+    def __init__(self, app: ASGIApp, metrics: Metrics, settings: Settings) -> None:
+        self._app, self._metrics, self._settings = app, metrics, settings
+        self._hosts, self._cors = frozenset(host.lower() for host in settings.hosts), frozenset(settings.cors)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
@@ -61,7 +59,7 @@ class Shield:
                 for name, value in SECURITY.items():
                     headers.setdefault(name, value)
                 headers.setdefault("Cache-Control", "no-store")
-            async with asyncio.timeout(self._seconds):  # a reader that has stopped reading; the error ends the connection
+            async with asyncio.timeout(self._settings.send_seconds):  # a reader that has stopped reading; the error ends the connection
                 await send(message)
 
         try:
@@ -74,6 +72,9 @@ class Shield:
             self._metrics.seconds.labels(route).observe(time.perf_counter() - begun)
 
     def _refused(self, headers: Headers, scope: dict[str, Any]) -> Problem | None:
+        size = len(scope["raw_path"]) + len(scope["query_string"]) + sum(len(name) + len(value) for name, value in scope["headers"])
+        if size > self._settings.header_bytes:  # h11 looks only at headers that come in pieces
+            return Problem(431, "headers_too_large", "the request's headers are too large")
         host = _bare(headers.get("host", ""))
         if self._hosts and host not in self._hosts:
             return Problem(421, "wrong_host", "this server does not answer under that name")

@@ -31,7 +31,7 @@ class Task(BaseModel):
         smallest_side: that the detector judges, pixels.
         limits: of pictures.
         trust_list: file of certificates.
-        memory: bytes of address space.
+        memory: bytes of address space for pictures, beyond what the libraries take.
     """
 
     views: ViewSpec
@@ -58,7 +58,11 @@ def confine(memory: int) -> None:
         import resource
     except ImportError:  # not on Windows: there, only the clock guards
         return
-    for what, most in ((resource.RLIMIT_AS, memory), (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_CORE, 0), (resource.RLIMIT_NOFILE, 64)):
+    try:
+        taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    except OSError:  # no Linux
+        taken = 2**31
+    for what, most in ((resource.RLIMIT_AS, taken + memory), (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_CORE, 0), (resource.RLIMIT_NOFILE, 64)):
         resource.setrlimit(what, (most, most))
 
 
