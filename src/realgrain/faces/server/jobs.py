@@ -21,7 +21,7 @@ from realgrain.faces.server.problems import Problem
 from realgrain.faces.server.spool import Spool, Staged, new_id
 from realgrain.faces.server.store import Job, Store
 
-TRIES = 3  # of one picture, restarts included: one that takes the server down each time is given up
+TRIES = 5  # of one picture, those that a restart cut short included: one that takes the server down each time is given up
 PURGE = 600  # seconds between looks for results that are too old
 log = logging.getLogger("realgrain.serve")
 
@@ -216,6 +216,7 @@ class Jobs:
             update={"state": "done", "ended": ended, "kept_until": datetime.fromtimestamp(now + 86_400 * self._keep_days, UTC)}
         )
         body = json.dumps({"type": "job.ended", "timestamp": ended.isoformat(), "data": said.model_dump(mode="json")})
+        await asyncio.to_thread(self._spool.delete, job)  # first: what is said to have ended has left nothing
         while True:
             try:
                 await asyncio.to_thread(self._store.end_job, job, delivery, body, now)
@@ -223,7 +224,6 @@ class Jobs:
             except Exception:
                 log.exception("job %s could not be ended; it is tried again", job)
                 await asyncio.sleep(1)
-        await asyncio.to_thread(self._spool.delete, job)
         self._ended()
 
     async def _purge(self) -> None:
