@@ -66,5 +66,3 @@ class Server:
                 return status
             time.sleep(0.1)
         raise TimeoutError(status)
-
-

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from serving import file_of
 from hostile import encoded
 from PIL import Image
+from serving import file_of
 
 from realgrain.detector.decision import Policy
 from realgrain.detector.verdict import Report

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -89,7 +90,7 @@ class TestBroken:
             await asyncio.sleep(0.1)
             os.kill(process.pid, signal.SIGSEGV)
             os.kill(process.pid, signal.SIGCONT)
-            with pytest.raises(Broken, match="SIGSEGV|SIGKILL") as caught:
+            with pytest.raises(Broken, match=r"SIGSEGV|SIGKILL") as caught:
                 await asking
             return caught.value.code, await guard.see(encoded("PNG"), "a", evidence=False, stability=False)
 
@@ -135,10 +136,8 @@ class TestBroken:
 
         async def talk(guard):
             pid = worker_of(guard).pid
-            with open(f"/proc/{pid}/environ", "rb") as file:
-                environ = file.read()
-            with open(f"/proc/{pid}/limits") as file:
-                return environ, {line[:26].strip(): line[26:].split()[0] for line in file}
+            lines = Path(f"/proc/{pid}/limits").read_text().splitlines()
+            return Path(f"/proc/{pid}/environ").read_bytes(), {line[:26].strip(): line[26:].split()[0] for line in lines}
 
         (environ, limits), _ = guarded(talk)
         assert b"SOME_SECRET" not in environ

@@ -112,9 +112,7 @@ def caller(scope: Scope | None, counted: bool = True) -> Callable[..., Awaitable
     openapi_extra=examples.DETECT,
     responses={200: examples.REPORT, **documented(400, 401, 403, 408, 413, 415, 422, 429, 502, 503)},
 )
-async def detect(
-    request: Request, parts: Parts, asked: Annotated[Asked, Query()], _: Annotated[Caller, Depends(caller("detect"))]
-) -> Response:
+async def detect(request: Request, parts: Parts, asked: Annotated[Asked, Query()], _: Annotated[Caller, Depends(caller("detect"))]) -> Response:
     """Judge one picture. It is kept in memory for as long as that takes, and nowhere else."""
     parts.check(asked)
     with parts.room.hold() as take:
