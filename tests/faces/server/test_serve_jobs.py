@@ -272,6 +272,7 @@ def accept_many(server: Server, jobs: int, each: int, hook: str) -> list[str]:
 
 
 class TestKill:
+    @pytest.mark.slow
     def test_nothing_is_lost_and_nothing_ends_twice(self, start, receiver):
         hooks = receiver()
         flags = ("--private-host", hooks.host, "--rate", "100000/minute")

@@ -58,6 +58,7 @@ def postgres():
 
 
 class TestPostgres:
+    @pytest.mark.slow
     def test_jobs_keys_and_a_kill(self, postgres, start, run, tmp_path):
         data = tmp_path / "data"
         made = run("-m", "realgrain", "keys", "add", "desk", "--data", data, "--database", postgres)

@@ -197,6 +197,7 @@ class TestConnections:
         assert answer == b"" or answer.startswith(b"HTTP/1.1 4")
         alive(live.http)
 
+    @pytest.mark.slow
     def test_slow_clients_are_cut_off_and_keep_nobody_waiting(self, start, bundle_folder, tmp_path):
         server = start(env={"REALGRAIN_TEST": "1"})
         heads = [

@@ -99,6 +99,11 @@ class Batcher:
             self._line.get_nowait().answer.cancel()
         self._thread.shutdown(wait=True, cancel_futures=True)
 
+    @property
+    def alive(self) -> bool:
+        """Whether it judges."""
+        return self._task is not None and not self._task.done()
+
     def of(self, policy: Policy) -> Detector:
         """The detector with a policy.
 
