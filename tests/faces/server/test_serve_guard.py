@@ -138,7 +138,8 @@ class TestBroken:
     def test_it_ends_with_its_server_also_when_it_hangs(self):
         code = (
             "import asyncio, os, signal, sys; sys.path.insert(0, sys.argv[1]); from test_serve_guard import *\n"
-            "async def talk(guard):\n    pid = worker_of(guard).pid; os.kill(pid, signal.SIGSTOP)\n    print(pid, flush=True); os.kill(os.getpid(), 9)\n"
+            "async def talk(guard):\n    pid = worker_of(guard).pid; os.kill(pid, signal.SIGSTOP)\n"
+            "    print(pid, flush=True); os.kill(os.getpid(), 9)\n"
             "guarded(talk)"
         )
         here = Path(__file__)
