@@ -57,7 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
         say(str(error))
         return WRONG_USAGE
     except ModuleNotFoundError as error:
-        say(f"this command needs the package {error.name}: pip install 'realgrain[export]' has all, 'realgrain[eval]' scores and evaluates")
+        say(f"this command needs the package {error.name}: pip install 'realgrain[all]' has all, [eval] scores and evaluates, [serve] serves")
         return WRONG_USAGE
     except KeyboardInterrupt:
         say("interrupted")
