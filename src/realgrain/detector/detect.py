@@ -17,25 +17,15 @@ from realgrain.detector.decision import Decision, Policy, decision_of, posterior
 from realgrain.detector.domain import InDomain, placed
 from realgrain.detector.fusion import fuse
 from realgrain.detector.runtime import Runtime, open_runtime
-from realgrain.detector.stability import changed, stability
+from realgrain.detector.seen import Seen, look, prepare
+from realgrain.detector.stability import stability
 from realgrain.detector.verdict import DetectorFacts, FileFacts, Report, decide, explained, facts
 from realgrain.evidence.c2pa import TrustList
 from realgrain.evidence.claims import Evidence
-from realgrain.evidence.provenance import provenance
-from realgrain.picture.image import Limits, Picture, PictureError, open_file, open_picture
+from realgrain.picture.image import Limits, Picture, PictureError, open_picture
 from realgrain.picture.views import make_views
 
 Source = str | os.PathLike[str] | bytes
-
-
-@dataclass(frozen=True)
-class Seen:
-    """A picture, ready for the runtime: its views, and those of what ``stability.changed`` makes of it; and what its file says of itself."""
-
-    picture: Picture
-    evidence: Evidence | None
-    views: np.ndarray
-    again: dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -87,12 +77,11 @@ class Detector:
 
     def seen(self, picture: Picture, evidence: Evidence | None = None) -> Seen:
         """Make ready all that the runtime will look at: the part of the work that others may do ahead of it."""
-        again = changed(picture.pixels, self.bundle.card.smallest_side) if self.policy.stability else ()
-        return Seen(picture, evidence, self.views(picture.pixels), {name: self.views(pixels) for name, pixels in again})
+        return prepare(picture, evidence, self.bundle.card.views, self.bundle.card.smallest_side if self.policy.stability else None)
 
-    def judged(self, seen: Seen) -> Report:
-        """Judge what ``seen`` made ready."""
-        view_logits, features = self.runtime.look(seen.views)
+    def judged(self, seen: Seen, found: tuple[np.ndarray, np.ndarray | None] | None = None) -> Report:
+        """Judge what ``seen`` made ready; ``found`` is what ``runtime.look`` gives for its views, where that is already known."""
+        view_logits, features = found or self.runtime.look(seen.views)
         domain = self.bundle.card.domain
         place = None if domain is None or features is None else placed(features, domain, self.bundle.statistics)
         return self.conclude(facts(seen.picture), view_logits.tolist(), self._again(seen.again), place, seen.evidence)
@@ -163,8 +152,7 @@ class Detector:
         )
 
     def _look(self, source: Source) -> tuple[Picture, Evidence | None]:
-        picture, data = open_file(source, limits=self.limits)
-        return picture, provenance(data, picture, trust_list=self.trust_list) if self.evidence else None
+        return look(source, limits=self.limits, evidence=self.evidence, trust_list=self.trust_list)
 
 
 def load(

@@ -32,6 +32,8 @@ app.command("realgrain.faces.report_cli:report")
 app.command("realgrain.faces.calibrate_cli:calibrate")
 app.command("realgrain.faces.verify_cli:verify", name="verify")
 app.command("realgrain.faces.adapt_cli:adapt")
+app.command("realgrain.faces.serve_cli:serve")
+app.command("realgrain.faces.serve_cli:keys_app", name="keys")
 Data = Annotated[Path, Parameter(help="CSV manifest of labelled pictures.")]
 Setting = Annotated[
     str, Parameter(allow_leading_hyphen=True, help="Any setting over the recipe's, such as --tuning.rate 1e-4; `realgrain recipe` tells all of them.")
@@ -60,7 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
         say(str(error))
         return WRONG_USAGE
     except ModuleNotFoundError as error:
-        extras = "'realgrain[export]' has all, 'realgrain[eval]' scores and evaluates, 'realgrain[report]' writes case reports"
+        extras = "'realgrain[all]' has all; [eval] scores and evaluates, [report] writes case reports, [batch] and [serve] are what they say"
         say(f"this command needs the package {error.name}: pip install {extras}")
         return WRONG_USAGE
     except KeyboardInterrupt:

@@ -1,0 +1,231 @@
+"""The routes."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+from collections.abc import Callable
+from pathlib import PurePosixPath
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
+from fastapi.responses import JSONResponse, StreamingResponse
+from pydantic import ValidationError
+
+from realgrain._version import __version__
+from realgrain.detector.verdict import Report
+from realgrain.faces.server import examples, results
+from realgrain.faces.server.auth import Caller
+from realgrain.faces.server.callers import Parts, caller
+from realgrain.faces.server.fetch import FetchError
+from realgrain.faces.server.jobs import JobStatus, status_of
+from realgrain.faces.server.problems import Problem, documented
+from realgrain.faces.server.schemas import Health, Model, PictureBody
+from realgrain.faces.server.service import Asked, Service
+from realgrain.faces.server.tables import Job
+from realgrain.faces.server.uploads import FORM_BYTES, Memory, chunks, read_form, whole
+
+router = APIRouter()
+JobId = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="As /v1/batch gave it.")]
+
+
+@router.post(
+    "/v1/detect",
+    response_model=Report,
+    tags=["pictures"],
+    openapi_extra=examples.DETECT,
+    responses={200: examples.REPORT, **documented(400, 401, 403, 408, 413, 415, 422, 429, 502, 503)},
+)
+async def detect(request: Request, parts: Parts, asked: Annotated[Asked, Query()], _: Annotated[Caller, Depends(caller("detect"))]) -> Response:
+    """Judge one picture. It is kept in memory for as long as that takes, and nowhere else."""
+    parts.check(asked)
+    with parts.room.hold() as take:
+        kind = _kind(request)
+        if kind == "multipart/form-data":
+            target = Memory(parts.settings.max_bytes, take)
+            await read_form(request, target, parts.settings.max_bytes + FORM_BYTES, parts.settings)
+            data, name = target.data, target.name
+        elif kind == "application/json":
+            data, name = await _from_json(request, parts, take)
+        else:
+            raise Problem(415, "unknown_body", "a picture comes as multipart/form-data, or as application/json with base64")
+        report = await parts.judge(data, name or "picture", asked)
+    return Response(report.model_dump_json(), media_type="application/json")
+
+
+def _kind(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+async def _from_json(request: Request, parts: Service, take: Callable[[int], None]) -> tuple[bytes, str]:
+    most = parts.settings.max_bytes
+    try:
+        body = PictureBody.model_validate_json(await whole(request, most * 4 // 3 + FORM_BYTES, parts.settings, take))
+    except ValidationError as error:
+        raise Problem(422, "bad_body", _reasons(error)) from None
+    if (body.image is None) == (body.url is None):
+        raise Problem(422, "bad_body", "give either image or url")
+    if body.image is not None:
+        try:
+            data = base64.b64decode(body.image, validate=True)
+        except (binascii.Error, ValueError):
+            raise Problem(422, "bad_body", "image is not base64") from None
+        if len(data) > most:
+            raise Problem(413, "too_many_bytes", f"the picture has more than {most:,} bytes")
+        return data, body.name or ""
+    assert body.url is not None
+    if not parts.settings.allow_urls:
+        raise Problem(403, "urls_not_allowed", "this server fetches nothing; send the picture itself")
+    try:
+        take(2 * most)
+        where, data = await parts.client.get(body.url, most)
+    except FetchError as error:
+        raise _fetch_problem(error) from None
+    return data, body.name or PurePosixPath(urlsplit(where).path).name
+
+
+def _fetch_problem(error: FetchError) -> Problem:
+    status = {"bad_address": 422, "forbidden_address": 403, "too_many_bytes": 413}.get(error.code, 502)
+    return Problem(status, error.code, str(error))
+
+
+def _reasons(error: ValidationError) -> str:
+    """What pydantic has to say, without what it was given."""
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    return "; ".join(f"{'.'.join(map(str, one['loc'])) or 'body'}: {one['msg']}" for one in found[:5])
+
+
+@router.post(
+    "/v1/batch",
+    status_code=202,
+    response_model=JobStatus,
+    tags=["jobs"],
+    openapi_extra=examples.BATCH,
+    responses=documented(400, 401, 403, 408, 413, 415, 422, 429, 502, 503),
+)
+async def batch(
+    request: Request,
+    response: Response,
+    parts: Parts,
+    who: Annotated[Caller, Depends(caller("batch"))],
+    asked: Annotated[Asked, Query()],
+    webhook: Annotated[str | None, Header(alias="Webhook-URL", max_length=2048, description="Told when the job ends.")] = None,
+    once: Annotated[str | None, Header(alias="Idempotency-Key", max_length=200, description="A second request with it gives the same job.")] = None,
+) -> JobStatus:
+    """Accept many pictures, as files or zips. Their uploads are on disk when this answers, and deleted one by one as they are judged."""
+    parts.check(asked)
+    if webhook is not None:
+        try:
+            await parts.client.vet(webhook)
+        except FetchError as error:
+            raise _fetch_problem(error) from None
+    if await asyncio.to_thread(parts.store.waiting, who.id) >= parts.settings.jobs_waiting:
+        raise Problem(429, "too_many_jobs", f"more than {parts.settings.jobs_waiting} jobs have not ended", Retry_After="30")
+    staged = await asyncio.to_thread(parts.spool.stage)
+    try:
+        kind, most = _kind(request), parts.settings.batch_bytes
+        if kind == "multipart/form-data":
+            await read_form(request, staged, most + parts.settings.batch_files * FORM_BYTES, parts.settings)
+        elif kind in ("application/zip", "application/x-zip-compressed"):
+            sink = staged.open("batch.zip")
+            try:
+                async for piece in chunks(request, most, parts.settings):
+                    await asyncio.to_thread(sink.write, piece)
+            finally:
+                await asyncio.to_thread(sink.close)
+        else:
+            raise Problem(415, "unknown_body", "a batch comes as multipart/form-data, or as application/zip")
+        await asyncio.to_thread(staged.unpack)
+        id_ = await parts.jobs.accept(staged, who.id, asked.model_dump_json(), webhook, once)
+    except BaseException:
+        await asyncio.to_thread(staged.discard)
+        raise
+    job = await _job(parts, id_, who)
+    response.headers["Location"] = f"/v1/jobs/{id_}"
+    return status_of(job, parts.settings.keep_days)
+
+
+async def _job(parts: Service, id_: str, who: Caller) -> Job:
+    job = await asyncio.to_thread(parts.store.job, id_, who.id)
+    if job is None:
+        raise Problem(404, "no_such_job", "there is no such job, or no longer, or it is another key's")
+    return job
+
+
+@router.get("/v1/jobs/{job}", response_model=JobStatus, tags=["jobs"], responses=documented(401, 403, 404, 422, 429))
+async def job_status(job: JobId, parts: Parts, who: Annotated[Caller, Depends(caller("batch"))]) -> JobStatus:
+    """How a job stands."""
+    return status_of(await _job(parts, job, who), parts.settings.keep_days)
+
+
+@router.get(
+    "/v1/jobs/{job}/results",
+    response_class=StreamingResponse,
+    tags=["jobs"],
+    responses={**examples.RESULTS, **documented(401, 403, 404, 406, 409, 422, 429)},
+)
+async def job_results(
+    job: JobId,
+    parts: Parts,
+    who: Annotated[Caller, Depends(caller("batch"))],
+    form: Annotated[results.Format | None, Query(alias="format", description="Over the header Accept.")] = None,
+    accept: Annotated[str, Header(include_in_schema=False)] = "",
+) -> Response:
+    """Results of a job that has ended: a line of JSON for each picture, or a parquet table."""
+    form = results.chosen(accept, form)
+    if (await _job(parts, job, who)).state != "done":
+        raise Problem(409, "not_ended", "the job has not ended", Retry_After="2")
+    media = results.MEDIA[form]
+    if form == "jsonl":
+        return StreamingResponse(results.lines(parts.store, job), media_type=media)
+    return Response(await asyncio.to_thread(results.table, parts.store, job), media_type=media)
+
+
+@router.delete("/v1/jobs/{job}", status_code=204, tags=["jobs"], responses=documented(401, 403, 404, 422, 429))
+async def job_forget(job: JobId, parts: Parts, who: Annotated[Caller, Depends(caller("batch"))]) -> Response:
+    """Stop a job if it has not ended, and delete everything that is kept of it."""
+    await _job(parts, job, who)
+    await parts.jobs.forget(job)
+    return Response(status_code=204)
+
+
+@router.get("/v1/model", response_model=Model, tags=["server"], responses=documented(401, 429))
+async def model(parts: Parts, _: Annotated[Caller, Depends(caller(None))]) -> Model:
+    """The detector's card: what it learned from, its measured error rates, its licences."""
+    bundle, runtime = parts.detector.bundle, parts.detector.runtime
+    return Model(
+        bundle=bundle.hash,
+        runtime=runtime.name,
+        precision=runtime.precision,
+        runtime_version=runtime.version,
+        realgrain=__version__,
+        pictures_in_a_run=parts.batcher.most,
+        card=bundle.card.model_dump(mode="json"),
+    )
+
+
+@router.get("/health", response_model=Health, tags=["server"])
+async def health() -> Health:
+    """Whether the process answers."""
+    return Health(status="ok")
+
+
+@router.get("/ready", response_model=Health, tags=["server"], responses={503: {"model": Health, "description": "Not ready; which parts are."}})
+async def ready(parts: Parts) -> Response:
+    """Whether pictures can be judged."""
+    found = await parts.ready()
+    fine = all(found.values())
+    return JSONResponse(Health(status="ok" if fine else "not ready", parts=found).model_dump(), 200 if fine else 503)
+
+
+@router.get(
+    "/metrics",
+    tags=["server"],
+    response_class=Response,
+    responses={200: {"description": "Prometheus' text form.", "content": {"text/plain": {}}}, **documented(401, 403, 429)},
+)
+async def metrics(parts: Parts, _: Annotated[Caller, Depends(caller("metrics", counted=False))]) -> Response:
+    """Counters for Prometheus."""
+    return Response(parts.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -1,0 +1,218 @@
+"""Decoding out of the server's way: strangers' bytes go to processes that may crash, hang or be taken over, and are replaced when they do.
+
+A worker runs the same code as ``Detector.detect``, so views, and with them scores, are the same to the last bit. It has a bound on its memory, may
+write no file, sees none of the server's environment, and is killed when its time is over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, TypeAdapter, create_model
+
+import realgrain
+from realgrain.detector.seen import Seen
+from realgrain.evidence.claims import Evidence
+from realgrain.faces.server.problems import busy
+from realgrain.faces.server.worker import FACTS, SIZES, Order, Task
+from realgrain.picture.errors import Code, PictureError
+from realgrain.picture.image import Picture
+
+STARTING = 60  # seconds for a worker to start, on a machine that is busy with other things
+PICTURES = 2000  # of one worker, before a fresh one takes its place: whatever a decoder leaks is bounded
+ANSWER = 2**30  # bytes, at most: more is no honest answer
+NO_PIXELS = np.empty((0, 0, 3), np.uint8)  # they stay in the worker: a verdict needs only the views
+_HINTS = get_type_hints(Picture)
+_fields: dict[str, Any] = {name: (_HINTS[name], ...) for name in FACTS}
+_Facts: type[BaseModel] = create_model("_Facts", __config__=ConfigDict(extra="forbid"), **_fields)
+_AGAIN = TypeAdapter(list[str])
+
+
+class Broken(ValueError):
+    """A picture that its worker did not survive.
+
+    Attributes:
+        code: ``decoder_hung`` or ``decoder_crashed``.
+    """
+
+    def __init__(self, code: str, detail: str) -> None:
+        self.code = code
+        super().__init__(detail)
+
+
+class _Refusal(BaseModel):
+    name: str
+    code: Code
+    reason: str
+
+
+def memory_for(pixels: int, size: int) -> int:
+    """Bytes for a worker's pictures: ``picture.errors.Limits`` says 26 a pixel at most; changed views take copies, threads of decoders the rest."""
+    return 2**29 + 48 * pixels + 8 * size
+
+
+class _Worker:
+    """One process, and a conversation with it."""
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self._process: asyncio.subprocess.Process | None = None
+        self._done = 0
+
+    @property
+    def alive(self) -> bool:
+        return self._process is not None and self._process.returncode is None
+
+    async def start(self) -> None:
+        """Start the process, unless one is alive; its environment holds nothing but where Python finds its modules."""
+        if self.alive and self._done < PICTURES:
+            return
+        await self.stop()
+        kept = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL", "SYSTEMROOT", "LD_LIBRARY_PATH") if name in os.environ}
+        paths = [str(Path(realgrain.__file__).parents[1]), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+        environment = {**kept, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        self._process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-P", "-m", "realgrain.faces.server.worker"),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            env=environment,
+            start_new_session=True,  # a Ctrl-C in the server's terminal is the server's to handle
+        )
+        self._done = 0
+        assert self._process.stdin is not None
+        self._process.stdin.write(self._task.model_dump_json().encode() + b"\n")
+        async with asyncio.timeout(STARTING):
+            await self._read()
+
+    async def ask(self, order: Order, data: bytes) -> tuple[dict[str, Any], bytes]:
+        """Give it a picture; its answer."""
+        assert self._process is not None and self._process.stdin is not None
+        text = order.model_dump_json().encode()
+        self._process.stdin.write(SIZES.pack(len(text), len(data)) + text)
+        self._process.stdin.write(data)
+        await self._process.stdin.drain()
+        self._done += 1
+        return await self._read()
+
+    async def _read(self) -> tuple[dict[str, Any], bytes]:
+        assert self._process is not None and self._process.stdout is not None
+        said, size = SIZES.unpack(await self._process.stdout.readexactly(SIZES.size))
+        if said + size > ANSWER:
+            raise EOFError("an answer of impossible size")
+        text, arrays = await self._process.stdout.readexactly(said), await self._process.stdout.readexactly(size)
+        return TypeAdapter(dict[str, Any]).validate_json(text), arrays
+
+    async def stop(self) -> str:
+        """Kill the process if it lives; how it ended, in words."""
+        process, self._process = self._process, None
+        if process is None:
+            return ""
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+        code = await process.wait()
+        if process.stdin is not None:
+            process.stdin.close()
+        return signal.Signals(-code).name if code < 0 else f"exit code {code}"
+
+
+class Guard:
+    """A few workers, and a line of pictures before them.
+
+    Args:
+        task: of each worker.
+        workers: how many.
+        seconds: for one picture.
+        waiting: pictures that may wait, beyond those at work.
+        lost: is told ``decoder_hung`` or ``decoder_crashed`` whenever a worker is lost.
+    """
+
+    def __init__(self, task: Task, *, workers: int, seconds: float, waiting: int, lost: Callable[[str], None] = lambda _: None) -> None:
+        self._workers = [_Worker(task) for _ in range(workers)]
+        self._seconds, self._most, self._lost = seconds, waiting + workers, lost
+        self._idle: asyncio.LifoQueue[_Worker] = asyncio.LifoQueue()
+        self.line = 0  # pictures that wait or are at work
+
+    async def start(self) -> None:
+        """Start all workers."""
+        await asyncio.gather(*(worker.start() for worker in self._workers))
+        for worker in self._workers:
+            self._idle.put_nowait(worker)
+
+    async def stop(self) -> None:
+        """Kill all workers."""
+        await asyncio.gather(*(worker.stop() for worker in self._workers))
+
+    @property
+    def alive(self) -> bool:
+        """Whether any worker is."""
+        return any(worker.alive for worker in self._workers)
+
+    async def see(self, data: bytes, name: str, *, evidence: bool, stability: bool, patient: bool = False) -> Seen:
+        """A picture, opened and made ready in a worker; its pixels stay there.
+
+        Args:
+            data: of the file.
+            name: what it is called.
+            evidence: whether to read what the file says of itself.
+            stability: whether to make views of the changed picture too.
+            patient: wait however many wait already.
+
+        Raises:
+            PictureError: it cannot be read as a picture.
+            Broken: its worker hung or crashed, and has been replaced.
+            Problem: too many pictures wait already.
+        """
+        if self.line >= self._most and not patient:
+            raise busy("too many pictures wait to be decoded")
+        self.line += 1
+        try:
+            worker = await self._idle.get()
+            try:
+                return await self._seen(worker, Order(name=name, evidence=evidence, stability=stability), data)
+            finally:
+                self._idle.put_nowait(worker)
+        finally:
+            self.line -= 1
+
+    async def _seen(self, worker: _Worker, order: Order, data: bytes) -> Seen:
+        await worker.start()
+        try:
+            async with asyncio.timeout(self._seconds):
+                said, arrays = await worker.ask(order, data)
+            return _as_seen(said, arrays)
+        except PictureError:
+            raise
+        except TimeoutError:
+            await worker.stop()
+            self._lost("decoder_hung")
+            raise Broken("decoder_hung", f"it takes more than {self._seconds:g} seconds to decode") from None
+        except (EOFError, OSError, ValueError) as error:  # ValueError: an answer that is none
+            how = await worker.stop()
+            self._lost("decoder_crashed")
+            raise Broken("decoder_crashed", f"its decoder stopped ({how})") from error
+        except BaseException:  # given up from outside: what the worker still has to say belongs to nobody
+            await worker.stop()
+            raise
+
+
+def _as_seen(said: dict[str, Any], arrays: bytes) -> Seen:
+    if "refused" in said:
+        refusal = _Refusal.model_validate(said["refused"])
+        raise PictureError(refusal.name, refusal.code, refusal.reason)
+    from safetensors.numpy import load
+
+    facts = _Facts.model_validate(said["picture"])
+    evidence = None if said["evidence"] is None else Evidence.model_validate(said["evidence"])
+    found = load(arrays)
+    again = {name: found[f"again/{name}"] for name in _AGAIN.validate_python(said["again"])}
+    return Seen(Picture(pixels=NO_PIXELS, **{name: getattr(facts, name) for name in FACTS}), evidence, found["views"], again)

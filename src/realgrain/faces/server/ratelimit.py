@@ -1,0 +1,60 @@
+"""How often one may ask."""
+
+from __future__ import annotations
+
+import time
+
+from limits import RateLimitItem, parse
+from limits.aio.storage import MemoryStorage
+from limits.aio.strategies import SlidingWindowCounterRateLimiter
+
+from realgrain.faces.server.problems import Problem
+
+WRONG_KEYS = "30/minute"  # from one address (our choice): guessing 256 bits is hopeless anyway, this keeps it from costing anything
+
+
+class RateLimits:
+    """Counts by whom and what, in memory: a restart forgets them.
+
+    Args:
+        rate: of who has none of their own, such as ``120/minute``.
+
+    Raises:
+        ValueError: it is no rate.
+    """
+
+    def __init__(self, rate: str) -> None:
+        self._default = parsed(rate)
+        self._wrong = parsed(WRONG_KEYS)
+        self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
+
+    async def count(self, who: str, rate: str | None = None) -> None:
+        """Count a request.
+
+        Raises:
+            Problem: 429, there were too many.
+        """
+        await self._count(self._default if rate is None else parsed(rate), "requests", who)
+
+    async def count_wrong(self, address: str) -> None:
+        """Count a request with a wrong key; raises likewise."""
+        await self._count(self._wrong, "wrong", address)
+
+    async def _count(self, item: RateLimitItem, what: str, who: str) -> None:
+        if await self._limiter.hit(item, what, who):
+            return
+        reset = (await self._limiter.get_window_stats(item, what, who)).reset_time
+        wait = max(1, round(reset - time.time()))
+        raise Problem(429, "too_many_requests", f"more than {item} here", Retry_After=str(wait))
+
+
+def parsed(rate: str) -> RateLimitItem:
+    """A rate, such as ``10/second`` or ``1000 per day``.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        return parse(rate)
+    except ValueError:
+        raise ValueError(f"{rate!r} is no rate; 120/minute is one") from None

@@ -1,0 +1,191 @@
+"""The parts of a server, put together, with their beginning and end."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from pydantic import BaseModel, ConfigDict, Field
+
+from realgrain.detector.decision import Policy
+from realgrain.detector.detect import Detector
+from realgrain.detector.runtime import cores
+from realgrain.detector.verdict import Report
+from realgrain.faces.server.auth import Keys
+from realgrain.faces.server.batching import Batcher
+from realgrain.faces.server.fetch import Client
+from realgrain.faces.server.guard import Broken, Guard, memory_for
+from realgrain.faces.server.jobs import Jobs
+from realgrain.faces.server.metrics import Metrics
+from realgrain.faces.server.problems import Problem, of_picture
+from realgrain.faces.server.ratelimit import RateLimits
+from realgrain.faces.server.settings import Settings
+from realgrain.faces.server.spool import Spool, new_id
+from realgrain.faces.server.store import Store, address_of
+from realgrain.faces.server.uploads import Room
+from realgrain.faces.server.webhooks import Webhooks, server_secret
+from realgrain.faces.server.worker import Task
+from realgrain.picture.errors import PictureError
+
+THREADS = 32  # for the store and the disk
+JOB_WIDTH = 2  # pictures of jobs at work at a time: they fill what single pictures leave
+
+
+class Asked(BaseModel):
+    """What a caller may ask of verdicts, as on the command line.
+
+    Attributes:
+        profile: where the pictures come from: camera, web, screenshot, art, document, or one of the bundle's own.
+        max_fpr: share of real pictures that may be flagged at most.
+        prior: share of AI-generated pictures among the caller's, for a posterior.
+        stability: see whether the verdict survives a re-save.
+        evidence: say what the file says of itself.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    profile: str | None = Field(default=None, max_length=64, description="Where the pictures come from: camera, web, screenshot, art, document, ...")
+    max_fpr: float | None = Field(default=None, gt=0, lt=1, description="Share of real pictures that may be flagged at most.")
+    prior: float | None = Field(default=None, gt=0, lt=1, description="Share of AI-generated pictures among yours, for a posterior.")
+    stability: bool = Field(default=True, description="See whether the verdict survives a re-save, at the cost of six more pictures.")
+    evidence: bool = Field(default=True, description="Say what the file says of itself; the score is the same either way.")
+
+    @property
+    def policy(self) -> Policy:
+        """For the detector."""
+        return Policy(self.profile, self.max_fpr, self.prior, self.stability)
+
+
+def open_folder(data: Path) -> str:
+    """The name of a data folder, by which jobs find their uploads again; both are made if need be."""
+    data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    file = data / "name"
+    if not file.exists():
+        scratch = data / ".name.partial"
+        scratch.write_text(new_id())
+        scratch.replace(file)
+    return file.read_text().strip()
+
+
+def open_store(settings: Settings) -> Store:
+    """The store of a server."""
+    name = open_folder(settings.data)
+    return Store(address_of(settings.data, settings.database), name)
+
+
+class Service:
+    """One server.
+
+    Args:
+        settings: of it.
+        detector: that judges; its policy, limits and trust list are not used.
+        trust_list: file of certificates whose C2PA signatures are trusted.
+    """
+
+    def __init__(self, settings: Settings, detector: Detector, trust_list: Path | None = None) -> None:
+        self.settings, self.detector = settings, detector
+        self.metrics = metrics = Metrics()
+        self._lock = FileLock(settings.data / "lock")
+        self.store = open_store(settings)
+        card = detector.bundle.card
+        task = Task(
+            views=card.views,
+            smallest_side=card.smallest_side,
+            limits=settings.limits,
+            trust_list=None if trust_list is None else trust_list.resolve(),
+            memory=memory_for(settings.max_pixels, settings.max_bytes),
+        )
+        workers = settings.workers or cores()
+        self.guard = Guard(
+            task, workers=workers, seconds=settings.seconds, waiting=settings.waiting, lost=lambda cause: metrics.lost.labels(cause).inc()
+        )
+        self.batcher = Batcher(detector, window=settings.window, most=settings.most, observed=metrics.run.observe)
+        self.client = Client(private=settings.private_hosts, seconds=settings.fetch_seconds)
+        self.keys, self.rates, self.room = Keys(self.store), RateLimits(settings.rate), Room(settings.memory)
+        self.secret = server_secret(settings.data / "webhook.secret")
+        self.webhooks = Webhooks(
+            self.store, self.client, self.secret, settings.webhook_delays, tried=lambda outcome: metrics.webhooks.labels(outcome).inc()
+        )
+        self.spool = Spool(settings.data / "uploads", settings)
+        self.jobs = Jobs(self.store, self.spool, self._of_job, width=JOB_WIDTH, keep_days=settings.keep_days, ended=self._ended)
+        metrics.line.set_function(lambda: self.guard.line)
+        metrics.waiting.set_function(lambda: self.jobs.waiting)
+        self.started = False
+
+    async def start(self) -> None:
+        """Take the data folder, start workers, try the runtime, take up jobs that were left.
+
+        Raises:
+            RuntimeError: another server has the folder.
+        """
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise RuntimeError(f"{self.settings.data}: another server uses this folder") from None
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, "realgrain-serve"))
+        await self.guard.start()
+        await self.batcher.start()
+        await self.webhooks.start()
+        await self.jobs.start()
+        self.started = True
+
+    async def stop(self) -> None:
+        """Stop everything; jobs that have not ended go on at the next start."""
+        self.started = False
+        await self.jobs.stop()
+        await self.webhooks.stop()
+        await self.batcher.stop()
+        await self.guard.stop()
+        self.store.close()
+        self._lock.release()
+
+    async def judge(self, data: bytes, name: str, asked: Asked, *, patient: bool = False) -> Report:
+        """Judge one picture; ``patient``: wait however many wait already.
+
+        Raises:
+            Problem: it cannot be.
+        """
+        try:
+            self.batcher.of(asked.policy)
+            seen = await self.guard.see(data, name, evidence=asked.evidence, stability=asked.stability, patient=patient)
+            report = await self.batcher.judge(seen, asked.policy)
+        except PictureError as error:
+            self.metrics.refused.labels(error.code).inc()
+            raise of_picture(error) from None
+        except Broken as error:
+            self.metrics.refused.labels(error.code).inc()
+            raise Problem(422, error.code, f"{name}: {error}") from None
+        self.metrics.verdicts.labels(report.verdict.label).inc()
+        return report
+
+    def check(self, asked: Asked) -> None:
+        """See whether what was asked can be had.
+
+        Raises:
+            Problem: 422, it cannot.
+        """
+        try:
+            self.batcher.of(asked.policy)
+        except ValueError as error:
+            raise Problem(422, "bad_option", str(error)) from None
+
+    async def ready(self) -> dict[str, bool]:
+        """Which parts work."""
+        try:
+            await asyncio.to_thread(self.store.ping)
+            stored = True
+        except Exception:  # of whatever driver
+            stored = False
+        return {"detector": self.started and self.batcher.alive, "decoders": self.started and self.guard.alive, "store": stored}
+
+    async def _of_job(self, data: bytes, name: str, asked: str) -> str:
+        try:
+            return (await self.judge(data, name, Asked.model_validate_json(asked), patient=True)).model_dump_json()
+        except ValueError as error:  # a profile that an earlier bundle had
+            raise Problem(422, "bad_option", str(error)) from None
+
+    def _ended(self) -> None:
+        self.metrics.jobs.inc()
+        self.webhooks.wake()

@@ -1,0 +1,249 @@
+"""Bodies of requests, read with bounds: refused as soon as they are too large, and given up when they come too slowly."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+from starlette.requests import ClientDisconnect, Request
+
+from realgrain.faces.server.problems import Problem, busy
+from realgrain.faces.server.settings import Settings
+
+FORM_BYTES = 64 * 1024  # of a multipart body beyond its files, for each file
+PARTS = 20  # of a multipart body beyond its files: fields, which are ignored
+NAME_BYTES = 4096  # of a file's name
+
+
+class Sink(Protocol):
+    """Where the bytes of one upload go."""
+
+    def write(self, data: bytes) -> object: ...
+
+    def close(self) -> None: ...
+
+
+class Target(Protocol):
+    """Where the files of a body go."""
+
+    def open(self, name: str) -> Sink:
+        """A new file.
+
+        Raises:
+            Problem: there are too many.
+        """
+        ...
+
+
+class Room:
+    """Memory for bodies that are being read or judged, shared by all requests.
+
+    Args:
+        most: bytes.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._taken = 0
+
+    @contextlib.contextmanager
+    def hold(self) -> Iterator[Callable[[int], None]]:
+        """Memory of one request: what this gives takes bytes of it, and raises Problem, 503, where there are no more; all go back at the end."""
+        mine = 0
+
+        def take(count: int) -> None:
+            nonlocal mine
+            if self._taken + count > self._most:
+                raise busy("too many pictures are held in memory")
+            self._taken += count
+            mine += count
+
+        try:
+            yield take
+        finally:
+            self._taken -= mine
+
+
+async def chunks(request: Request, most: int, settings: Settings) -> AsyncIterator[bytes]:
+    """The body, piece by piece.
+
+    Args:
+        request: whose body.
+        most: bytes.
+        settings: how slowly it may come.
+
+    Raises:
+        Problem: 413 if it is larger, before a byte is read where its length is announced; 408 if it comes too slowly.
+    """
+    too_many = Problem(413, "too_many_bytes", f"the body has more than {most:,} bytes")
+    announced = request.headers.get("content-length", "")
+    if announced.isdigit() and int(announced) > most:
+        raise too_many
+    loop = asyncio.get_running_loop()
+    begun, got = loop.time(), 0
+    stream = request.stream()
+    while True:
+        try:
+            async with asyncio.timeout_at(begun + settings.body_grace + got / settings.body_rate):
+                piece = await anext(stream)
+        except StopAsyncIteration:
+            return
+        except TimeoutError:
+            raise Problem(408, "too_slow", "the body comes too slowly", Connection="close") from None
+        except ClientDisconnect:
+            raise Problem(400, "cut_short", "the body ended early") from None
+        got += len(piece)
+        if got > most:
+            raise too_many
+        yield piece
+
+
+async def whole(request: Request, most: int, settings: Settings, take: Callable[[int], None]) -> bytes:
+    """The body at once; raises as ``chunks`` does, and as ``Room.hold`` does."""
+    pieces = []
+    async for piece in chunks(request, most, settings):
+        take(2 * len(piece))
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+@dataclass
+class _Part:
+    headers: dict[bytes, bytes] = field(default_factory=dict)
+    name: bytes = b""
+    value: bytes = b""
+    sink: Sink | None = None
+
+
+class _Reader:
+    """Callbacks of the parser: parts with a file name become files, fields are passed over."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._part = _Part()
+        self.files = self._fields = 0
+        self.ended = False
+        self.parser_calls = {
+            "on_part_begin": self._begin,
+            "on_part_data": self._data,
+            "on_part_end": self._end,
+            "on_header_field": self._header_name,
+            "on_header_value": self._header_value,
+            "on_header_end": self._header_end,
+            "on_headers_finished": self._headers_end,
+            "on_end": self._all,
+        }
+
+    def _begin(self) -> None:
+        self._part = _Part()
+
+    def _header_name(self, data: bytes, start: int, end: int) -> None:
+        self._part.name += data[start:end]
+
+    def _header_value(self, data: bytes, start: int, end: int) -> None:
+        self._part.value += data[start:end]
+
+    def _header_end(self) -> None:
+        self._part.headers[self._part.name.lower()] = self._part.value
+        self._part.name = self._part.value = b""
+
+    def _headers_end(self) -> None:
+        kind, options = parse_options_header(self._part.headers.get(b"content-disposition", b""))
+        if kind != b"form-data":
+            raise Problem(400, "bad_form", "a part of the form is no form-data")
+        name = options.get(b"filename")
+        if name is None:
+            self._fields += 1
+            if self._fields > PARTS:
+                raise Problem(413, "too_many_fields", f"the form has more than {PARTS} fields beside its files")
+            return
+        if len(name) > NAME_BYTES:
+            raise Problem(400, "bad_form", "a file's name is too long")
+        self.files += 1
+        self._part.sink = self._target.open(name.decode("utf-8", "replace"))
+
+    def _data(self, data: bytes, start: int, end: int) -> None:
+        if self._part.sink is not None:
+            self._part.sink.write(data[start:end])
+
+    def _end(self) -> None:
+        if self._part.sink is not None:
+            self._part.sink.close()
+            self._part.sink = None
+
+    def _all(self) -> None:
+        self.ended = True
+
+    def give_up(self) -> None:
+        """Close what is open."""
+        self._end()
+
+
+async def read_form(request: Request, target: Target, most: int, settings: Settings) -> None:
+    """Read a multipart body's files into a target, whatever their fields are called.
+
+    Raises:
+        Problem: as ``chunks``; 400 if it is no form, is cut short, or has no file; and whatever the target raises.
+    """
+    _, options = parse_options_header(request.headers.get("content-type", ""))
+    boundary = options.get(b"boundary", b"")
+    reader = _Reader(target)
+    try:
+        parser = MultipartParser(boundary, reader.parser_calls) if boundary else None  # type: ignore[arg-type]
+        if parser is None:
+            raise Problem(400, "bad_form", "the form has no boundary")
+        async for piece in chunks(request, most, settings):
+            # A piece has at most 64 KiB or so: what a callback does with it is soon done.
+            await asyncio.to_thread(parser.write, piece)
+    except FormParserError as error:
+        raise Problem(400, "bad_form", f"the form cannot be read: {error}") from None
+    finally:
+        reader.give_up()
+    if not reader.ended:
+        raise Problem(400, "cut_short", "the form ends early")
+    if not reader.files:
+        raise Problem(400, "no_file", "the form has no file")
+
+
+class Memory:
+    """A target that keeps one file in memory; nothing of it is ever on disk.
+
+    Args:
+        most: bytes of it.
+        take: of ``Room.hold``.
+    """
+
+    def __init__(self, most: int, take: Callable[[int], None]) -> None:
+        self._most, self._take = most, take
+        self.name = ""
+        self._pieces: list[bytes] = []
+        self._size = self._files = 0
+
+    def open(self, name: str) -> Sink:
+        """See ``Target``."""
+        self._files += 1
+        if self._files > 1:
+            raise Problem(413, "too_many_files", "one picture at a time; /v1/batch takes many")
+        self.name = name
+        return self
+
+    def write(self, data: bytes) -> None:
+        """See ``Sink``."""
+        self._size += len(data)
+        self._take(2 * len(data))  # pieces, and their sum
+        if self._size > self._most:
+            raise Problem(413, "too_many_bytes", f"the picture has more than {self._most:,} bytes")
+        self._pieces.append(data)
+
+    def close(self) -> None:
+        """See ``Sink``."""
+
+    @property
+    def data(self) -> bytes:
+        """What the file holds."""
+        return b"".join(self._pieces)

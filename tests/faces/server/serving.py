@@ -1,0 +1,68 @@
+"""A real server for tests, and what is sent to it."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx2
+
+import realgrain
+
+
+def file_of(data: bytes, name: str = "a.png", field: str = "file"):
+    return {field: (name, data, "application/octet-stream")}
+
+
+class Server:
+    """A real server in a process of its own."""
+
+    def __init__(self, bundle: Path, data: Path, *flags: str, env: dict[str, str] | None = None) -> None:
+        path = os.pathsep.join([str(Path(realgrain.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])])
+        command = [sys.executable, "-m", "realgrain", "serve", "--port", "0", "--bundle", str(bundle), "--data", str(data), "--threads", "1"]
+        self.log = data.with_suffix(".log")
+        self._file = self.log.open("ab")
+        start = self.log.stat().st_size
+        options = {"OMP_NUM_THREADS": "1", "PYTHONPATH": path, **(env or {})}
+        self.process = subprocess.Popen([*command, "--workers", "1", *flags], stderr=self._file, stdout=self._file, env={**os.environ, **options})
+        self.url = self._address(start)
+        self.port = int(self.url.rpartition(":")[2])
+        self.http = httpx2.Client(base_url=self.url, timeout=60, trust_env=False)
+
+    def _address(self, start: int) -> str:
+        for _ in range(600):
+            if found := re.search(rb"running on (http://[0-9.:]+)", self.log.read_bytes()[start:]):
+                return found[1].decode()
+            if self.process.poll() is not None:
+                break
+            time.sleep(0.1)
+        self.kill()
+        raise RuntimeError(self.log.read_text())
+
+    def kill(self) -> None:
+        """As nobody should: nothing gets a chance to tidy up."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait(30)
+        self.close()
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            self.process.wait(30)
+        self.close()
+
+    def close(self) -> None:
+        if hasattr(self, "http"):
+            self.http.close()
+        self._file.close()
+
+    def wait_for(self, job: str, seconds: float = 60, **options) -> dict:
+        for _ in range(int(10 * seconds)):
+            status = self.http.get(f"/v1/jobs/{job}", **options).json()
+            if status["state"] == "done":
+                return status
+            time.sleep(0.1)
+        raise TimeoutError(status)
