@@ -6,15 +6,24 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
 from realgrain.detector.bundle import CARD, HEAD, STATISTICS, array_sha256, read_bundle, rewrite_statistics
+from realgrain.detector.stability import VIEWS
+from realgrain.detector.verdict import Verdict
+from realgrain.detector.weights import file_sha256
+from realgrain.learning.data import read_manifest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 import non_photographs
 import out_of_domain
+import realised
 import refit
+import verdicts
 
 
 def test_renders_the_same_pictures_each_time(tmp_path):
@@ -68,3 +77,63 @@ class TestRefit:
 
     def test_rewriting_is_read_back(self, old):
         assert rewrite_statistics(old.folder, old.card, {"x": old.head["bias"]}).statistics["x"].tolist() == old.head["bias"].tolist()
+
+
+def test_verdicts_are_counted_beside_the_peers(tiny_bundle, toy_manifest, tmp_path, monkeypatch, capsys):
+    samples = [sample for sample in read_manifest(toy_manifest) if sample.split == "train"]
+    words = ["likely_ai", "likely_real", "inconclusive"]
+    rows = [
+        {"sha256": file_sha256(sample.file), "condition": "clean", "error": "", "verdict": words[index % 3]} for index, sample in enumerate(samples)
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "peer.parquet")
+    output = tmp_path / "found.json"
+    arguments = [str(toy_manifest), str(tmp_path / "peer.parquet"), "--bundle", str(tiny_bundle.folder), "--split", "train", "--pictures", "4"]
+    monkeypatch.setattr(sys, "argv", ["verdicts.py", *arguments, "-o", str(output)])
+    verdicts.main()
+    found = verdicts.Found.model_validate(json.loads(output.read_text())["result"])
+    assert found.both == len(samples)
+    assert found.sahu65.covered.k == sum(index % 3 != 2 for index in range(len(samples)))
+    assert sum(sum(of.values()) for of in found.ours.verdicts.values()) == len(samples)
+    assert found.ours.covered.k <= found.ours_without_stability.covered.k
+    assert found.sent.turned.n == found.sent.turned_without_stability.n == 4 * len(verdicts.WAYS)
+    assert found.sent.turned.k <= found.sent.turned_without_stability.k == sum(found.sent.turned_without_stability_by_way.values())
+
+
+def test_verdicts_that_turn_round_are_seen():
+    ai, camera, unsure = (Verdict(label=label) for label in ("ai", "camera", "unsure"))
+    assert verdicts.opposite(ai, camera)
+    assert verdicts.opposite(camera, ai)
+    assert not any(verdicts.opposite(one, other) for one, other in [(ai, ai), (camera, camera), (ai, unsure), (unsure, camera)])
+
+
+def test_no_way_of_sending_on_is_looked_at_by_stability():
+    assert len(verdicts.WAYS) == 12
+    assert not set(verdicts.WAYS) & set(VIEWS)
+
+
+def test_realised_rates_are_of_the_worst_delivery():
+    rows = [
+        {"label": label, "source": "s", "path": path, "condition": condition, "logit": logit, "error": ""}
+        for label, path, condition, logit in [
+            ("real", "a", "web", 1.0),
+            ("real", "a", "hard", 3.0),
+            ("real", "b", "web", 2.0),
+            ("real", "b", "hard", 0.0),
+            ("real", "b", "clean", 9.0),
+            ("fake", "c", "web", 7.0),
+        ]
+    ]
+    assert realised.worst(rows, ("web", "hard"))["s"].tolist() == [2.0, 3.0]
+    with pytest.raises(SystemExit, match="half"):
+        realised.worst(rows, ("web", "half"))
+
+
+def test_realised_rates_are_kept_on_like_pictures_and_not_on_others():
+    logits = np.sort(np.random.default_rng(0).normal(size=(2, 1000)), axis=1)
+    calibration = {"a": logits[0], "b": logits[1]}
+    alike = realised.held(calibration, {"c": np.sort(np.random.default_rng(1).normal(size=1000))}, 0.05)
+    other = realised.held(calibration, {"c": logits[0] + 2}, 0.05)
+    assert alike.supported
+    assert alike.stated.high <= 0.05
+    assert (alike.kept, other.kept, other.within) == (True, False, False)
+    assert set(alike.left_out) == {"a", "b"}

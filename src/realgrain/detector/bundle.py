@@ -22,6 +22,7 @@ from realgrain.detector.profiles import Profile
 from realgrain.picture.views import ViewSpec
 
 CARD, HEAD, ADAPTER, STATISTICS = "card.json", "head.safetensors", "adapter.safetensors", "statistics.safetensors"
+F32_TOLERANCE = 1e-4  # of a logit: between f32 runtimes, their versions and processors, only the order of sums differs
 DEFAULT = Path(__file__).parent / "bundles" / "default"
 
 

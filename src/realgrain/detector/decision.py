@@ -27,21 +27,25 @@ class Policy:
         max_fpr: share of real pictures that may be flagged at most, in (0, 1); None: the rate that the card's thresholds were chosen for.
         prior: share of AI-generated pictures among those that are judged, in (0, 1); None: no posterior.
         stability: look at re-saved views of each picture too.
+        fuse: likelihood ratio of a trusted claim of a picture's origin (``fusion``), above 1; None: no claim is fused with anything.
 
     Raises:
-        ValueError: a share outside (0, 1).
+        ValueError: a share outside (0, 1), or a ratio that is not above 1.
     """
 
     profile: str | None = None
     max_fpr: float | None = None
     prior: float | None = None
     stability: bool = True
+    fuse: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("max_fpr", "prior"):
             value = getattr(self, name)
             if value is not None and not 0 < value < 1:
                 raise ValueError(f"{name.replace('_', '-')} must be above 0 and below 1, got {value}")
+        if self.fuse is not None and not 1 < self.fuse < math.inf:
+            raise ValueError(f"fuse must be above 1 and finite: how many times likelier a trusted claim is where it is true, got {self.fuse}")
 
 
 class Decision(_Part):
@@ -171,10 +175,14 @@ def flags(real: dict[str, np.ndarray], ai: float) -> Rate:
     return rate_of(int(np.sum(logits >= ai)), len(logits))
 
 
+def likelihood_ratio(calibration: Calibration, logit: float) -> float:
+    """P / (1 - p) of a logit, p being its probability at even odds; finite."""
+    return math.exp(max(-700.0, min(700.0, calibration.slope * logit + calibration.intercept)))
+
+
 def posterior(calibration: Calibration, logit: float, prior: float) -> Posterior:
     """What a logit makes of a prior."""
-    evidence = max(-700.0, min(700.0, calibration.slope * logit + calibration.intercept))  # the logarithm of p / (1 - p); bounds keep it finite
-    odds, ratio = prior / (1 - prior), math.exp(evidence)
+    odds, ratio = prior / (1 - prior), likelihood_ratio(calibration, logit)
     after = min(odds * ratio, 1e300)
     chance = after / (1 + after)
     words = (

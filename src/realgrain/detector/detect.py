@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -14,11 +14,17 @@ from realgrain._version import __version__
 from realgrain.detector.ahead import ahead
 from realgrain.detector.bundle import Bundle, read_bundle
 from realgrain.detector.decision import Decision, Policy, decision_of, posterior
-from realgrain.detector.domain import placed
+from realgrain.detector.domain import InDomain, placed
+from realgrain.detector.fusion import fuse
 from realgrain.detector.runtime import Runtime, open_runtime
+<<<<<<< HEAD
 from realgrain.detector.seen import Seen, look, prepare
 from realgrain.detector.stability import Stability, stability
 from realgrain.detector.verdict import DetectorFacts, Report, decide, explained, facts
+=======
+from realgrain.detector.stability import changed, stability
+from realgrain.detector.verdict import DetectorFacts, FileFacts, Report, decide, explained, facts
+>>>>>>> main
 from realgrain.evidence.c2pa import TrustList
 from realgrain.evidence.claims import Evidence
 from realgrain.picture.image import Limits, Picture, PictureError, open_picture
@@ -77,34 +83,57 @@ class Detector:
     def _seen(self, picture: Picture, evidence: Evidence | None) -> Seen:
         return prepare(picture, evidence, self.bundle.card.views, self.bundle.card.smallest_side if self.policy.stability else None)
 
+<<<<<<< HEAD
     def judge_seen(self, seen: Seen, found: tuple[np.ndarray, np.ndarray | None] | None = None) -> Report:
         """Judge a picture whose views are made; ``found`` is what ``runtime.look`` gives for them, where that is already known."""
         picture, (view_logits, features) = seen.picture, found or self.runtime.look(seen.views)
         logit = float(np.mean(view_logits, dtype=np.float64))
+=======
+    def _judged(self, seen: _Seen) -> Report:
+        view_logits, features = self.runtime.look(seen.views)
+>>>>>>> main
         domain = self.bundle.card.domain
         place = None if domain is None or features is None else placed(features, domain, self.bundle.statistics)
-        stable = self._stability(logit, seen.again) if seen.again else None
+        return self.conclude(facts(seen.picture), view_logits.tolist(), self._again(seen.again), place, seen.evidence)
+
+    def conclude(
+        self, picture: FileFacts, view_logits: Sequence[float], again: Mapping[str, float], place: InDomain | None, evidence: Evidence | None
+    ) -> Report:
+        """What follows from what was measured.
+
+        Args:
+            picture: the file.
+            view_logits: of the picture's views.
+            again: logits of the picture saved again, by name; empty: not looked at.
+            place: where the picture lies among the training pictures.
+            evidence: passed on as it is.
+        """
+        logit = float(np.mean(view_logits, dtype=np.float64))
+        scale, policy = self.decision.calibration, self.policy
+        stable = stability(logit, again, scale) if again else None
         verdict, chance = decide(logit, min(picture.width, picture.height), self.bundle.card, self.decision, stable, place)
-        scale, prior = self.decision.calibration, self.policy.prior
         return Report(
-            picture=facts(picture),
+            picture=picture,
             logit=logit,
-            view_logits=[float(value) for value in view_logits],
+            view_logits=list(view_logits),
             probability=chance,
             verdict=verdict,
             sentence=explained(verdict, self.decision),
             decision=self.decision,
             stability=stable,
             domain=place,
-            posterior=None if scale is None or prior is None else posterior(scale, logit, prior),
+            posterior=None if scale is None or policy.prior is None else posterior(scale, logit, policy.prior),
             detector=self._facts(),
-            evidence=seen.evidence,
+            evidence=evidence,
+            fused=None if scale is None or policy.fuse is None or evidence is None else fuse(scale, logit, evidence, policy.fuse, policy.prior),
         )
 
-    def _stability(self, logit: float, again: dict[str, np.ndarray]) -> Stability:
+    def _again(self, again: Mapping[str, np.ndarray]) -> dict[str, float]:
         """All views of the changed picture in one run. The picture itself has its own: with other batch-mates its last bits might be others."""
+        if not again:
+            return {}
         found = self.runtime.logits(np.concatenate(list(again.values()))).reshape(len(again), -1).mean(1, dtype=np.float64)
-        return stability(logit, dict(zip(again, found.tolist(), strict=True)), self.decision.calibration)
+        return dict(zip(again, found.tolist(), strict=True))
 
     def view_logits(self, pixels: np.ndarray) -> np.ndarray:
         """Logits (V,) float32 of the views of RGB pixels (H, W, 3) uint8."""
@@ -160,10 +189,12 @@ def load(
         policy: what verdicts must keep to.
 
     Raises:
-        ValueError: the policy names a profile that there is not.
+        ValueError: the policy names a profile that there is not, or fuses evidence that is not to be looked at.
         BundleError: the bundle is not usable.
         WeightsError: its base cannot be had.
     """
     bundle = bundle if isinstance(bundle, Bundle) else read_bundle(bundle)
+    if policy.fuse is not None and not evidence:
+        raise ValueError("fuse counts what a file says of itself, which is not to be looked at (--no-evidence): leave one of them out")
     decision_of(bundle, policy)  # what cannot be asked of it is said before the base is fetched
     return Detector(bundle, open_runtime(runtime, bundle, threads=threads, offline=offline), limits, evidence, trust_list, policy)

@@ -10,6 +10,7 @@ from realgrain.detector.bundle import Card
 from realgrain.detector.calibration import Rate, probability
 from realgrain.detector.decision import Decision, Posterior, sentence, trained
 from realgrain.detector.domain import InDomain
+from realgrain.detector.fusion import Fused
 from realgrain.detector.stability import Stability
 from realgrain.evidence.claims import Evidence
 from realgrain.picture.image import Picture
@@ -87,6 +88,7 @@ class Report(_Part):
         domain: where it lies among the training pictures; None where bundle or runtime do not tell.
         posterior: what the probability makes of the prior that the user gave; None without one.
         evidence: what the file says of itself, which has no influence on anything above; None where it was not looked at.
+        fused: a second probability, of pixels and trusted claims together, beside the first; None unless the user asked for it.
     """
 
     version: Literal[1] = 1
@@ -102,6 +104,7 @@ class Report(_Part):
     posterior: Posterior | None = None
     detector: DetectorFacts
     evidence: Evidence | None = None
+    fused: Fused | None = None
 
 
 def facts(picture: Picture) -> FileFacts:

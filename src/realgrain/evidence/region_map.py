@@ -45,12 +45,24 @@ def draw(pixels: Pixels, found: Regions) -> bytes:
     Raises:
         ValueError: the regions are those of a picture of another size.
     """
+    return _captioned(Image.fromarray(overlay(pixels, found)), words(found))
+
+
+def overlay(pixels: Pixels, found: Regions, letters: int = FONT) -> Pixels:
+    """The picture with its map, without words: (H', W', 3) uint8, shrunk or enlarged as ``LONGEST`` and ``LEAST`` say.
+
+    Args:
+        pixels: as ``draw`` takes them.
+        found: likewise.
+        letters: size of the numbers, at most, pixels of the result.
+
+    Raises:
+        ValueError: the regions are those of a picture of another size.
+    """
     if pixels.shape[:2] != (found.height, found.width):
         raise ValueError(f"the regions are of {found.width} x {found.height} pixels, the picture has {pixels.shape[1]} x {pixels.shape[0]}")
     picture = _sized(Image.fromarray(pixels))
-    if found.localised:
-        picture = _coloured(picture, found)
-    return _captioned(picture, words(found))
+    return np.asarray(_coloured(picture, found, letters) if found.localised else picture)
 
 
 def _sized(picture: Image.Image) -> Image.Image:
@@ -60,7 +72,7 @@ def _sized(picture: Image.Image) -> Image.Image:
     return picture.resize((size[0], size[1]), Image.Resampling.LANCZOS if factor < 1 else Image.Resampling.NEAREST)
 
 
-def _coloured(picture: Image.Image, found: Regions) -> Image.Image:
+def _coloured(picture: Image.Image, found: Regions, letters: int) -> Image.Image:
     field = heat(found, *picture.size)
     low, high = field.min(), field.max()
     level = (field - (low + high) / 2) / max((high - low) / 2, np.finfo(float).tiny)
@@ -70,7 +82,7 @@ def _coloured(picture: Image.Image, found: Regions) -> Image.Image:
     for width, ink in ((2, 0), (1, 255)):  # black around white: seen on any picture
         drawn[_contour(level > 0, width)] = ink
     image = Image.fromarray(drawn.round().astype(np.uint8))
-    _number(image, found)
+    _number(image, found, letters)
     return image
 
 
@@ -87,10 +99,10 @@ def _contour(inside: NDArray[np.bool_], width: int) -> NDArray[np.bool_]:
     return near
 
 
-def _number(image: Image.Image, found: Regions) -> None:
+def _number(image: Image.Image, found: Regions, letters: int) -> None:
     draw = ImageDraw.Draw(image)
     across = len({tile.box.left for tile in found.tiles})
-    font = ImageFont.load_default(max(9, min(FONT, image.width // (4 * across))))
+    font = ImageFont.load_default(max(9, min(letters, image.width // (4 * across))))
     for tile in found.tiles:
         x = (tile.box.left + tile.box.width / 2) * image.width / found.width
         y = (tile.box.top + tile.box.height / 2) * image.height / found.height

@@ -12,6 +12,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from realgrain._version import __version__
 from realgrain.faces.bench import bench_app
+from realgrain.faces.judging import AS_USUAL, Judging
 from realgrain.faces.options import DONE, SOME_FAILED, WRONG_USAGE, Bundle, Offline, Runtime, Threads, publish, say
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ app.command("realgrain.faces.report_cli:report")
 app.command("realgrain.faces.calibrate_cli:calibrate")
 app.command("realgrain.faces.serve_cli:serve")
 app.command("realgrain.faces.serve_cli:keys_app", name="keys")
+app.command("realgrain.faces.verify_cli:verify", name="verify")
 Data = Annotated[Path, Parameter(help="CSV manifest of labelled pictures.")]
 Setting = Annotated[
     str, Parameter(allow_leading_hyphen=True, help="Any setting over the recipe's, such as --tuning.rate 1e-4; `realgrain recipe` tells all of them.")
@@ -57,7 +59,8 @@ def main(arguments: list[str] | None = None) -> int:
         say(str(error))
         return WRONG_USAGE
     except ModuleNotFoundError as error:
-        say(f"this command needs the package {error.name}: pip install 'realgrain[export]' has all, 'realgrain[eval]' scores and evaluates")
+        extras = "'realgrain[export]' has all, 'realgrain[eval]' scores and evaluates, 'realgrain[report]' writes case reports"
+        say(f"this command needs the package {error.name}: pip install {extras}")
         return WRONG_USAGE
     except KeyboardInterrupt:
         say("interrupted")
@@ -83,35 +86,18 @@ def detect(
         str, Parameter(help="Files, folders, globs, or - for a list of files on standard input.", allow_leading_hyphen=True, validator=_no_option)
     ],
     json: Annotated[bool, Parameter(negative="", help="One report a line, as JSON.")] = False,
-    runtime: Runtime = "onnxruntime",
-    bundle: Bundle = None,
-    profile: Annotated[
-        str | None, Parameter(help="Where the pictures come from: camera, web, screenshot, art, document, or one that `calibrate` made.")
-    ] = None,
-    max_fpr: Annotated[float | None, Parameter(help="Share of real pictures that may be flagged at most, such as 0.01.")] = None,
-    prior: Annotated[float | None, Parameter(help="Share of AI-generated pictures among yours, such as 0.01, for a posterior.")] = None,
-    stability: Annotated[
-        bool, Parameter(help="See whether a verdict survives a re-save, at the cost of six more pictures for each.", negative="--no-stability")
-    ] = True,
     fail_on: Annotated[Literal["ai"] | None, Parameter(help="Exit with 1 when a picture gets this verdict.")] = None,
-    evidence: Annotated[bool, Parameter(negative="--no-evidence", help="Say what each file says of itself; scores are the same either way.")] = True,
-    trust_list: Annotated[Path | None, Parameter(help="Certificates in PEM whose C2PA signatures are trusted; without it, none is.")] = None,
-    offline: Offline = False,
-    threads: Threads = None,
+    judging: Judging = AS_USUAL,
 ) -> int:
     """Judge pictures: AI-generated, made by a camera, or unsure; each with its probability and the threshold's measured error rate."""
-    from realgrain.detector.decision import Policy, shortfall
-    from realgrain.detector.detect import load
-    from realgrain.evidence.c2pa import read_trust_list
+    from realgrain.detector.decision import shortfall
     from realgrain.faces import show
     from realgrain.faces.sources import expand
 
     paths, missing = expand(pictures)
     if not paths and not missing:
         raise ValueError("no pictures: give files, folders, globs, or - for a list on standard input")
-    policy = Policy(profile, max_fpr, prior, stability)
-    trusted = None if trust_list is None else read_trust_list(trust_list)
-    detector = load(bundle, runtime=runtime, offline=offline, threads=threads, evidence=evidence, trust_list=trusted, policy=policy)
+    detector = judging.load()
     if short := shortfall(detector.decision):
         say(short)
     failed, flagged = len(missing), 0

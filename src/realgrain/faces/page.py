@@ -39,10 +39,10 @@ def _shown(value: Any) -> Any:
     return "\n".join(printable(line, len(line)) for line in value.split("\n"))
 
 
-def thumbnail(pixels: NDArray[np.uint8]) -> str:
-    """The URI of a picture (H, W, 3), small."""
+def thumbnail(pixels: NDArray[np.uint8], side: int = SIDE) -> str:
+    """The URI of a picture (H, W, 3), its longest side at most ``side`` pixels. Of its file nothing but the pixels goes in."""
     image = Image.fromarray(pixels)
-    image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS, reducing_gap=None)
+    image.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=None)
     file = io.BytesIO()
     image.save(file, "JPEG", quality=82)
     return uri(file.getvalue(), "jpeg")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from textwrap import fill
 from typing import TYPE_CHECKING, TypeVar
 
@@ -27,6 +28,18 @@ def progress(items: Iterable[Item], total: int, doing: str) -> Iterator[Item]:
     from rich.progress import track
 
     yield from track(items, description=doing, total=total, console=Console(stderr=True), transient=True)
+
+
+@contextmanager
+def busy(doing: str) -> Iterator[None]:
+    """Say on stderr what takes its time, while it does, if that is a terminal."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(doing):
+        yield
 
 
 def console() -> Console:
@@ -68,13 +81,17 @@ class Table:
         prior = next((report.posterior.prior for report in self._reports if report.posterior), None)
         looked = [report.evidence for report in self._reports if report.evidence is not None]
         columns = ["picture", "verdict", "probability of AI"]
-        columns += ([] if prior is None else [f"with a prior of {prior:g}"]) + (["what the file says of itself"] if looked else [])
+        ratio = next((report.fused.ratio for report in self._reports if report.fused), None)
+        columns += [] if prior is None else [f"with a prior of {prior:g}"]
+        columns += [] if ratio is None else ["fused with trusted claims"]
+        columns += ["what the file says of itself"] if looked else []
         grid = Grid(*columns, box=None, pad_edge=False, padding=(0, 2, 0, 0))
         for report in self._reports:
             why = ", ".join(WHY[reason] for reason in report.verdict.reasons)
             words = WORDS[report.verdict.label] + (f": {why}" if why else "")
             chance = "-" if report.probability is None else f"{report.probability:.2f}"
             after = [] if prior is None else ["-" if report.posterior is None else f"{report.posterior.probability:.2g}"]
+            after += [] if ratio is None else ["-" if report.fused is None else f"{report.fused.probability:.2g}"]
             says = [] if report.evidence is None else [Text(report.evidence.brief() or "nothing", overflow="fold")]
             grid.add_row(Text(report.picture.name, overflow="fold"), words, chance, *after, *says)
         out = console()
@@ -84,6 +101,9 @@ class Table:
             notes.insert(0, f"{self._reports[0].picture.name}: {self._reports[0].sentence}.")
         if prior is not None and (shown := self._reports[0].posterior):
             notes.append(f"The prior in odds, for {self._reports[0].picture.name}: {shown.arithmetic}.")
+        if fused := next((report.fused for report in self._reports if report.fused), None):
+            notes.append(fused.rule)
+        notes += [f"Fused, for {report.picture.name}: {report.fused.arithmetic}." for report in self._reports if report.fused and report.fused.says]
         for note in notes:
             out.print("\n" + fill(note, min(out.width, 100)), markup=False, highlight=False)
 

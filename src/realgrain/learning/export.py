@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from realgrain.detector.bundle import Bundle, Graph, read_bundle, write_bundle
+from realgrain.detector.bundle import F32_TOLERANCE, Bundle, Graph, read_bundle, write_bundle
 from realgrain.detector.compose import DATA, MODEL, compose
 from realgrain.detector.runtime import OpenVino, OpenVinoInt8, Runtime, graph_sha256, import_openvino, open_runtime
 from realgrain.detector.weights import building
@@ -26,7 +26,6 @@ from realgrain.picture.views import make_views
 log = logging.getLogger(__name__)
 
 F32, INT8 = "openvino.xml", "openvino-int8.xml"
-F32_TOLERANCE = 1e-4  # logit; between f32 runtimes only the order of sums differs
 AUC_LOSS = 0.005  # of INT8 against f32, at most
 MARGIN = 1.25  # stated INT8 tolerance over the largest difference seen: other pictures will differ a little more (our choice)
 

@@ -15,6 +15,7 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
 from realgrain.detector.ahead import ahead
+from realgrain.detector.bundle import F32_TOLERANCE
 from realgrain.detector.detect import Detector
 from realgrain.detector.weights import file_sha256
 from realgrain.learning.data import ManifestError, Sample
@@ -26,7 +27,6 @@ from realgrain.measuring.score import SAMPLE, score
 
 SHOWN = 5  # faults of a check that are named; the rest are counted
 SAME = 1e-9  # relative: figures computed again by other versions of the same libraries
-TOLERANCE = 1e-4  # of a logit, where versions or processors differ and the card states none: that of the export gate for f32 graphs
 
 
 class Check(BaseModel):
@@ -226,7 +226,7 @@ def _check_scores(
     rows = {(row["set"], row["path"], row["condition"]): row for row in found.table.select(["set", "path", "condition", "logit"]).to_pylist()}
     graph = detector.bundle.card.runtimes.get(detector.runtime.name)
     exact = exact and detector.runtime.version == found.lock.runtime.version
-    tolerance = 0.0 if exact else TOLERANCE if graph is None else graph.tolerance
+    tolerance = 0.0 if exact else F32_TOLERANCE if graph is None else graph.tolerance
     chosen = [there[key] for key in (found.entries[row].key for row in drawn) if key in there]
     faults, most, scored = [], 0.0, 0
     for row in watch(score(detector, chosen, conditions), len(chosen) * len(conditions), "scoring"):
