@@ -17,14 +17,9 @@ from realgrain.detector.decision import Decision, Policy, decision_of, posterior
 from realgrain.detector.domain import InDomain, placed
 from realgrain.detector.fusion import fuse
 from realgrain.detector.runtime import Runtime, open_runtime
-<<<<<<< HEAD
 from realgrain.detector.seen import Seen, look, prepare
-from realgrain.detector.stability import Stability, stability
-from realgrain.detector.verdict import DetectorFacts, Report, decide, explained, facts
-=======
-from realgrain.detector.stability import changed, stability
+from realgrain.detector.stability import stability
 from realgrain.detector.verdict import DetectorFacts, FileFacts, Report, decide, explained, facts
->>>>>>> main
 from realgrain.evidence.c2pa import TrustList
 from realgrain.evidence.claims import Evidence
 from realgrain.picture.image import Limits, Picture, PictureError, open_picture
@@ -83,15 +78,9 @@ class Detector:
     def _seen(self, picture: Picture, evidence: Evidence | None) -> Seen:
         return prepare(picture, evidence, self.bundle.card.views, self.bundle.card.smallest_side if self.policy.stability else None)
 
-<<<<<<< HEAD
     def judge_seen(self, seen: Seen, found: tuple[np.ndarray, np.ndarray | None] | None = None) -> Report:
         """Judge a picture whose views are made; ``found`` is what ``runtime.look`` gives for them, where that is already known."""
-        picture, (view_logits, features) = seen.picture, found or self.runtime.look(seen.views)
-        logit = float(np.mean(view_logits, dtype=np.float64))
-=======
-    def _judged(self, seen: _Seen) -> Report:
-        view_logits, features = self.runtime.look(seen.views)
->>>>>>> main
+        view_logits, features = found or self.runtime.look(seen.views)
         domain = self.bundle.card.domain
         place = None if domain is None or features is None else placed(features, domain, self.bundle.statistics)
         return self.conclude(facts(seen.picture), view_logits.tolist(), self._again(seen.again), place, seen.evidence)
