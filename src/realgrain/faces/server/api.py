@@ -76,8 +76,8 @@ def service_of(request: Request) -> Service:
 Parts = Annotated[Service, Depends(service_of)]
 
 
-def caller(scope: Scope | None, counted: bool = True) -> Callable[..., Awaitable[Caller]]:
-    """A dependency: who asks, if they may."""
+def caller(scope: Scope | None, cost: int = 1) -> Callable[..., Awaitable[Caller]]:
+    """A dependency: who asks, if they may; ``cost``: requests that it counts as."""
 
     async def check(
         request: Request,
@@ -98,8 +98,8 @@ def caller(scope: Scope | None, counted: bool = True) -> Callable[..., Awaitable
             counts = found.id
         if scope is not None and scope not in who.scopes:
             raise forbidden(scope)
-        if counted:
-            await parts.rates.count(counts, who.rate)
+        if cost:
+            await parts.rates.count(counts, who.rate, cost)
         return who
 
     return check
@@ -112,23 +112,30 @@ def caller(scope: Scope | None, counted: bool = True) -> Callable[..., Awaitable
     openapi_extra=examples.DETECT,
     responses={200: examples.REPORT, **documented(400, 401, 403, 408, 413, 415, 422, 429, 502, 503)},
 )
-async def detect(
-    request: Request, parts: Parts, asked: Annotated[Asked, Query()], _: Annotated[Caller, Depends(caller("detect"))]
-) -> Response:
+async def detect(request: Request, parts: Parts, asked: Annotated[Asked, Query()], _: Annotated[Caller, Depends(caller("detect"))]) -> Response:
     """Judge one picture. It is kept in memory for as long as that takes, and nowhere else."""
     parts.check(asked)
     with parts.room.hold() as take:
-        kind = _kind(request)
-        if kind == "multipart/form-data":
-            target = Memory(parts.settings.max_bytes, take)
-            await read_form(request, target, parts.settings.max_bytes + FORM_BYTES, parts.settings)
-            data, name = target.data, target.name
-        elif kind == "application/json":
-            data, name = await _from_json(request, parts, take)
-        else:
-            raise Problem(415, "unknown_body", "a picture comes as multipart/form-data, or as application/json with base64")
-        report = await parts.judge(data, name or "picture", asked)
+        report = await parts.judge(*await one_picture(request, parts, take), asked)
     return Response(report.model_dump_json(), media_type="application/json")
+
+
+async def one_picture(request: Request, parts: Service, take: Callable[[int], None]) -> tuple[bytes, str]:
+    """The bytes and the name of the picture that a body holds.
+
+    Raises:
+        Problem: it holds none, or one that is too large.
+    """
+    kind = _kind(request)
+    if kind == "multipart/form-data":
+        target = Memory(parts.settings.max_bytes, take)
+        await read_form(request, target, parts.settings.max_bytes + FORM_BYTES, parts.settings)
+        data, name = target.data, target.name
+    elif kind == "application/json":
+        data, name = await _from_json(request, parts, take)
+    else:
+        raise Problem(415, "unknown_body", "a picture comes as multipart/form-data, or as application/json with base64")
+    return data, name or "picture"
 
 
 def _kind(request: Request) -> str:
@@ -302,6 +309,6 @@ async def ready(parts: Parts) -> Response:
     response_class=Response,
     responses={200: {"description": "Prometheus' text form.", "content": {"text/plain": {}}}, **documented(401, 403, 429)},
 )
-async def metrics(parts: Parts, _: Annotated[Caller, Depends(caller("metrics", counted=False))]) -> Response:
+async def metrics(parts: Parts, _: Annotated[Caller, Depends(caller("metrics", cost=0))]) -> Response:
     """Counters for Prometheus."""
     return Response(parts.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
