@@ -406,7 +406,7 @@ function scale(item) {
   const range = stable ? `; ${t("scale.range", { low: percent(stable.minimum), high: percent(stable.maximum), n: stable.views.length })}` : "";
   return [
     title,
-    h("p", {}, h("span", { class: "big" }, percent(report.probability)), ` ${t("scale.words", { percent: "" }).trim()}${range}.`),
+    h("p", {}, h("span", { class: "big" }, percent(report.probability)), ` ${t("scale.words")}${range}.`),
     drawn,
     h("div", { class: "ends", "aria-hidden": "true" }, h("span", {}, "0"), h("span", {}, "1")),
     h("ul", { class: "zones" }, ...zones.map(([name, mark, text]) => h("li", {}, h("span", { class: `sign ${name}`, "aria-hidden": "true" }, mark), text))),
