@@ -46,6 +46,7 @@ class TestPictures:
 
     def test_by_keyboard_alone(self, open_page, pictures):
         page = open_page()
+        page.on("filechooser", lambda _: None)  # from now on, and not from some time after the key is pressed
         page.keyboard.press("Tab")
         assert page.locator(":focus").inner_text() == "Skip to the results"
         page.keyboard.press("Tab")
@@ -98,7 +99,7 @@ class TestMore:
         page = open_page()
         choose(page, pictures["ai"])
         name = pictures["ai"].name
-        page.get_by_role("button", name=f"Look where in {name}").click()
+        page.get_by_role("button", name=f"Show the map of {name}").click()
         shown = card(page, name)
         shown.get_by_text(re.compile("Logit of each tile|Not localised")).wait_for()
         if shown.get_by_text("Logit of each tile").count():
@@ -192,7 +193,7 @@ def test_axe_finds_nothing_serious(open_page, axe, pictures, device, dark):
     for path in pictures.values():
         card(page, path.name).locator(".lead").wait_for()
     card(page, pictures["ai"].name).locator("summary").click()
-    page.get_by_role("button", name=f"Look where in {pictures['ai'].name}").click()
+    page.get_by_role("button", name=f"Show the map of {pictures['ai'].name}").click()
     card(page, pictures["ai"].name).get_by_text(re.compile("Logit of each tile|Not localised")).wait_for()
     time.sleep(0.3)  # what appears has appeared
     assert found() == []
@@ -219,7 +220,7 @@ def test_screenshots(open_page, real_home, tmp_path):
             for path in shown:
                 card(page, path.name).locator(".lead").wait_for()
             if name == "page":
-                page.get_by_role("button", name="Look where in coffee.png").click()
+                page.get_by_role("button", name="Show the map of coffee.png").click()
                 card(page, "coffee.png").get_by_text(re.compile("Logit of each tile|Not localised")).wait_for(timeout=240_000)
             page.mouse.move(0, 0)
             time.sleep(0.5)
