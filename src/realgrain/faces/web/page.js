@@ -360,7 +360,7 @@ function wrong(report) {
   if (!decision.false_positive) return t("rate.unknown");
   const say_ = (rate) => ({ value: thousand(rate.value), low: thousand(rate.low), high: thousand(rate.high), n: number(rate.n) });
   if (label === "ai") return t("rate.flagged", say_(decision.false_positive));
-  if (label === "unsure") return t("rate.unsure");
+  if (label === "unsure") return t("rate.unsure", say_(decision.false_positive));
   return decision.missed ? t("rate.missed", say_(decision.missed)) : t("rate.missed.unknown");
 }
 
@@ -401,6 +401,8 @@ function scale(item) {
     g("rect", { x: place(low), y: "25%", width: place(high - low), height: "50%", fill: `url(#${hatch})` }),
     camera === null ? null : g("rect", { class: "zone camera", x: "0", y: "25%", width: place(low), height: "50%" }),
     ai === null ? null : g("rect", { class: "zone ai", x: place(high), y: "25%", width: place(1 - high), height: "50%" }),
+    low > 0.06 ? g("text", { class: "within camera", x: place(low / 2), y: "50%" }, SIGNS.camera) : null,
+    high < 0.94 ? g("text", { class: "within ai", x: place((1 + high) / 2), y: "50%" }, SIGNS.ai) : null,
     g("circle", { class: "dot", cx: place(report.probability), cy: "50%", r: "8" }));
   const stable = report.stability;
   const range = stable ? `; ${t("scale.range", { low: percent(stable.minimum), high: percent(stable.maximum), n: stable.views.length })}` : "";
