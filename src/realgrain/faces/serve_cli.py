@@ -27,7 +27,9 @@ def serve(
     database: Database = None,
     auth: Annotated[
         bool | None,
-        Parameter(negative="--no-auth", help="Ask for API keys. Without either, keys are asked for if there are any; none is needed on this machine only."),
+        Parameter(
+            negative="--no-auth", help="Ask for API keys. Without either, keys are asked for if there are any; none is needed on this machine only."
+        ),
     ] = None,
     allow_urls: Annotated[bool, Parameter(negative="", help="Fetch pictures from addresses in the public internet.")] = False,
     private_host: Annotated[
@@ -42,6 +44,7 @@ def serve(
     max_megapixels: Annotated[float, Parameter(help="Pixels of one picture at most, millions.")] = 64,
     seconds: Annotated[float, Parameter(help="For decoding one picture.")] = 20,
     workers: Annotated[int, Parameter(help="Processes that decode; 0: one for each processor.")] = 0,
+    jobs_waiting: Annotated[int, Parameter(help="Jobs of one key that have not ended, at most.")] = 100,
     keep_days: Annotated[float, Parameter(help="That results of jobs are kept.")] = 7,
     runtime: Runtime = "onnxruntime",
     bundle: Bundle = None,
@@ -70,6 +73,7 @@ def serve(
         max_pixels=int(max_megapixels * 1e6),
         seconds=seconds,
         workers=workers,
+        jobs_waiting=jobs_waiting,
         keep_days=keep_days,
     )
     if not settings.auth and local:

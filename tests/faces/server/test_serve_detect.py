@@ -2,18 +2,19 @@
 
 import base64
 import io
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from serving import file_of
 from hostile import encoded
 from PIL import Image
+from serving import file_of
 
 from realgrain.detector.decision import Policy
 from realgrain.detector.verdict import Report
-from realgrain.faces.server.batching import shareable
+from realgrain.faces.server.batching import Proof
 
 
 def own(detector, data: bytes, name: str, **policy) -> Report:
@@ -73,6 +74,10 @@ class TestBatching:
         alone = [own(tiny_detector, data, str(n)).model_dump_json() for n, data in enumerate(pictures)]
         app = open_app(window=0.5, most=4, workers=4)
         with TestClient(app, base_url="http://localhost") as client, ThreadPoolExecutor(16) as pool:
+            for _ in range(600):
+                if client.get("/v1/model").json()["pictures_in_a_run"] == 4:
+                    break
+                time.sleep(0.05)
             answers = list(pool.map(lambda n: client.post("/v1/detect", files=file_of(pictures[n], str(n))).text, range(16)))
             shared = client.get("/metrics").text
         assert answers == alone
@@ -89,5 +94,5 @@ class TestBatching:
                 return views.reshape(len(views), -1)[:, 5].astype(np.float32), None
 
         views = np.random.default_rng(0).normal(size=(2, 3, 8, 8)).astype(np.float32)
-        assert shareable(Fickle(), views, 4) == 1
-        assert shareable(Steady(), views, 4) == 4
+        assert [Proof(Fickle(), views).holds(count) for count in (2, 3, 4)] == [False] * 3
+        assert [Proof(Steady(), views).holds(count) for count in (2, 3, 4)] == [True] * 3

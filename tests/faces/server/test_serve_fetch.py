@@ -5,6 +5,7 @@ import contextlib
 import ipaddress
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
 
 import pytest
 from hypothesis import given
@@ -37,9 +38,23 @@ class TestAddresses:
     @pytest.mark.parametrize(
         "address",
         [
-            *("file:///etc/passwd", "ftp://example.org/a", "gopher://example.org", "http://", "//example.org/a", "example.org", "javascript:alert(1)"),
+            *(
+                "file:///etc/passwd",
+                "ftp://example.org/a",
+                "gopher://example.org",
+                "http://",
+                "//example.org/a",
+                "example.org",
+                "javascript:alert(1)",
+            ),
             *("http://user@example.org/", "http://user:pass@example.org/", "http://example.org\\@127.0.0.1/", "http://exa mple.org/"),
-            *("http://example.org/\r\nHost: x", "http://example.org:99999/", "http://[::1", "http://ex\u0430mple.org/", "http://example.org/" + "a" * 3000),
+            *(
+                "http://example.org/\r\nHost: x",
+                "http://example.org:99999/",
+                "http://[::1",
+                "http://ex\u0430mple.org/",
+                "http://example.org/" + "a" * 3000,
+            ),
         ],
     )
     def test_not_addresses(self, address):
@@ -49,7 +64,7 @@ class TestAddresses:
 
 
 class Page(BaseHTTPRequestHandler):
-    asked: list[str] = []
+    asked: ClassVar[list[str]] = []
 
     def do_GET(self):
         self.asked.append(self.path)

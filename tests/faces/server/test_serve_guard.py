@@ -3,11 +3,16 @@
 import asyncio
 import os
 import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hostile import build_hostile_with_codes, encoded
 
+import realgrain
 from realgrain.detector.seen import look, prepare
 from realgrain.faces.server.guard import Broken, Guard, memory_for
 from realgrain.faces.server.problems import Problem
@@ -89,7 +94,7 @@ class TestBroken:
             await asyncio.sleep(0.1)
             os.kill(process.pid, signal.SIGSEGV)
             os.kill(process.pid, signal.SIGCONT)
-            with pytest.raises(Broken, match="SIGSEGV|SIGKILL") as caught:
+            with pytest.raises(Broken, match=r"SIGSEGV|SIGKILL") as caught:
                 await asking
             return caught.value.code, await guard.see(encoded("PNG"), "a", evidence=False, stability=False)
 
@@ -130,15 +135,32 @@ class TestBroken:
         code, _ = guarded(talk, memory=16 * 2**20)
         assert code in ("too_many_pixels", "decoder_crashed")
 
+    def test_it_ends_with_its_server_also_when_it_hangs(self):
+        code = (
+            "import asyncio, os, signal, sys; sys.path.insert(0, sys.argv[1]); from test_serve_guard import *\n"
+            "async def talk(guard):\n    pid = worker_of(guard).pid; os.kill(pid, signal.SIGSTOP)\n"
+            "    print(pid, flush=True); os.kill(os.getpid(), 9)\n"
+            "guarded(talk)"
+        )
+        here = Path(__file__)
+        path = os.pathsep.join([str(here.parents[2] / "picture"), str(Path(realgrain.__file__).parents[1])])
+        options = {"env": {**os.environ, "PYTHONPATH": path}, "capture_output": True, "text": True, "timeout": 60}
+        found = subprocess.run([sys.executable, "-c", code, str(here.parent)], check=False, **options)
+        pid = int(found.stdout)
+        for _ in range(100):
+            if not Path(f"/proc/{pid}").exists() or "Z" in Path(f"/proc/{pid}/stat").read_text().split()[2]:
+                return
+            time.sleep(0.1)
+        os.kill(pid, signal.SIGKILL)
+        raise AssertionError("the worker outlived its server")
+
     def test_it_may_write_no_file_and_sees_no_secrets(self, monkeypatch):
         monkeypatch.setenv("SOME_SECRET", "x")
 
         async def talk(guard):
             pid = worker_of(guard).pid
-            with open(f"/proc/{pid}/environ", "rb") as file:
-                environ = file.read()
-            with open(f"/proc/{pid}/limits") as file:
-                return environ, {line[:26].strip(): line[26:].split()[0] for line in file}
+            lines = Path(f"/proc/{pid}/limits").read_text().splitlines()
+            return Path(f"/proc/{pid}/environ").read_bytes(), {line[:26].strip(): line[26:].split()[0] for line in lines}
 
         (environ, limits), _ = guarded(talk)
         assert b"SOME_SECRET" not in environ

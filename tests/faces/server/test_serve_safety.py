@@ -73,7 +73,9 @@ class TestPictures:
     def test_refused_before_it_is_all_there(self, live):
         """An announced size is enough: no byte of the body need be sent."""
         with socket.create_connection(("127.0.0.1", live.port), timeout=10) as connection:
-            connection.sendall(b"POST /v1/detect HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 99999999999\r\n\r\n")
+            connection.sendall(
+                b"POST /v1/detect HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 99999999999\r\n\r\n"
+            )
             assert connection.recv(100).startswith(b"HTTP/1.1 413 ")
 
 
@@ -195,9 +197,13 @@ class TestConnections:
         assert answer == b"" or answer.startswith(b"HTTP/1.1 4")
         alive(live.http)
 
+    @pytest.mark.slow
     def test_slow_clients_are_cut_off_and_keep_nobody_waiting(self, start, bundle_folder, tmp_path):
         server = start(env={"REALGRAIN_TEST": "1"})
-        heads = [b"GET /health HTTP/1.1\r\nHost: loc", b"POST /v1/detect HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"]
+        heads = [
+            b"GET /health HTTP/1.1\r\nHost: loc",
+            b"POST /v1/detect HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{",
+        ]
         slow = [socket.create_connection(("127.0.0.1", server.port), timeout=30) for _ in range(20)]
         begun = time.monotonic()
         for n, connection in enumerate(slow):

@@ -90,6 +90,12 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
             parts[model.__name__] = model.model_json_schema(ref_template="#/components/schemas/{model}")
         for unused in ("HTTPValidationError", "ValidationError"):
             parts.pop(unused, None)
+        if not app.state.service.settings.auth:
+            parts_of = schema["components"]
+            parts_of.pop("securitySchemes", None)
+            for methods in schema["paths"].values():
+                for operation in methods.values():
+                    operation.pop("security", None)
         app.openapi_schema = schema
     return app.openapi_schema
 

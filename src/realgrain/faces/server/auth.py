@@ -1,7 +1,7 @@
 """API keys: who asks, and what they may do.
 
-A key is ``rg_ID_SECRET``. The secret has 256 random bits, so one round of SHA-256 hides it as well as a slow hash would: slow ones are for what people
-make up, and would let anyone keep a processor busy by sending wrong keys.
+A key is ``rg_ID_SECRET``. The secret has 256 random bits, so one round of SHA-256 hides it as well as a slow hash would: slow ones are for what
+people make up, and would let anyone keep a processor busy by sending wrong keys.
 """
 
 from __future__ import annotations

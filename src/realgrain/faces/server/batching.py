@@ -1,7 +1,7 @@
 """Dynamic batching: pictures that come within a few milliseconds share one run of the graph, and keep the scores that each has alone.
 
-That holds to the last bit or is not done: before it serves, ``shareable`` compares runs of several pictures with runs of one. Which arithmetic a
-runtime picks depends on the shapes it is given and not on the numbers in them, so random pictures can show it.
+That holds to the last bit or is not done: between its first requests, ``Proof`` compares runs of several pictures with runs of one. Which arithmetic
+a runtime picks depends on the shapes it is given and not on the numbers in them, so random pictures can show it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -26,27 +26,29 @@ Found = TypeVar("Found")
 POLICIES = 256  # whose thresholds are kept at hand
 
 
-def shareable(runtime: Runtime, views: np.ndarray, most: int) -> int:
-    """How many pictures may share a run so that each keeps its bits.
+_Found = tuple[np.ndarray, np.ndarray | None]
+
+
+class Proof:
+    """Tries whether pictures may share runs of a runtime.
 
     Args:
         runtime: to be tried.
-        views: (V, 3, H, W) float32 of any picture; others are made by turning them round.
-        most: pictures, at most.
-
-    Returns:
-        The largest number up to ``most`` such that runs of 2, 3, ... up to that many gave every picture the logits and features it has alone.
+        views: (V, 3, H, W) float32 of any picture; others are made by moving them sideways.
     """
-    pictures = [np.ascontiguousarray(np.roll(views, shift, axis=-1)) for shift in range(most)]
-    alone = [runtime.look(picture) for picture in pictures]
-    for count in range(2, most + 1):
-        parts = _split(runtime.look(np.concatenate(pictures[:count])), count)
-        if any(not _same(part, own) for part, own in zip(parts, alone, strict=False)):
-            return count - 1
-    return max(1, most)
 
+    def __init__(self, runtime: Runtime, views: np.ndarray) -> None:
+        self._runtime, self._views = runtime, views
+        self._pictures: list[np.ndarray] = []
+        self._alone: list[_Found] = []
 
-_Found = tuple[np.ndarray, np.ndarray | None]
+    def holds(self, count: int) -> bool:
+        """Whether a run of so many pictures gives each of them the logits and features that it has alone, to the last bit."""
+        for shift in range(len(self._pictures), count):
+            self._pictures.append(np.ascontiguousarray(np.roll(self._views, shift, axis=-1)))
+            self._alone.append(self._runtime.look(self._pictures[-1]))
+        parts = _split(self._runtime.look(np.concatenate(self._pictures[:count])), count)
+        return all(_same(part, own) for part, own in zip(parts, self._alone, strict=False))
 
 
 def _split(found: _Found, count: int) -> list[_Found]:
@@ -70,34 +72,48 @@ class Batcher:
     Args:
         detector: whose runtime and bundle; each picture brings its own policy.
         window: seconds that a picture waits for others.
-        most: pictures in one run, at most; fewer where the runtime's bits would change.
+        most: pictures in one run, at most; until more are proven to keep their bits, one.
         observed: is told the number of pictures of each run.
     """
 
     def __init__(self, detector: Detector, *, window: float, most: int, observed: Callable[[int], None] = lambda _: None) -> None:
         self._detector, self._window, self._observed = detector, window, observed
-        self.most = most
+        self._wanted, self.most = most, 1  # as far as it is proven
         self._line: asyncio.Queue[_Asked] = asyncio.Queue()
         self._thread = ThreadPoolExecutor(1, "realgrain-score")
         self._task: asyncio.Task[None] | None = None
+        self._proving: asyncio.Task[None] | None = None
         self._for = lru_cache(POLICIES)(lambda policy: replace(detector, policy=policy))
 
     async def start(self) -> None:
-        """Find out how many pictures may share a run, and begin."""
+        """Begin."""
+        self._task = asyncio.create_task(self._run())
+        self._proving = asyncio.create_task(self._prove())
+
+    async def _prove(self) -> None:
+        """Each step takes its turn in the thread that judges, so that nobody waits for all of them."""
         size = 64 + self._detector.bundle.card.smallest_side
         pixels = np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)
-        self.most = await self._in_thread(lambda: shareable(self._detector.runtime, self._detector.views(pixels), self.most))
-        self._task = asyncio.create_task(self._run())
+        proof = Proof(self._detector.runtime, self._detector.views(pixels))
+        for count in range(2, self._wanted + 1):
+            if not await self._in_thread(partial(proof.holds, count)):
+                return
+            self.most = count
 
     async def stop(self) -> None:
         """Stop; what has not been judged is not."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        tasks = [task for task in (self._task, self._proving) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         while not self._line.empty():
             self._line.get_nowait().answer.cancel()
         self._thread.shutdown(wait=True, cancel_futures=True)
+
+    @property
+    def alive(self) -> bool:
+        """Whether it judges."""
+        return self._task is not None and not self._task.done()
 
     def of(self, policy: Policy) -> Detector:
         """The detector with a policy.

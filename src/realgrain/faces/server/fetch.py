@@ -89,7 +89,7 @@ class Checked(httpcore2.AsyncNetworkBackend):
 
     def __init__(self, private: Collection[str] = ()) -> None:
         self._private = frozenset(private)
-        self._inner = httpcore2.AnyIOBackend()
+        self._inner: Any = httpcore2.AnyIOBackend()
 
     async def connect_tcp(
         self,
@@ -103,7 +103,7 @@ class Checked(httpcore2.AsyncNetworkBackend):
         addresses = await vetted(host, port, self._private)
         return await self._inner.connect_tcp(addresses[0], port, timeout, local_address, socket_options)
 
-    async def connect_unix_socket(self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None) -> Any:
+    async def connect_unix_socket(self, *_: Any, **__: Any) -> httpcore2.AsyncNetworkStream:
         """Never."""
         raise FetchError("forbidden_address", "no sockets of this machine")
 

@@ -31,7 +31,8 @@ PICTURES = 2000  # of one worker, before a fresh one takes its place: whatever a
 ANSWER = 2**30  # bytes, at most: more is no honest answer
 NO_PIXELS = np.empty((0, 0, 3), np.uint8)  # they stay in the worker: a verdict needs only the views
 _HINTS = get_type_hints(Picture)
-_Facts: type[BaseModel] = create_model("_Facts", __config__=ConfigDict(extra="forbid"), **{name: (_HINTS[name], ...) for name in FACTS})
+_fields: dict[str, Any] = {name: (_HINTS[name], ...) for name in FACTS}
+_Facts: type[BaseModel] = create_model("_Facts", __config__=ConfigDict(extra="forbid"), **_fields)
 _AGAIN = TypeAdapter(list[str])
 
 
@@ -54,7 +55,7 @@ class _Refusal(BaseModel):
 
 
 def memory_for(pixels: int, size: int) -> int:
-    """Bytes that a worker's pictures need: ``picture.errors.Limits`` says 26 a pixel at most; changed views take copies; threads of decoders the rest."""
+    """Bytes for a worker's pictures: ``picture.errors.Limits`` says 26 a pixel at most; changed views take copies, threads of decoders the rest."""
     return 2**29 + 48 * pixels + 8 * size
 
 

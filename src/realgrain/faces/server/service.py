@@ -191,7 +191,7 @@ class Service:
             stored = True
         except Exception:  # of whatever driver
             stored = False
-        return {"detector": self.started, "decoders": self.started and self.guard.alive, "store": stored}
+        return {"detector": self.started and self.batcher.alive, "decoders": self.started and self.guard.alive, "store": stored}
 
     async def _of_job(self, data: bytes, name: str, asked: str) -> str:
         try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -71,7 +70,7 @@ class Shield:
             self._metrics.requests.labels(method, route, str(status)).inc()
             self._metrics.seconds.labels(route).observe(time.perf_counter() - begun)
 
-    def _refused(self, headers: Headers, scope: dict[str, Any]) -> Problem | None:
+    def _refused(self, headers: Headers, scope: Scope) -> Problem | None:
         size = len(scope["raw_path"]) + len(scope["query_string"]) + sum(len(name) + len(value) for name, value in scope["headers"])
         if size > self._settings.header_bytes:  # h11 looks only at headers that come in pieces
             return Problem(431, "headers_too_large", "the request's headers are too large")

@@ -1,4 +1,4 @@
-"""Uploads of jobs on disk: written before a job is accepted, deleted when it ends. Files are named by their numbers, never by what clients call them."""
+"""Uploads of jobs on disk: written before a job is accepted, deleted when it ends. Files are named by numbers, never by what clients call them."""
 
 from __future__ import annotations
 

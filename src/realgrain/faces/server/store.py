@@ -232,7 +232,7 @@ class Store:
         failed = select(func.count()).where(of, items.c.problem.is_not(None)).scalar_subquery()
         columns = (jobs.c.id, jobs.c.key, jobs.c.asked, jobs.c.webhook, jobs.c.state, jobs.c.total)
         with self._reader.connect() as connection:
-            row = connection.execute(select(*columns, done, failed, jobs.c.made, jobs.c.ended).where(mine)).first()
+            row: Any = connection.execute(select(*columns, done, failed, jobs.c.made, jobs.c.ended).where(mine)).first()
         return None if row is None else Job(*row)
 
     def job_once(self, key: str, once: str) -> str | None:

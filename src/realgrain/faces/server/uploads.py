@@ -53,7 +53,7 @@ class Room:
 
     @contextlib.contextmanager
     def hold(self) -> Iterator[Callable[[int], None]]:
-        """Memory of one request: what this gives takes bytes of it, and raises Problem, 503, where there are no more; all are given back at the end."""
+        """Memory of one request: what this gives takes bytes of it, and raises Problem, 503, where there are no more; all go back at the end."""
         mine = 0
 
         def take(count: int) -> None:

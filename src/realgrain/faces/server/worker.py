@@ -6,9 +6,11 @@ safetensors for views: nothing that comes out of it is ever unpickled or run, be
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
 import json
 import os
+import signal
 import struct
 import sys
 from pathlib import Path
@@ -21,6 +23,7 @@ from realgrain.picture.image import Limits, Picture, PictureError
 from realgrain.picture.views import ViewSpec
 
 SIZES = struct.Struct(">II")  # of a job's header and bytes, and of an answer's JSON and arrays
+_PARENT_DEATH, _NO_NEW_PRIVILEGES = 1, 38  # of prctl(2): PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS
 FACTS = tuple(field.name for field in dataclasses.fields(Picture) if field.name != "pixels")
 
 
@@ -55,7 +58,11 @@ TASK = TypeAdapter(Task)
 
 
 def confine(memory: int) -> None:
-    """Take from this process what opening a picture does not need."""
+    """Take from this process what opening a picture does not need; and have it end with its server, also one that hangs."""
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None)
+        libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
+        libc.prctl(_PARENT_DEATH, signal.SIGKILL, 0, 0, 0)
     try:
         import resource
     except ImportError:  # not on Windows: there, only the clock guards

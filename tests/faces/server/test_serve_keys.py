@@ -1,0 +1,173 @@
+"""API keys and rate limits; and what the command line makes of them."""
+
+import socket
+import sqlite3
+import time
+
+import pytest
+from hostile import encoded
+from serving import file_of
+from starlette.testclient import TestClient
+
+from realgrain.faces import serve_cli
+from realgrain.faces.cli import main
+from realgrain.faces.server import auth
+from realgrain.faces.server.ratelimit import parsed
+
+
+def bearer(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}
+
+
+@pytest.fixture
+def keyed(open_app, tmp_path, monkeypatch):
+    """A server that asks for keys, and a maker of keys."""
+    monkeypatch.setattr(auth, "FRESH", 0.2)
+    with TestClient(open_app(data=tmp_path, auth=True), base_url="http://localhost") as client:
+        store = client.app._app.state.service.store
+        yield client, store, lambda *scopes, **options: auth.make_key(store, "test", scopes, **options)
+
+
+class TestKeys:
+    def test_what_needs_one(self, keyed):
+        client, _, make = keyed
+        for method, path in (
+            ("POST", "/v1/detect"),
+            ("POST", "/v1/batch"),
+            ("GET", "/v1/model"),
+            ("GET", "/metrics"),
+            ("GET", "/v1/jobs/" + "0" * 32),
+        ):
+            for headers in ({}, bearer("rg_x_y"), bearer(make("detect") + "x"), {"X-API-Key": "none"}, {"Authorization": "Basic eDp5"}):
+                answer = client.request(method, path, headers=headers)
+                assert answer.status_code == 401 and answer.json()["code"] == "unauthorized" and answer.headers["www-authenticate"] == "Bearer"
+        for path in ("/health", "/ready", "/openapi.json", "/"):
+            assert client.get(path).status_code == 200
+
+    def test_scopes(self, keyed):
+        client, _, make = keyed
+        detect, metrics = make("detect"), make("metrics")
+        assert client.post("/v1/detect?stability=false", files=file_of(encoded("PNG")), headers=bearer(detect)).status_code == 200
+        assert client.post("/v1/detect?stability=false", files=file_of(encoded("PNG")), headers={"X-API-Key": detect}).status_code == 200
+        assert client.get("/metrics", headers=bearer(metrics)).status_code == 200
+        for method, path, key in (("POST", "/v1/batch", detect), ("GET", "/metrics", detect), ("POST", "/v1/detect", metrics)):
+            answer = client.request(method, path, headers=bearer(key))
+            assert answer.status_code == 403 and answer.json()["code"] == "forbidden"
+
+    def test_rotation(self, keyed):
+        client, store, make = keyed
+        old, new = make("detect"), make("detect")
+        assert client.get("/v1/model", headers=bearer(old)).status_code == 200
+        assert store.revoke(old.split("_")[1], time.time())
+        time.sleep(0.3)
+        assert client.get("/v1/model", headers=bearer(old)).status_code == 401
+        assert client.get("/v1/model", headers=bearer(new)).status_code == 200
+
+    def test_end(self, keyed):
+        client, _, make = keyed
+        key = make("detect", days=0.3 / 86_400)
+        assert client.get("/v1/model", headers=bearer(key)).status_code == 200
+        time.sleep(0.6)
+        assert client.get("/v1/model", headers=bearer(key)).status_code == 401
+
+    def test_jobs_are_their_keys_own(self, keyed):
+        client, _, make = keyed
+        mine, other = make("batch"), make("batch")
+        job = client.post("/v1/batch?stability=false", files=file_of(encoded("PNG"), field="files"), headers=bearer(mine)).json()["id"]
+        assert client.get(f"/v1/jobs/{job}", headers=bearer(mine)).status_code == 200
+        for method, path in (("GET", ""), ("GET", "/results"), ("DELETE", "")):
+            assert client.request(method, f"/v1/jobs/{job}{path}", headers=bearer(other)).status_code == 404
+
+    def test_only_a_hash_is_kept(self, keyed, tmp_path):
+        _, store, make = keyed
+        key = make("detect")
+        id_, secret = key.split("_", 2)[1:]
+        assert store.key(id_).hash not in key
+        assert not any(secret.encode() in file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())
+
+    def test_compared_in_constant_time_also_where_there_is_none(self, keyed, monkeypatch):
+        _, store, make = keyed
+        compared = []
+        monkeypatch.setattr(auth.hmac, "compare_digest", lambda a, b: compared.append((len(a), len(b))) or a == b)
+        assert auth.check(store, make("detect")) is not None
+        assert auth.check(store, "rg_000000000000_x") is None and auth.check(store, "nonsense") is None and auth.check(store, "") is None
+        assert compared == [(64, 64)] * 4
+
+
+class TestRates:
+    def test_of_a_key_and_of_a_server(self, open_app, tmp_path):
+        with TestClient(open_app(data=tmp_path, auth=True, rate="3/minute"), base_url="http://localhost") as client:
+            store = client.app._app.state.service.store
+            plain, fast = auth.make_key(store, "a", ("detect",)), auth.make_key(store, "b", ("detect",), "6/minute")
+            for key, most in ((plain, 3), (fast, 6)):
+                found = [client.get("/v1/model", headers=bearer(key)) for _ in range(most + 2)]
+                assert [answer.status_code for answer in found] == [200] * most + [429] * 2
+                assert found[-1].json()["code"] == "too_many_requests" and 0 < int(found[-1].headers["retry-after"]) <= 120
+
+    def test_of_wrong_keys(self, open_app, tmp_path):
+        with TestClient(open_app(data=tmp_path, auth=True), base_url="http://localhost") as client:
+            found = [client.get("/v1/model", headers=bearer(f"rg_{n}_x")).status_code for n in range(35)]
+        assert found == [401] * 30 + [429] * 5
+
+    @pytest.mark.parametrize("rate", ["", "many", "5", "5/fortnight"])
+    def test_no_rate(self, rate):
+        with pytest.raises(ValueError, match="is no rate"):
+            parsed(rate)
+
+
+class TestCommands:
+    def test_add_list_revoke(self, tmp_path, capsys):
+        assert main(["keys", "add", "news desk", "--scope", "detect", "--rate", "9/second", "--data", str(tmp_path)]) == 0
+        key = capsys.readouterr().out.strip()
+        id_ = key.split("_")[1]
+        assert main(["keys", "list", "--data", str(tmp_path)]) == 0
+        shown = capsys.readouterr().out
+        assert id_ in shown and "news desk" in shown and "9/second" in shown and key not in shown
+        assert main(["keys", "revoke", id_, "--data", str(tmp_path)]) == 0
+        assert main(["keys", "revoke", id_, "--data", str(tmp_path)]) == 2
+        capsys.readouterr()
+        assert main(["keys", "list", "--data", str(tmp_path)]) == 0
+        assert "revoked" in capsys.readouterr().out
+
+    @pytest.mark.parametrize("flags", [["--rate", "x"], ["--days", "0"], ["--scope", "root"]])
+    def test_add_what_makes_no_sense(self, tmp_path, flags):
+        assert main(["keys", "add", "a", *flags, "--data", str(tmp_path)]) == 2
+
+    @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.org"])
+    def test_no_keys_no_public_address(self, tmp_path, capsys, host):
+        assert main(["serve", "--host", host, "--data", str(tmp_path)]) == 2
+        assert "no API keys" in capsys.readouterr().err
+
+    def test_whether_keys_are_asked_for(self, tmp_path):
+        assert serve_cli._auth(None, True, tmp_path, None) is False
+        assert serve_cli._auth(False, False, tmp_path, None) is False
+        with pytest.raises(ValueError, match="no API keys"):
+            serve_cli._auth(True, True, tmp_path, None)
+        main(["keys", "add", "a", "--data", str(tmp_path)])
+        assert serve_cli._auth(None, True, tmp_path, None) is True
+        assert serve_cli._auth(None, False, tmp_path, None) is True
+        assert serve_cli._auth(False, True, tmp_path, None) is False
+
+    def test_local(self):
+        assert all(map(serve_cli.is_local, ("127.0.0.1", "::1", "localhost", "127.3.3.3")))
+        assert not any(map(serve_cli.is_local, ("0.0.0.0", "::", "10.0.0.1", "localhost.example.org")))
+
+    def test_a_database_of_another_version(self, tmp_path, capsys):
+        main(["keys", "list", "--data", str(tmp_path)])
+        with sqlite3.connect(tmp_path / "realgrain.db") as connection:
+            connection.execute("UPDATE realgrain SET version = 99")
+        assert main(["keys", "list", "--data", str(tmp_path)]) == 2
+        assert "version 99" in capsys.readouterr().err
+
+    def test_a_database_that_is_none(self, tmp_path):
+        assert main(["keys", "list", "--data", str(tmp_path), "--database", "nonsense"]) == 2
+
+    def test_serve_listens_on_this_machine_only(self, live):
+        with pytest.raises(OSError), socket.create_connection((socket.gethostbyname(socket.gethostname()), live.port), timeout=2):
+            if socket.gethostbyname(socket.gethostname()).startswith("127."):
+                raise OSError("this machine has no other address")
+
+    def test_serving_needs_no_torch(self, run):
+        code = "import sys, realgrain.faces.server.app, realgrain.faces.server.worker; print({'torch', 'transformers', 'sklearn'} & set(sys.modules))"
+        found = run("-c", code)
+        assert found.stdout.strip() == "set()", found.stderr
