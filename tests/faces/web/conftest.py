@@ -8,6 +8,7 @@ import sys
 import tarfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import toy
 
@@ -60,7 +61,8 @@ def server(tiny_bundle, session_home, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def pictures(tmp_path_factory, toy_pictures, tiny_detector) -> dict[str, Path]:
-    """One of each kind: that the toy detector flags, that it calls a photograph, with an unsigned claim, and one that is no picture."""
+    """One of each kind: that the toy detector flags, that it calls a photograph, with an unsigned claim, with a map
+    that is localised, and one that is no picture."""
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo
 
@@ -80,6 +82,9 @@ def pictures(tmp_path_factory, toy_pictures, tiny_detector) -> dict[str, Path]:
     Image.fromarray(toy.picture(3, fake=False, size=(280, 240))).save(file, "PNG", pnginfo=said)
     found["spoofed"] = folder / "spoofed <img src=x onerror=alert(1)>.png"
     found["spoofed"].write_bytes(file.getvalue())
+    halves = [toy.picture(1, fake=False, size=(300, 300)), toy.picture(2, fake=True, size=(300, 300))]
+    found["mixed"] = folder / "mixed.png"
+    found["mixed"].write_bytes(toy.saved(np.concatenate(halves, axis=1)))
     found["broken"] = folder / "broken.jpg"
     found["broken"].write_bytes(toy.saved(toy.picture(4, fake=False), "JPEG")[:400])
     return found

@@ -217,13 +217,15 @@ async function judge(item) {
   item.tries += 1;
   try {
     item.report = await post(`v1/detect${query(item)}`, item.file, (share) => sent(item, share));
+    if (item.forgotten) return;
     move(item, "done");
     say(t("live.done", { name: item.file.name, verdict: verdict(item) }));
   } catch (problem) {
-    await failed(item, problem);
+    if (!item.forgotten) await failed(item, problem);
+  } finally {
+    sending -= 1;
+    pump();
   }
-  sending -= 1;
-  pump();
 }
 
 async function failed(item, problem) {
@@ -297,6 +299,7 @@ function list(item) {
 
 $("forget").addEventListener("click", () => {
   for (const item of items.splice(0)) {
+    item.forgotten = true;
     URL.revokeObjectURL(item.url);
     clearTimeout(item.timer);
     item.card.remove();
@@ -439,21 +442,24 @@ function strip(report) {
 function longer(item, { title, cost, make, of, busy, ready, address, show }) {
   const place_ = h("div");
   const status = h("p", { class: "soft" }, cost);
+  const heading = h("h4", { tabindex: "-1" }, title);
   const button = h("button", { type: "button", "aria-label": of }, make);
   button.addEventListener("click", async () => {
+    if (button.getAttribute("aria-disabled")) return;
     const bar = h("progress", { "aria-label": busy });
-    button.disabled = true;
+    button.setAttribute("aria-disabled", "true"); // and not disabled, which would lose the focus
     status.textContent = busy;
     say(busy);
     place_.append(bar);
     try {
       const made = await post(address, item.file, () => {});
+      const mine = place_.contains(document.activeElement); // whoever has gone on is left where they are
       place_.replaceChildren(...show(made));
       say(ready);
-      place_.querySelector("input, button")?.focus();
+      if (mine) (place_.querySelector("input, button") ?? heading).focus();
     } catch (problem) {
       bar.remove();
-      button.disabled = false;
+      button.removeAttribute("aria-disabled");
       if (problem.status === 401) ask(key ? t("key.wrong") : t("key.wanted"));
       if (problem instanceof Gone) await look();
       status.textContent = gone ? $("gone-words").textContent : inWords(problem).join(" ");
@@ -461,7 +467,7 @@ function longer(item, { title, cost, make, of, busy, ready, address, show }) {
     }
   });
   place_.append(h("p", {}, button), status);
-  return [h("h4", {}, title), place_];
+  return [heading, place_];
 }
 
 function map(item) {
