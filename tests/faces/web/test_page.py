@@ -226,7 +226,7 @@ def test_screenshots(open_page, real_home, tmp_path):
             shown = [data / "coffee.png", data / "chelsea.png"] if name == "page" else [data / "coffee.png"]
             choose(page, *shown)
             for path in shown:
-                card(page, path.name).locator(".lead").wait_for()
+                card(page, path.name).locator(".lead").wait_for(timeout=240_000)
             page.keyboard.press("Control+Home")
             time.sleep(0.5)
             file = Path(os.environ["REALGRAIN_SCREENSHOTS"]) / f"{name}.png"
