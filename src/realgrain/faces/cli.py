@@ -59,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
         say(str(error))
         return WRONG_USAGE
     except ModuleNotFoundError as error:
-        extras = "'realgrain[export]' has all, 'realgrain[eval]' scores and evaluates, 'realgrain[report]' writes case reports"
+        extras = "'realgrain[all]' has all, [eval] scores and evaluates, [report] writes case reports, [serve] serves"
         say(f"this command needs the package {error.name}: pip install {extras}")
         return WRONG_USAGE
     except KeyboardInterrupt:

@@ -14,6 +14,7 @@ from hostile import build_hostile_with_codes, chunk, encoded, png
 from serving import file_of
 
 from realgrain.faces.server.problems import MEDIA
+from realgrain.faces.server.protocol import LINGER
 from realgrain.faces.server.shield import CSP
 
 
@@ -184,9 +185,34 @@ class TestConnections:
     def test_oversized_headers(self, live):
         with socket.create_connection(("127.0.0.1", live.port), timeout=10) as connection:
             connection.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 100_000 + b"\r\n\r\n")
-            answer = connection.recv(8192)
+            answer = b""
+            while b"}" not in answer and (piece := connection.recv(8192)):
+                answer += piece
         assert answer.startswith(b"HTTP/1.1 431 ") and b"headers_too_large" in answer
         alive(live.http)
+
+    @pytest.mark.slow
+    def test_a_connection_serves_on_after_a_body_that_was_refused(self, live):
+        """The clock that runs for what is left of a refused body stops when that has come, and does not cut the next request short."""
+        head = b"POST /v1/detect HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+        with socket.create_connection(("127.0.0.1", live.port), timeout=30) as connection:
+            connection.sendall(head % 7_000_000)
+            assert connection.recv(65536).startswith(b"HTTP/1.1 413 ")
+            connection.sendall(b" " * 7_000_000 + head % 2 + b"{")
+            time.sleep(LINGER + 1)
+            connection.sendall(b"}")
+            assert b"HTTP/1.1 422 " in connection.recv(65536)
+
+    @pytest.mark.slow
+    def test_a_refused_body_without_end_is_cut_off(self, live):
+        head = b"POST /v1/detect HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9999999999\r\n\r\n"
+        with socket.create_connection(("127.0.0.1", live.port), timeout=30) as connection:
+            connection.sendall(head)
+            begun = time.monotonic()
+            with pytest.raises(OSError):
+                while time.monotonic() < begun + 3 * LINGER:
+                    connection.sendall(b" " * 1000)
+                    time.sleep(0.2)
 
     @pytest.mark.parametrize("junk", [b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc", b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"\r\n" * 100 + b"\0\0"])
     def test_not_http(self, live, junk):

@@ -5,104 +5,30 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import PurePosixPath
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import urlsplit
 
-from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response, Security
+from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
-from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from realgrain._version import __version__
 from realgrain.detector.verdict import Report
 from realgrain.faces.server import examples, results
-from realgrain.faces.server.auth import ANONYMOUS, Caller, Scope, forbidden, key_in, unauthorized
+from realgrain.faces.server.auth import Caller
+from realgrain.faces.server.callers import Parts, caller
 from realgrain.faces.server.fetch import FetchError
 from realgrain.faces.server.jobs import JobStatus, status_of
 from realgrain.faces.server.problems import Problem, documented
+from realgrain.faces.server.schemas import Health, Model, PictureBody
 from realgrain.faces.server.service import Asked, Service
-from realgrain.faces.server.store import Job
+from realgrain.faces.server.tables import Job
 from realgrain.faces.server.uploads import FORM_BYTES, Memory, chunks, read_form, whole
-from realgrain.picture.errors import MAX_TEXT
 
 router = APIRouter()
-_bearer = HTTPBearer(auto_error=False, description="An API key, as `realgrain keys add` gives it.")
-_header = APIKeyHeader(name="X-API-Key", auto_error=False)
 JobId = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="As /v1/batch gave it.")]
-
-
-class PictureBody(BaseModel):
-    """A picture in JSON: its bytes in base64, or an address that the server fetches (only with ``--allow-urls``).
-
-    Attributes:
-        image: base64.
-        url: http or https.
-        name: what reports call it.
-    """
-
-    model_config = ConfigDict(extra="forbid")
-
-    image: str | None = Field(default=None, description="Base64 of the file's bytes.")
-    url: str | None = Field(default=None, max_length=2048, description="An address of http or https, instead of `image`.")
-    name: str | None = Field(default=None, max_length=MAX_TEXT, description="What the report calls it.")
-
-
-class Model(BaseModel):
-    """Which detector answers: its card, bound to its weights by the bundle's hash."""
-
-    bundle: str
-    runtime: str
-    precision: str
-    runtime_version: str
-    realgrain: str
-    pictures_in_a_run: int
-    card: dict[str, Any]
-
-
-class Health(BaseModel):
-    """Whether it works, and which parts do."""
-
-    status: str
-    parts: dict[str, bool] = {}
-
-
-def service_of(request: Request) -> Service:
-    """The server's parts."""
-    return request.app.state.service
-
-
-Parts = Annotated[Service, Depends(service_of)]
-
-
-def caller(scope: Scope | None, cost: int = 1) -> Callable[..., Awaitable[Caller]]:
-    """A dependency: who asks, if they may; ``cost``: requests that it counts as."""
-
-    async def check(
-        request: Request,
-        parts: Parts,
-        bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)] = None,
-        header: Annotated[str | None, Security(_header)] = None,
-    ) -> Caller:
-        address = request.client.host if request.client else "nowhere"
-        if not parts.settings.auth:
-            who, counts = ANONYMOUS, address
-        else:
-            key = key_in(None if bearer is None else f"Bearer {bearer.credentials}", header)
-            found = None if key is None else await asyncio.to_thread(parts.keys.caller, key)
-            if found is None:
-                await parts.rates.count_wrong(address)
-                raise unauthorized()
-            who = counts = found
-            counts = found.id
-        if scope is not None and scope not in who.scopes:
-            raise forbidden(scope)
-        if cost:
-            await parts.rates.count(counts, who.rate, cost)
-        return who
-
-    return check
 
 
 @router.post(

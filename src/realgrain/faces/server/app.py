@@ -18,9 +18,10 @@ from starlette.types import ASGIApp
 
 from realgrain._version import __version__
 from realgrain.detector.detect import Detector
-from realgrain.faces.server.api import PictureBody, router
+from realgrain.faces.server.api import router
 from realgrain.faces.server.cases import router as cases
 from realgrain.faces.server.problems import Problem, ProblemBody
+from realgrain.faces.server.schemas import PictureBody
 from realgrain.faces.server.service import Service
 from realgrain.faces.server.settings import Settings
 from realgrain.faces.server.shield import Shield

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from realgrain.faces.server.problems import Problem
-from realgrain.faces.server.store import KeyRow, Store
+from realgrain.faces.server.store import Store
+from realgrain.faces.server.tables import KeyRow
 
 Scope = Literal["detect", "batch", "metrics"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)

@@ -23,8 +23,9 @@ from realgrain.evidence import region_map
 from realgrain.evidence.regions import MOST, Regions, regions
 from realgrain.faces.case import Case, assemble, settings_of
 from realgrain.faces.server import examples
-from realgrain.faces.server.api import Parts, caller, one_picture
+from realgrain.faces.server.api import one_picture
 from realgrain.faces.server.auth import Caller
+from realgrain.faces.server.callers import Parts, caller
 from realgrain.faces.server.problems import busy, documented
 from realgrain.faces.server.service import Asked, Service
 from realgrain.picture.degrade import Pixels

@@ -19,7 +19,8 @@ from pydantic import BaseModel, ConfigDict
 
 from realgrain.faces.server.problems import Problem
 from realgrain.faces.server.spool import Spool, Staged, new_id
-from realgrain.faces.server.store import Job, Store
+from realgrain.faces.server.store import Store
+from realgrain.faces.server.tables import Job
 
 TRIES = 5  # of one picture, those that a restart cut short included: one that takes the server down each time is given up
 PURGE = 600  # seconds between looks for results that are too old

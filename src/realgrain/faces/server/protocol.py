@@ -30,7 +30,7 @@ def protocol(header_seconds: float) -> type[H11Protocol]:
 
         def on_response_complete(self) -> None:
             super().on_response_complete()
-            if self.conn.their_state in (h11.SEND_BODY, h11.MIGHT_SWITCH_PROTOCOL):
+            if self.conn.their_state is h11.SEND_BODY:
                 self._watch(LINGER, False)
             else:
                 self._look()
@@ -56,10 +56,15 @@ def protocol(header_seconds: float) -> type[H11Protocol]:
 
         def _look(self) -> None:
             """Of a request that has begun, the headers must come in time; between requests uvicorn's own clock runs."""
-            partial = self.conn.their_state is h11.IDLE and bool(self.conn.trailing_data[0])
-            if partial and not self._awaits_headers:
-                self._watch(header_seconds, True)
-            elif self.conn.their_state is not h11.IDLE and self._awaits_headers:
+            state, answered = self.conn.their_state, self.conn.our_state is h11.DONE
+            if self._timer is not None and not self._awaits_headers:
+                if answered and state is h11.SEND_BODY:
+                    return  # the body that nobody reads still comes
+                self._rest()
+            if state is h11.IDLE and self.conn.trailing_data[0]:
+                if self._timer is None:
+                    self._watch(header_seconds, True)
+            elif state is not h11.IDLE and self._awaits_headers:
                 self._rest()
 
         def _watch(self, seconds: float, headers: bool) -> None:

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 from realgrain.faces.server.problems import Problem
-from realgrain.faces.server.store import Item, Store
+from realgrain.faces.server.store import Store
+from realgrain.faces.server.tables import Item
 
 Format = Literal["jsonl", "parquet"]
 MEDIA: dict[Format, str] = {"jsonl": "application/x-ndjson", "parquet": "application/vnd.apache.parquet"}

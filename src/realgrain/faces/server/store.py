@@ -7,171 +7,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from sqlalchemy import (
-    Column,
-    Float,
-    ForeignKey,
-    Index,
-    Integer,
-    MetaData,
-    String,
-    Table,
-    Text,
-    UniqueConstraint,
-    create_engine,
-    delete,
-    event,
-    func,
-    insert,
-    select,
-    update,
-)
-from sqlalchemy.engine import Engine
+from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-VERSION = 1  # of the tables
-State = Literal["queued", "running", "done"]
-
-_metadata = MetaData()
-_version = Table("realgrain", _metadata, Column("version", Integer, primary_key=True))
-keys = Table(
-    "keys",
-    _metadata,
-    Column("id", String(16), primary_key=True),
-    Column("name", String(200), nullable=False),
-    Column("hash", String(64), nullable=False),
-    Column("scopes", String(200), nullable=False),
-    Column("rate", String(200)),
-    Column("made", Float(53), nullable=False),
-    Column("ends", Float(53)),
-    Column("revoked", Float(53)),
+from realgrain.faces.server.tables import (
+    METADATA,
+    VERSION,
+    Delivery,
+    Item,
+    Job,
+    KeyRow,
+    StoreError,
+    deliveries,
+    items,
+    jobs,
+    keys,
+    open_engine,
+    version,
 )
-jobs = Table(
-    "jobs",
-    _metadata,
-    Column("id", String(40), primary_key=True),
-    Column("owner", String(40), nullable=False),
-    Column("key", String(100), nullable=False),
-    Column("once", String(200)),
-    Column("asked", Text, nullable=False),
-    Column("webhook", Text),
-    Column("state", String(10), nullable=False),
-    Column("total", Integer, nullable=False),
-    Column("made", Float(53), nullable=False),
-    Column("ended", Float(53)),
-    UniqueConstraint("key", "once"),
-    Index("jobs_state", "owner", "state"),
-)
-items = Table(
-    "items",
-    _metadata,
-    Column("job", String(40), ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
-    Column("n", Integer, primary_key=True),
-    Column("name", Text, nullable=False),
-    Column("tries", Integer, nullable=False, default=0),
-    Column("report", Text),
-    Column("problem", Text),
-)
-deliveries = Table(
-    "deliveries",
-    _metadata,
-    Column("id", String(40), primary_key=True),
-    Column("job", String(40), nullable=False, unique=True),
-    Column("owner", String(40), nullable=False),
-    Column("key", String(100), nullable=False),
-    Column("url", Text, nullable=False),
-    Column("body", Text, nullable=False),
-    Column("tries", Integer, nullable=False, default=0),
-    Column("due", Float(53)),  # NULL: delivered, or given up
-    Column("outcome", Text),
-)
-
-
-class StoreError(RuntimeError):
-    """The store cannot be used; says why."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """A job as it stands; ``done`` counts pictures judged or failed, ``failed`` those that failed."""
-
-    id: str
-    key: str
-    asked: str
-    webhook: str | None
-    state: State
-    total: int
-    done: int
-    failed: int
-    made: float
-    ended: float | None
-
-
-@dataclass(frozen=True)
-class Item:
-    """One picture of a job: its report or its problem, as JSON; neither while it waits."""
-
-    job: str
-    n: int
-    name: str
-    tries: int
-    report: str | None
-    problem: str | None
-
-
-@dataclass(frozen=True)
-class Delivery:
-    """A webhook to deliver."""
-
-    id: str
-    job: str
-    key: str
-    url: str
-    body: str
-    tries: int
-
-
-@dataclass(frozen=True)
-class KeyRow:
-    """An API key, without the key."""
-
-    id: str
-    name: str
-    hash: str
-    scopes: str
-    rate: str | None
-    made: float
-    ends: float | None
-    revoked: float | None
-
-
-def open_engine(address: str) -> Engine:
-    """An engine whose commits are on disk when they return.
-
-    Raises:
-        StoreError: the address is none, or its driver is missing.
-    """
-    try:
-        engine = create_engine(address, pool_pre_ping=True)
-    except (SQLAlchemyError, ImportError, ValueError) as error:
-        raise StoreError(f"the database cannot be used: {error}") from error
-    if engine.dialect.name == "sqlite":
-
-        @event.listens_for(engine, "connect")
-        def _settings(connection: Any, _: object) -> None:
-            connection.isolation_level = None  # transactions are begun below, at once as writers, so that none has to turn into one
-            for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=30000", "secure_delete=ON"):
-                connection.execute(f"PRAGMA {pragma}")
-
-        @event.listens_for(engine, "begin")
-        def _begin(connection: Any) -> None:
-            connection.exec_driver_sql("BEGIN" if connection.get_execution_options().get("reads") else "BEGIN IMMEDIATE")
-
-    return engine
 
 
 class Store:
@@ -189,11 +45,11 @@ class Store:
         self._engine, self._owner = open_engine(address), owner
         self._reader = self._engine.execution_options(reads=True)
         try:
-            _metadata.create_all(self._engine)
+            METADATA.create_all(self._engine)
             with self._engine.begin() as connection:
-                found = connection.scalar(select(_version.c.version))
+                found = connection.scalar(select(version.c.version))
                 if found is None:
-                    connection.execute(insert(_version).values(version=VERSION))
+                    connection.execute(insert(version).values(version=VERSION))
         except SQLAlchemyError as error:
             raise StoreError(f"the database cannot be used: {error}") from error
         if found not in (None, VERSION):
@@ -206,7 +62,7 @@ class Store:
     def ping(self) -> None:
         """Raise what is wrong with the store, if anything."""
         with self._reader.connect() as connection:
-            connection.execute(select(_version.c.version))
+            connection.execute(select(version.c.version))
 
     # Jobs
 

@@ -18,7 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from realgrain.faces.server.fetch import Client, FetchError
-from realgrain.faces.server.store import Delivery, Store
+from realgrain.faces.server.store import Store
+from realgrain.faces.server.tables import Delivery
 
 POLL = 0.5  # seconds between looks for webhooks that are due
 PREFIX = "whsec_"

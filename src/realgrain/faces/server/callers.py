@@ -1,0 +1,53 @@
+"""Who asks: the dependency of every route that is not for everyone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Annotated
+
+from fastapi import Depends, Request, Security
+from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
+
+from realgrain.faces.server.auth import ANONYMOUS, Caller, Scope, forbidden, key_in, unauthorized
+from realgrain.faces.server.service import Service
+
+_bearer = HTTPBearer(auto_error=False, description="An API key, as `realgrain keys add` gives it.")
+_header = APIKeyHeader(name="X-API-Key", auto_error=False)
+
+
+def service_of(request: Request) -> Service:
+    """The server's parts."""
+    return request.app.state.service
+
+
+Parts = Annotated[Service, Depends(service_of)]
+
+
+def caller(scope: Scope | None, cost: int = 1) -> Callable[..., Awaitable[Caller]]:
+    """A dependency: who asks, if they may; ``cost``: requests that it counts as."""
+
+    async def check(
+        request: Request,
+        parts: Parts,
+        bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)] = None,
+        header: Annotated[str | None, Security(_header)] = None,
+    ) -> Caller:
+        address = request.client.host if request.client else "nowhere"
+        if not parts.settings.auth:
+            who, counts = ANONYMOUS, address
+        else:
+            key = key_in(None if bearer is None else f"Bearer {bearer.credentials}", header)
+            found = None if key is None else await asyncio.to_thread(parts.keys.caller, key)
+            if found is None:
+                await parts.rates.count_wrong(address)
+                raise unauthorized()
+            who = counts = found
+            counts = found.id
+        if scope is not None and scope not in who.scopes:
+            raise forbidden(scope)
+        if cost:
+            await parts.rates.count(counts, who.rate, cost)
+        return who
+
+    return check
