@@ -3,8 +3,12 @@
 import re
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
+import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -59,6 +63,28 @@ def test_python_blocks_run(real_home, user_folder, capsys):
     assert re.match(r"(ai|camera|unsure) [01]\.\d+ ", said)
 
 
+def serves(realgrain: Path) -> None:
+    """Start the service as the README says, on a port that is free, and wait for its page."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    running = subprocess.Popen([realgrain, "serve", "--port", str(port)], stderr=subprocess.PIPE, text=True)
+    try:
+        until = time.monotonic() + 180
+        while True:
+            assert running.poll() is None, running.stderr and running.stderr.read()
+            try:
+                page = urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5).read()
+                break
+            except urllib.error.URLError:
+                assert time.monotonic() < until, "no page after three minutes"
+                time.sleep(0.5)
+        assert b"realgrain" in page
+    finally:
+        running.terminate()
+        running.communicate(timeout=60)
+
+
 @pytest.mark.slow
 @pytest.mark.weights
 def test_shell_blocks_run(real_home, user_folder):
@@ -66,6 +92,9 @@ def test_shell_blocks_run(real_home, user_folder):
     recipe.write_text(recipe.read_text().split("folds:")[0])  # the toy pictures have sources of their own
     environment_bin = Path(sys.executable).parent
     for command in commands():
+        if command == "realgrain serve":
+            serves(environment_bin / "realgrain")
+            continue
         done = subprocess.run(
             ["bash", "-c", f"PATH={shlex.quote(str(environment_bin))}:$PATH; set -o pipefail; {command}"], capture_output=True, text=True, check=False
         )

@@ -20,9 +20,9 @@ def file_of(data: bytes, name: str = "a.png", field: str = "file"):
 class Server:
     """A real server in a process of its own."""
 
-    def __init__(self, bundle: Path, data: Path, *flags: str, env: dict[str, str] | None = None) -> None:
+    def __init__(self, bundle: Path, data: Path, *flags: str, env: dict[str, str] | None = None, port: int = 0) -> None:
         path = os.pathsep.join([str(Path(realgrain.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])])
-        command = [sys.executable, "-m", "realgrain", "serve", "--port", "0", "--bundle", str(bundle), "--data", str(data), "--threads", "1"]
+        command = [sys.executable, "-m", "realgrain", "serve", "--port", str(port), "--bundle", str(bundle), "--data", str(data), "--threads", "1"]
         self.log = data.with_suffix(".log")
         self._file = self.log.open("ab")
         start = self.log.stat().st_size

@@ -25,6 +25,7 @@ def problems_are_problems(ctx: CheckContext, response: Response, case: Case) -> 
 EXCLUDED = [schemathesis.checks.positive_data_acceptance, schemathesis.checks.unsupported_method]
 OPERATIONS = [
     *(("POST", "/v1/detect"), ("POST", "/v1/batch"), ("GET", "/v1/jobs/{job}"), ("GET", "/v1/jobs/{job}/results"), ("DELETE", "/v1/jobs/{job}")),
+    *(("POST", "/v1/regions"), ("POST", "/v1/report")),
     *(("GET", "/v1/model"), ("GET", "/health"), ("GET", "/ready"), ("GET", "/metrics")),
 ]
 

@@ -42,17 +42,26 @@ async def detect(request: Request, parts: Parts, asked: Annotated[Asked, Query()
     """Judge one picture. It is kept in memory for as long as that takes, and nowhere else."""
     parts.check(asked)
     with parts.room.hold() as take:
-        kind = _kind(request)
-        if kind == "multipart/form-data":
-            target = Memory(parts.settings.max_bytes, take)
-            await read_form(request, target, parts.settings.max_bytes + FORM_BYTES, parts.settings)
-            data, name = target.data, target.name
-        elif kind == "application/json":
-            data, name = await _from_json(request, parts, take)
-        else:
-            raise Problem(415, "unknown_body", "a picture comes as multipart/form-data, or as application/json with base64")
-        report = await parts.judge(data, name or "picture", asked)
+        report = await parts.judge(*await one_picture(request, parts, take), asked)
     return Response(report.model_dump_json(), media_type="application/json")
+
+
+async def one_picture(request: Request, parts: Service, take: Callable[[int], None]) -> tuple[bytes, str]:
+    """The bytes and the name of the picture that a body holds.
+
+    Raises:
+        Problem: it holds none, or one that is too large.
+    """
+    kind = _kind(request)
+    if kind == "multipart/form-data":
+        target = Memory(parts.settings.max_bytes, take)
+        await read_form(request, target, parts.settings.max_bytes + FORM_BYTES, parts.settings)
+        data, name = target.data, target.name
+    elif kind == "application/json":
+        data, name = await _from_json(request, parts, take)
+    else:
+        raise Problem(415, "unknown_body", "a picture comes as multipart/form-data, or as application/json with base64")
+    return data, name or "picture"
 
 
 def _kind(request: Request) -> str:
@@ -226,6 +235,6 @@ async def ready(parts: Parts) -> Response:
     response_class=Response,
     responses={200: {"description": "Prometheus' text form.", "content": {"text/plain": {}}}, **documented(401, 403, 429)},
 )
-async def metrics(parts: Parts, _: Annotated[Caller, Depends(caller("metrics", counted=False))]) -> Response:
+async def metrics(parts: Parts, _: Annotated[Caller, Depends(caller("metrics", cost=0))]) -> Response:
     """Counters for Prometheus."""
     return Response(parts.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -19,6 +19,7 @@ from starlette.types import ASGIApp
 from realgrain._version import __version__
 from realgrain.detector.detect import Detector
 from realgrain.faces.server.api import router
+from realgrain.faces.server.cases import router as cases
 from realgrain.faces.server.problems import Problem, ProblemBody
 from realgrain.faces.server.schemas import PictureBody
 from realgrain.faces.server.service import Service
@@ -53,6 +54,7 @@ def create(settings: Settings, detector: Detector, trust_list: Path | None = Non
     app = FastAPI(title="realgrain", version=__version__, description=ABOUT, docs_url=None, redoc_url=None, lifespan=lifespan)
     app.state.service = service
     app.include_router(router)
+    app.include_router(cases)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(HTTPException, _http)

@@ -125,6 +125,10 @@ class Batcher:
         detector.decision  # noqa: B018  (raises here, where the one who asked is told)
         return detector
 
+    def logits(self, views: np.ndarray) -> np.ndarray:
+        """As the runtime gives them, in turn with what else is judged; for threads other than the loop's, which wait."""
+        return self._thread.submit(self._detector.runtime.logits, views).result()
+
     async def judge(self, seen: Seen, policy: Policy) -> Report:
         """Judge one picture."""
         asked = _Asked(seen, policy, asyncio.get_running_loop().create_future())

@@ -24,8 +24,8 @@ def service_of(request: Request) -> Service:
 Parts = Annotated[Service, Depends(service_of)]
 
 
-def caller(scope: Scope | None, counted: bool = True) -> Callable[..., Awaitable[Caller]]:
-    """A dependency: who asks, if they may."""
+def caller(scope: Scope | None, cost: int = 1) -> Callable[..., Awaitable[Caller]]:
+    """A dependency: who asks, if they may; ``cost``: requests that it counts as."""
 
     async def check(
         request: Request,
@@ -46,8 +46,8 @@ def caller(scope: Scope | None, counted: bool = True) -> Callable[..., Awaitable
             counts = found.id
         if scope is not None and scope not in who.scopes:
             raise forbidden(scope)
-        if counted:
-            await parts.rates.count(counts, who.rate)
+        if cost:
+            await parts.rates.count(counts, who.rate, cost)
         return who
 
     return check

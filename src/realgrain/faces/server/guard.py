@@ -157,8 +157,8 @@ class Guard:
         """Whether any worker is."""
         return any(worker.alive for worker in self._workers)
 
-    async def see(self, data: bytes, name: str, *, evidence: bool, stability: bool, patient: bool = False) -> Seen:
-        """A picture, opened and made ready in a worker; its pixels stay there.
+    async def see(self, data: bytes, name: str, *, evidence: bool, stability: bool, patient: bool = False, pixels: bool = False) -> Seen:
+        """A picture, opened and made ready in a worker; its pixels stay there unless they are asked for.
 
         Args:
             data: of the file.
@@ -166,6 +166,7 @@ class Guard:
             evidence: whether to read what the file says of itself.
             stability: whether to make views of the changed picture too.
             patient: wait however many wait already.
+            pixels: whether they come too.
 
         Raises:
             PictureError: it cannot be read as a picture.
@@ -178,7 +179,7 @@ class Guard:
         try:
             worker = await self._idle.get()
             try:
-                return await self._seen(worker, Order(name=name, evidence=evidence, stability=stability), data)
+                return await self._seen(worker, Order(name=name, evidence=evidence, stability=stability, pixels=pixels), data)
             finally:
                 self._idle.put_nowait(worker)
         finally:
@@ -215,4 +216,7 @@ def _as_seen(said: dict[str, Any], arrays: bytes) -> Seen:
     evidence = None if said["evidence"] is None else Evidence.model_validate(said["evidence"])
     found = load(arrays)
     again = {name: found[f"again/{name}"] for name in _AGAIN.validate_python(said["again"])}
-    return Seen(Picture(pixels=NO_PIXELS, **{name: getattr(facts, name) for name in FACTS}), evidence, found["views"], again)
+    pixels = found.get("pixels", NO_PIXELS)
+    if pixels is not NO_PIXELS and (pixels.dtype != np.uint8 or pixels.shape != (facts.height, facts.width, 3)):  # type: ignore[attr-defined]
+        raise ValueError("the pixels are not those of the picture")
+    return Seen(Picture(pixels=pixels, **{name: getattr(facts, name) for name in FACTS}), evidence, found["views"], again)

@@ -28,20 +28,20 @@ class RateLimits:
         self._wrong = parsed(WRONG_KEYS)
         self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
 
-    async def count(self, who: str, rate: str | None = None) -> None:
-        """Count a request.
+    async def count(self, who: str, rate: str | None = None, cost: int = 1) -> None:
+        """Count a request, as several if it costs more.
 
         Raises:
             Problem: 429, there were too many.
         """
-        await self._count(self._default if rate is None else parsed(rate), "requests", who)
+        await self._count(self._default if rate is None else parsed(rate), "requests", who, cost)
 
     async def count_wrong(self, address: str) -> None:
         """Count a request with a wrong key; raises likewise."""
         await self._count(self._wrong, "wrong", address)
 
-    async def _count(self, item: RateLimitItem, what: str, who: str) -> None:
-        if await self._limiter.hit(item, what, who):
+    async def _count(self, item: RateLimitItem, what: str, who: str, cost: int = 1) -> None:
+        if await self._limiter.hit(item, what, who, cost=min(cost, item.amount)):
             return
         reset = (await self._limiter.get_window_stats(item, what, who)).reset_time
         wait = max(1, round(reset - time.time()))

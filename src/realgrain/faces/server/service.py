@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from realgrain.detector.decision import Policy
 from realgrain.detector.detect import Detector
 from realgrain.detector.runtime import cores
+from realgrain.detector.seen import Seen
 from realgrain.detector.verdict import Report
 from realgrain.faces.server.auth import Keys
 from realgrain.faces.server.batching import Batcher
@@ -147,18 +148,30 @@ class Service:
         Raises:
             Problem: it cannot be.
         """
+        self.batcher.of(asked.policy)
+        seen = await self.see(data, name, asked, patient=patient)
+        return await self.judge_seen(seen, asked)
+
+    async def judge_seen(self, seen: Seen, asked: Asked) -> Report:
+        """Judge a picture that was seen."""
+        report = await self.batcher.judge(seen, asked.policy)
+        self.metrics.verdicts.labels(report.verdict.label).inc()
+        return report
+
+    async def see(self, data: bytes, name: str, asked: Asked, *, patient: bool = False, pixels: bool = False) -> Seen:
+        """Open a picture and make it ready, out of the server's way; ``pixels``: they come too.
+
+        Raises:
+            Problem: it cannot be.
+        """
         try:
-            self.batcher.of(asked.policy)
-            seen = await self.guard.see(data, name, evidence=asked.evidence, stability=asked.stability, patient=patient)
-            report = await self.batcher.judge(seen, asked.policy)
+            return await self.guard.see(data, name, evidence=asked.evidence, stability=asked.stability, patient=patient, pixels=pixels)
         except PictureError as error:
             self.metrics.refused.labels(error.code).inc()
             raise of_picture(error) from None
         except Broken as error:
             self.metrics.refused.labels(error.code).inc()
             raise Problem(422, error.code, f"{name}: {error}") from None
-        self.metrics.verdicts.labels(report.verdict.label).inc()
-        return report
 
     def check(self, asked: Asked) -> None:
         """See whether what was asked can be had.

@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 from pydantic import BaseModel, TypeAdapter
 
 from realgrain.picture.image import Limits, Picture, PictureError
@@ -50,6 +51,7 @@ class Order(BaseModel):
     name: str
     evidence: bool
     stability: bool
+    pixels: bool = False
 
 
 TASK = TypeAdapter(Task)
@@ -97,7 +99,8 @@ def serve(source: BinaryIO, sink: BinaryIO) -> None:
         else:
             facts = {name: getattr(picture, name) for name in FACTS}
             said = None if evidence is None else evidence.model_dump(mode="json")
-            arrays = save({"views": seen.views, **{f"again/{name}": views for name, views in seen.again.items()}})
+            shown = {"pixels": np.ascontiguousarray(picture.pixels)} if order.pixels else {}
+            arrays = save({"views": seen.views, **{f"again/{name}": views for name, views in seen.again.items()}, **shown})
             _answer(sink, {"picture": facts, "evidence": said, "again": list(seen.again)}, arrays)
 
 
