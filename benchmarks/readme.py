@@ -195,8 +195,8 @@ def verdicts() -> str:
     return (
         f"{table}\n\nOf {sent['pictures']} pictures sent on in {len(sent['ways'])} ways, {turned['k']} of {turned['n']:,} verdicts turned from one "
         f"to the other (up to {turned['high']:.2%}); without a look at stability {without['k']}, of {decided['n']} whose picture had a verdict. At "
-        f"most 5 % of real photographs flagged, as asked of profile `photo`: {stated['value']:.1%} stated ({stated['low']:.1%}–{stated['high']:.1%}), "
-        f"{realised['value']:.1%} of {realised['n']} realised on test sources."
+        f"most 5 % of real photographs flagged, as asked of profile `photo`: {stated['value']:.1%} stated "
+        f"({stated['low']:.1%}–{stated['high']:.1%}), {realised['value']:.1%} of {realised['n']} realised on test sources."
     )
 
 
