@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import os
 import random
 import subprocess
 import sys
@@ -103,8 +102,10 @@ def _broken(data: bytes, way: str) -> bytes:
 
 
 def command(pictures: Path, output: Path, bundle: Path | None, shard: int, cache: bool) -> list[str]:
-    """A batch run in a process of its own."""
-    found = [sys.executable, "-m", "realgrain", "batch", str(pictures), "-o", str(output), "--shard", str(shard), "--no-stability"]
+    """A batch run in a process of its own, with a home of its own: what one run has learned must not help another."""
+    home = output.with_name(f"home-{output.name}")
+    found = ["env", f"REALGRAIN_HOME={home}", sys.executable, "-m", "realgrain", "batch", str(pictures)]
+    found += ["-o", str(output), "--shard", str(shard), "--no-stability"]
     return [*found, *(["--bundle", str(bundle), "--offline"] if bundle else []), *([] if cache else ["--no-cache"])]
 
 
@@ -191,9 +192,7 @@ def crash(folder: Path, options: argparse.Namespace) -> Crash:
     quiet, restless = folder / "undisturbed", folder / "disturbed"
     what = {output: command(folder / "pictures", output, bundle, options.shard, options.cache) for output in (quiet, restless)}
     count = -(-options.pictures // options.shard)
-    os.environ["REALGRAIN_HOME"] = str(folder / "home-1")  # what one run has learned must not help the other
     seconds, began, mb_at, peak = undisturbed(what[quiet], quiet, count)
-    os.environ["REALGRAIN_HOME"] = str(folder / "home-2")
     kills = disturbed(what[restless], restless, options.kills, seconds, began, random.Random(options.seed))
     found, expected = rows(restless), rows(quiet)
     names = [row["uri"] for row in found]
