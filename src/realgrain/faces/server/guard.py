@@ -27,6 +27,7 @@ from realgrain.picture.errors import Code, PictureError
 from realgrain.picture.image import Picture
 
 STARTING = 60  # seconds for a worker to start, on a machine that is busy with other things
+DYING = 1  # seconds for one that has closed its end to be gone
 PICTURES = 2000  # of one worker, before a fresh one takes its place: whatever a decoder leaks is bounded
 ANSWER = 2**30  # bytes, at most: more is no honest answer
 NO_PIXELS = np.empty((0, 0, 3), np.uint8)  # they stay in the worker: a verdict needs only the views
@@ -111,11 +112,20 @@ class _Worker:
         text, arrays = await self._process.stdout.readexactly(said), await self._process.stdout.readexactly(size)
         return TypeAdapter(dict[str, Any]).validate_json(text), arrays
 
-    async def stop(self) -> str:
-        """Kill the process if it lives; how it ended, in words."""
+    async def stop(self, *, dying: bool = False) -> str:
+        """Kill the process if it lives; how it ended, in words.
+
+        Args:
+            dying: it has closed its end, so that it gets a moment to end by itself: killing a process that is dead already loses how it ended,
+                because ``Popen.send_signal`` asks for that first, and asyncio then finds nobody.
+        """
         process, self._process = self._process, None
         if process is None:
             return ""
+        if dying:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(DYING):
+                    await process.wait()
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
@@ -198,7 +208,7 @@ class Guard:
             self._lost("decoder_hung")
             raise Broken("decoder_hung", f"it takes more than {self._seconds:g} seconds to decode") from None
         except (EOFError, OSError, ValueError) as error:  # ValueError: an answer that is none
-            how = await worker.stop()
+            how = await worker.stop(dying=not isinstance(error, ValueError))
             self._lost("decoder_crashed")
             raise Broken("decoder_crashed", f"its decoder stopped ({how})") from error
         except BaseException:  # given up from outside: what the worker still has to say belongs to nobody
