@@ -201,7 +201,10 @@ class TestConnections:
             connection.sendall(b" " * 7_000_000 + head % 2 + b"{")
             time.sleep(LINGER + 1)
             connection.sendall(b"}")
-            assert b"HTTP/1.1 422 " in connection.recv(65536)
+            said = b""  # the rest of the first answer may come apart from its head
+            while b"HTTP/1.1 422 " not in said and (more := connection.recv(65536)):
+                said += more
+        assert b"HTTP/1.1 422 " in said
 
     @pytest.mark.slow
     def test_a_refused_body_without_end_is_cut_off(self, live):
