@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from realgrain.detector import profiles
 from realgrain.detector.bundle import read_bundle
-from realgrain.detector.calibration import Rate, rate_of, threshold
+from realgrain.detector.calibration import Rate, threshold
 from realgrain.detector.decision import flags
 from realgrain.measuring.ledger import write_result
 
@@ -81,7 +81,7 @@ def held(real: dict[str, np.ndarray], test: dict[str, np.ndarray], asked: float)
         stated=stated,
         supported=supported,
         realised=realised,
-        by_source={source: rate_of(int(np.sum(logits >= at)), len(logits)) for source, logits in test.items()},
+        by_source={source: flags({source: logits}, at) for source, logits in test.items()},
         left_out=left_out,
         kept=realised.value <= stated.high,
         within=stated.low <= realised.value <= stated.high,

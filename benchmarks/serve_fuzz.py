@@ -19,10 +19,7 @@ from typing import Any
 
 import httpx2
 import numpy as np
-from cold_start import machine  # pyrefly: ignore[missing-import] – next to this script
-from serving import Server, picture, resident, scratch  # pyrefly: ignore[missing-import] – likewise
-
-from realgrain.measuring.whole import write_whole
+from serving import Server, conclude, picture, resident, scratch  # pyrefly: ignore[missing-import] – next to this script
 
 KINDS = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "AVIF")
 SLOWEST = 20  # kept
@@ -148,10 +145,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20, help="the server's limit for one picture (default: 20)")
     parser.add_argument("--bundle", type=Path, help="a bundle's folder; without it, the one that realgrain ships")
     options = parser.parse_args()
-    report = {"machine": machine(), **measure(options)}
-    write_whole(options.output, (json.dumps(report, indent=2) + "\n").encode())
-    print(json.dumps({name: value for name, value in report.items() if name not in ("machine", "slowest")}, indent=2))
-    raise SystemExit(0 if report["passed"] else 1)
+    conclude(measure(options), options.output, hidden=("machine", "slowest"))
 
 
 if __name__ == "__main__":

@@ -14,10 +14,7 @@ from typing import Any
 
 import httpx2
 import numpy as np
-from cold_start import machine  # pyrefly: ignore[missing-import] – next to this script
-from serving import Server, picture, scratch  # pyrefly: ignore[missing-import] – likewise
-
-from realgrain.measuring.whole import write_whole
+from serving import Server, conclude, picture, scratch  # pyrefly: ignore[missing-import] – next to this script
 
 
 class Receiver:
@@ -122,10 +119,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--bundle", type=Path, help="a bundle's folder; without it, the one that realgrain ships")
     options = parser.parse_args()
-    report = {"machine": machine(), **measure(options)}
-    write_whole(options.output, (json.dumps(report, indent=2) + "\n").encode())
-    print(json.dumps(report, indent=2))
-    raise SystemExit(0 if report["passed"] else 1)
+    conclude(measure(options), options.output)
 
 
 if __name__ == "__main__":

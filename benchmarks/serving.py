@@ -1,6 +1,7 @@
 """What the benchmarks of the service share: a server in a process of its own, what is sent to it, and what it is sent."""
 
 import io
+import json
 import os
 import re
 import signal
@@ -16,9 +17,11 @@ from typing import Any
 import httpx2
 import numpy as np
 import psutil
+from cold_start import machine  # pyrefly: ignore[missing-import] – next to this script
 from PIL import Image
 
 import realgrain
+from realgrain.measuring.whole import write_whole
 
 STARTING = 120  # seconds for a server to answer, on a machine that is busy with other things
 
@@ -121,6 +124,14 @@ def hostile(rng: np.random.Generator) -> dict[str, bytes]:
 def scratch() -> tempfile.TemporaryDirectory[str]:
     """A folder for a server's data, gone afterwards."""
     return tempfile.TemporaryDirectory(prefix="realgrain-serve-")
+
+
+def conclude(found: dict[str, Any], output: Path, hidden: tuple[str, ...] = ()) -> None:
+    """Write what was found and on which machine, print it but for what is ``hidden``, and end the process: with 0 where it has ``passed``, else 1."""
+    report = {"machine": machine(), **found}
+    write_whole(output, (json.dumps(report, indent=2) + "\n").encode())
+    print(json.dumps({name: value for name, value in report.items() if name not in hidden}, indent=2))
+    raise SystemExit(0 if report["passed"] else 1)
 
 
 def post(client: httpx2.Client, data: bytes, name: str = "picture", path: str = "/v1/detect", **query: Any) -> httpx2.Response:

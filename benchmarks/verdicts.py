@@ -9,7 +9,6 @@ sent on it is looked at only where the verdict without it has turned round.
 """
 
 import argparse
-import io
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
@@ -17,7 +16,6 @@ from itertools import chain, zip_longest
 from pathlib import Path
 
 import pyarrow.parquet as pq
-from PIL import Image
 from pydantic import BaseModel
 
 from realgrain.detector.calibration import Rate, rate_of
@@ -28,8 +26,7 @@ from realgrain.faces.show import progress
 from realgrain.learning.data import Sample, read_manifest
 from realgrain.measuring.ledger import write_result
 from realgrain.picture.conditions import condition
-from realgrain.picture.degrade import Pixels
-from realgrain.picture.image import open_picture
+from realgrain.picture.image import Picture, open_picture
 
 WAYS = (
     *("jpeg-95", "jpeg-80", "jpeg-60", "jpeg-40", "webp-90", "webp-60"),
@@ -107,19 +104,13 @@ def bare(report: Report, detector: Detector) -> Verdict:
     return decide(report.logit, min(report.picture.width, report.picture.height), detector.bundle.card, detector.decision, None, report.domain)[0]
 
 
-def png(pixels: Pixels) -> bytes:
-    """A file that holds just these pixels."""
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG", compress_level=1)
-    return buffer.getvalue()
-
-
-def turned(pixels: Pixels, before: Report, detector: Detector, quick: Detector, way: str) -> tuple[bool, bool]:
+def turned(picture: Picture, before: Report, detector: Detector, quick: Detector, way: str) -> tuple[bool, bool]:
     """Whether the verdict turned round on the way: with stability, and without."""
-    arrived = png(condition(way)(pixels))
-    if not opposite(bare(before, detector), quick.detect(arrived).verdict):
+    pixels = condition(way)(picture.pixels)
+    arrived = replace(picture, pixels=pixels, width=pixels.shape[1], height=pixels.shape[0])
+    if not opposite(bare(before, detector), quick.judge(arrived).verdict):
         return False, False
-    return before.verdict.label != "unsure" and opposite(before.verdict, detector.detect(arrived).verdict), True
+    return before.verdict.label != "unsure" and opposite(before.verdict, detector.judge(arrived).verdict), True
 
 
 def in_turn(samples: Iterable[Sample], count: int) -> list[Sample]:
@@ -154,9 +145,9 @@ def main() -> None:
     quick = replace(detector, policy=Policy(stability=False))
     found: dict[str, list[tuple[bool, bool]]] = {way: [] for way in WAYS}
     for sample in progress(sending, len(sending), "sending on"):
-        pixels = open_picture(sample.file).pixels
+        picture = open_picture(sample.file)
         for way in WAYS:
-            found[way].append(turned(pixels, judged[sample.path], detector, quick, way))
+            found[way].append(turned(picture, judged[sample.path], detector, quick, way))
     pairs = len(sending) * len(WAYS)
     with_, without = (sum(hit[column] for hits in found.values() for hit in hits) for column in (0, 1))
     decided = len(WAYS) * sum(judged[sample.path].verdict.label != "unsure" for sample in sending)

@@ -4,11 +4,11 @@ import json
 import re
 import shutil
 import subprocess
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 import toy
+from pages import Page
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
@@ -21,35 +21,6 @@ from realgrain.faces.cli import main
 from realgrain.faces.verify_cli import words
 
 HOSTILE = "<script>alert(1)</script>"
-
-
-class Page(HTMLParser):
-    """What a page loads, its tags and its text; no event handler, no style and no link in any of them."""
-
-    VOID = frozenset(["meta", "img", "br", "line", "circle"])
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.loads, self.open, self.tags, self.words = list[str](), list[str](), set[str](), list[str]()
-        self.feed(text)
-        self.text = " ".join(" ".join(self.words).split())
-
-    def handle_startendtag(self, tag, attrs):
-        self.handle_starttag(tag, attrs)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.add(tag)
-        assert not any(name.startswith("on") or name == "style" for name, _ in attrs)
-        self.loads += [value for name, value in attrs if name in {"src", "srcset", "href", "data", "action", "poster", "xlink:href"}]
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if self.open[-1:] != ["style"]:
-            self.words.append(data)
 
 
 def at(content, pointer: str):

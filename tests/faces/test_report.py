@@ -5,11 +5,11 @@ import json
 import re
 import shutil
 import subprocess
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 import toy
+from pages import Page
 from PIL import Image
 
 from realgrain.faces.cli import main
@@ -22,38 +22,6 @@ from realgrain.measuring.worst import SHOWN, worst
 
 SETS = {"glide": "imagenet_glide", "wukong": "imagenet_ai_0424_wukong"}
 EACH = 4
-
-
-class Page(HTMLParser):
-    """What a page loads, its alternative texts, the tags that are open at its end, its text."""
-
-    VOID = frozenset(["meta", "img", "br", "source"])
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.loads: list[str] = []
-        self.alts: list[str] = []
-        self.open: list[str] = []
-        self.tags: set[str] = set()
-        self.words: list[str] = []
-        self.feed(text)
-        self.text = " ".join(" ".join(self.words).split())
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.add(tag)
-        of = dict(attrs)
-        self.loads += [of[name] for name in ("src", "srcset", "href", "data", "action", "poster") if of.get(name)]
-        self.alts += [of["alt"]] if tag == "img" else []
-        assert not any(name.startswith("on") or name == "style" for name in of)
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if self.open[-1:] != ["style"]:
-            self.words.append(data)
 
 
 def opened(uri: str) -> Image.Image:

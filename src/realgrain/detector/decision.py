@@ -175,14 +175,10 @@ def flags(real: dict[str, np.ndarray], ai: float) -> Rate:
     return rate_of(int(np.sum(logits >= ai)), len(logits))
 
 
-def likelihood_ratio(calibration: Calibration, logit: float) -> float:
-    """P / (1 - p) of a logit, p being its probability at even odds; finite."""
-    return math.exp(max(-700.0, min(700.0, calibration.slope * logit + calibration.intercept)))
-
-
 def posterior(calibration: Calibration, logit: float, prior: float) -> Posterior:
     """What a logit makes of a prior."""
-    odds, ratio = prior / (1 - prior), likelihood_ratio(calibration, logit)
+    evidence = max(-700.0, min(700.0, calibration.slope * logit + calibration.intercept))  # the logarithm of p / (1 - p); bounds keep it finite
+    odds, ratio = prior / (1 - prior), math.exp(evidence)
     after = min(odds * ratio, 1e300)
     chance = after / (1 + after)
     words = (

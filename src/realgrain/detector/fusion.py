@@ -12,7 +12,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from realgrain.detector.calibration import Calibration
-from realgrain.detector.decision import likelihood_ratio
+from realgrain.detector.decision import posterior
 from realgrain.evidence.claims import Claim, Evidence
 
 CREATED = "c2pa.created"
@@ -71,22 +71,23 @@ def fuse(calibration: Calibration, logit: float, evidence: Evidence, ratio: floa
     """
     says, claims = counted(evidence.claims)
     start = 0.5 if prior is None else prior
-    odds, pixels = start / (1 - start), likelihood_ratio(calibration, logit)
+    alone = posterior(calibration, logit, start)
+    odds, pixels = alone.prior_odds, alone.likelihood_ratio
     claim = 1.0 if says is None else ratio if says == "ai" else 1 / ratio
-    before, after = (min(each, 1e300) for each in (odds * pixels, odds * pixels * claim))
+    after = min(odds * pixels * claim, 1e300)
     chance = after / (1 + after)
     counts = {"ai": "trusted claims of a trained model", "camera": "trusted claims of a camera", None: "no claim counts"}[says]
     words = (
         f"prior odds {odds:.4g}; likelihood ratio of the pixels {pixels:.4g}; of the claims {claim:.4g} ({counts}); "
         f"posterior odds {odds:.4g} x {pixels:.4g} x {claim:.4g} = {after:.4g}; probability {after:.4g} / (1 + {after:.4g}) = {chance:.4g}, "
-        f"against {before / (1 + before):.4g} by the pixels alone"
+        f"against {alone.probability:.4g} by the pixels alone"
     )
     return Fused(
         ratio=ratio,
         says=says,
         claims=[f"{claim.heading()}: {claim.words()}" for claim in claims],
         prior=start,
-        before=before / (1 + before),
+        before=alone.probability,
         pixel_ratio=pixels,
         claim_ratio=claim,
         probability=chance,

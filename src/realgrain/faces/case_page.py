@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -48,18 +47,6 @@ class Track:
     place: float
     probability: str
     side: str
-
-
-def check_output(file: Path) -> None:
-    """See to it, before long work, that the file is HTML and that what it takes is installed.
-
-    Raises:
-        ValueError: it is not.
-        ModuleNotFoundError: a package is missing.
-    """
-    if file.suffix != ".html":
-        raise ValueError(f"{file}: a case report is an .html file; --json names the other")
-    import_module("jinja2")
 
 
 def write(case: Case, pixels: Pixels, file: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,24 @@ from PIL import Image
 from realgrain.picture.errors import printable
 
 SIDE = 176  # pixels, longest, of a thumbnail; shown at half of that on the screens of phones
+
+
+def check_output(file: Path, refusal: str, *packages: str) -> None:
+    """See to it, before long work, that a file is HTML and that what its page takes is installed.
+
+    Args:
+        file: to be written.
+        refusal: why another kind of file will not do.
+        packages: that the page takes beside jinja2.
+
+    Raises:
+        ValueError: it is not HTML.
+        ModuleNotFoundError: a package is missing.
+    """
+    if file.suffix != ".html":
+        raise ValueError(f"{file}: {refusal}")
+    for package in ("jinja2", *packages):
+        import_module(package)
 
 
 def fill(template: str, **values: Any) -> str:

@@ -46,14 +46,14 @@ def report(
 def _case(picture: Path, output: Path | None, json: Path | None, regions: bool, judging: Judging) -> int:
     from realgrain.detector.decision import shortfall
     from realgrain.evidence.regions import MOST
-    from realgrain.faces import case_page, show
+    from realgrain.faces import case_page, page, show
     from realgrain.faces.case import look
     from realgrain.measuring.whole import write_whole
 
     if output is None and json is None:
         raise ValueError("nothing to write: name an HTML file with -o, a JSON file with --json, or both")
     if output is not None:
-        case_page.check_output(output)
+        page.check_output(output, "a case report is an .html file; --json names the other")
     for file in (output, json):
         if file is not None and file.exists() and file.samefile(picture):
             raise ValueError(f"{file}: is the picture itself")
@@ -73,14 +73,14 @@ def _case(picture: Path, output: Path | None, json: Path | None, regions: bool, 
 
 
 def _runs(runs: Sequence[Path], output: Path | None, pictures: tuple[Path, ...], resamples: int) -> int:
-    from realgrain.faces import run_page
+    from realgrain.faces import page, run_page
     from realgrain.measuring.finished import read_run
 
     if not runs:
         raise ValueError("nothing to report: give a picture, or the folders that `realgrain bench run` wrote (no runs)")
     if output is None:
         raise ValueError("nothing to write: name an HTML file with -o")
-    run_page.check_output(output)
+    page.check_output(output, "a report of runs is an .html file", "matplotlib")
     if len(pictures) not in {0, 1, len(runs)}:
         raise ValueError(f"{len(pictures)} folders of pictures for {len(runs)} runs: give one for all, or one for each")
     roots = pictures * len(runs) if len(pictures) == 1 else pictures or (None,) * len(runs)

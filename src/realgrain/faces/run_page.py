@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,6 @@ from realgrain.measuring.whole import write_whole
 from realgrain.measuring.worst import Mistake, worst
 from realgrain.picture.errors import printable
 
-PACKAGES = ("jinja2", "matplotlib")
 TABLE = {"auc": "AUC", "balanced_accuracy_at_threshold": "balanced accuracy", "tpr_at_1_fpr": "recall at 1 % FPR", "ece": "ECE"}
 """Figures of the table of conditions."""
 
@@ -34,19 +32,6 @@ class Comparison:
     second: str
     found: PairedRuns | None
     why: str
-
-
-def check_output(file: Path) -> None:
-    """See to it, before long work, that the file is HTML and that what it takes is installed.
-
-    Raises:
-        ValueError: it is not.
-        ModuleNotFoundError: a package is missing.
-    """
-    if file.suffix != ".html":
-        raise ValueError(f"{file}: a report of runs is an .html file")
-    for package in PACKAGES:
-        import_module(package)
 
 
 def write(runs: Sequence[Finished], roots: Sequence[Path | None], file: Path, resamples: int = 1000) -> None:

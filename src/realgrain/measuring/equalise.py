@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from tqdm import tqdm
 from realgrain.detector.runtime import cores
 from realgrain.learning.data import Sample
 from realgrain.measuring.survey import Seen, Survey, opened
+from realgrain.measuring.whole import whole, write_whole
 from realgrain.picture.degrade import scale
 from realgrain.picture.errors import PictureError
 
@@ -105,7 +106,8 @@ def equalise(found: Survey, folder: Path, least_side: int = LEAST_SIDE) -> Copie
                 left_out.append(made)
             else:
                 rows.append(made)
-    _whole(folder / MANIFEST, lambda file: _write_rows(file, rows))
+    with whole(folder / MANIFEST) as file:
+        _write_rows(file, rows)
     return Copied(law=law, pictures=len(rows), left_out=left_out)
 
 
@@ -120,8 +122,7 @@ def _prepare(folder: Path, law: Law) -> None:
             raise EqualiseError(f"{folder}: holds something else than an equalised copy; give a new folder") from None
         if old != law:
             raise EqualiseError(f"{folder}: holds an equalised copy of other pictures or under another law; give a new folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    _whole(folder / LAW, lambda file: file.write_text(law.model_dump_json(indent=1) + "\n", encoding="utf-8"))
+    write_whole(folder / LAW, (law.model_dump_json(indent=1) + "\n").encode())
 
 
 def _copy(one: Seen, law: Law, folder: Path) -> dict[str, Any] | str:
@@ -141,8 +142,7 @@ def _copy(one: Seen, law: Law, folder: Path) -> dict[str, Any] | str:
         if picture.sha256 != one.picture.sha256:
             return f"{sample.path}: left out of the copy: the file has changed since it was audited"
         data = equal(picture.pixels, law, picture.sha256)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        _whole(file, lambda scratch: scratch.write_bytes(data))
+        write_whole(file, data)
     return _row(sample, one, inside.as_posix(), file.read_bytes())
 
 
@@ -184,10 +184,3 @@ def _write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
         writer = csv.DictWriter(file, columns, restval="")
         writer.writeheader()
         writer.writerows(rows)
-
-
-def _whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Have a file written at once, or not at all."""
-    scratch = path.with_name(f".{path.name}.partial")
-    write(scratch)
-    scratch.replace(path)

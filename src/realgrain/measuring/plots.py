@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from realgrain.measuring.results import Comparison, Measure
+from realgrain.measuring.whole import whole
 
 SHOWN = {"auc": "AUC", "balanced_accuracy": "balanced accuracy"}
 FAMILIES = {"jpeg": "JPEG quality", "blur": "blur, sigma in pixels"}
@@ -153,7 +154,6 @@ def _titled(figure: Figure, protocol: str, rows: Mapping[str, Row], words: str) 
 
 def _saved(figure: Figure, file: Path) -> Path:
     """At once, or not at all."""
-    scratch = file.with_name(f".{file.name}.partial")
-    figure.savefig(scratch, format="png", dpi=DPI, facecolor="white")
-    scratch.replace(file)
+    with whole(file) as scratch:
+        figure.savefig(scratch, format="png", dpi=DPI, facecolor="white")
     return file

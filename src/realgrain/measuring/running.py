@@ -26,7 +26,7 @@ from realgrain.measuring.metrics import evaluate
 from realgrain.measuring.results import Evaluation
 from realgrain.measuring.run_manifest import Entry, Key, choose, read_entries, survey, write_entries
 from realgrain.measuring.score import schema_with, score, table_of, write_table
-from realgrain.measuring.whole import write_whole
+from realgrain.measuring.whole import whole, write_whole
 from realgrain.picture.conditions import condition
 
 MANIFEST, SCORES, METRICS, PARTS = "manifest.csv", "scores.parquet", "metrics.json", "scores"
@@ -229,8 +229,6 @@ def _check(row: dict[str, Any], sha256: str, error: str) -> None:
 
 def _merge(parts: Path, target: Path, schema: pa.Schema) -> None:
     """One table of all parts, a part at a time."""
-    scratch = target.with_name(f".{target.name}.partial")
-    with pq.ParquetWriter(scratch, schema, compression="zstd") as writer:
+    with whole(target) as scratch, pq.ParquetWriter(scratch, schema, compression="zstd") as writer:
         for part in sorted(parts.glob("*.parquet")):
             writer.write_table(pq.read_table(part))
-    scratch.replace(target)

@@ -1,11 +1,13 @@
 """A real server for tests, and what is sent to it."""
 
+import io
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import httpx2
@@ -15,6 +17,14 @@ import realgrain
 
 def file_of(data: bytes, name: str = "a.png", field: str = "file"):
     return {field: (name, data, "application/octet-stream")}
+
+
+def zipped(*entries: tuple[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", method) as archive:
+        for name, data in entries:
+            archive.writestr(name, data)
+    return file.getvalue()
 
 
 class Server:

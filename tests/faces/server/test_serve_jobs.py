@@ -14,18 +14,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pyarrow.parquet as pq
 import pytest
 from hostile import encoded
-from serving import Server, file_of
+from serving import Server, file_of, zipped
 
 from realgrain.faces.server.jobs import TRIES
 from realgrain.faces.server.webhooks import secret_of, signature
-
-
-def zipped(*entries: tuple[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", method) as archive:
-        for name, data in entries:
-            archive.writestr(name, data)
-    return file.getvalue()
 
 
 def files_of(*pictures: tuple[str, bytes]):

@@ -1,17 +1,15 @@
 """What hostile clients send: each is refused with a problem, and the next picture is judged as ever."""
 
 import base64
-import io
 import json
 import socket
 import struct
 import time
-import zipfile
 import zlib
 
 import pytest
 from hostile import build_hostile_with_codes, chunk, encoded, png
-from serving import file_of
+from serving import file_of, zipped
 
 from realgrain.faces.server.problems import MEDIA
 from realgrain.faces.server.protocol import LINGER
@@ -29,14 +27,6 @@ def problem(answer, status: int, code: str) -> None:
 
 def alive(client) -> None:
     assert client.post("/v1/detect?stability=false", files=file_of(encoded("PNG"))).status_code == 200
-
-
-def zipped(*entries: tuple[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", method) as archive:
-        for name, data in entries:
-            archive.writestr(name, data)
-    return file.getvalue()
 
 
 class TestPictures:

@@ -28,6 +28,7 @@ from realgrain.faces.server.store import Store, address_of
 from realgrain.faces.server.uploads import Room
 from realgrain.faces.server.webhooks import Webhooks, server_secret
 from realgrain.faces.server.worker import Task
+from realgrain.measuring.whole import write_whole
 from realgrain.picture.errors import PictureError
 
 THREADS = 32  # for the store and the disk
@@ -64,9 +65,7 @@ def open_folder(data: Path) -> str:
     data.mkdir(parents=True, exist_ok=True, mode=0o700)
     file = data / "name"
     if not file.exists():
-        scratch = data / ".name.partial"
-        scratch.write_text(new_id())
-        scratch.replace(file)
+        write_whole(file, new_id().encode())
     return file.read_text().strip()
 
 
