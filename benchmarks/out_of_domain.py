@@ -50,7 +50,7 @@ class Found(BaseModel):
 def kind(detector: Detector, reports: list[Report]) -> Kind:
     """Summarise reports of one kind."""
     places = [report.domain for report in reports if report.domain]
-    bare = [decide(report.logit, min(report.picture.width, report.picture.height), detector.bundle.card, detector.decision)[0] for report in reports]
+    bare = [decide(report.logit, min(report.picture.width, report.picture.height), detector.bundle.card, report.decision)[0] for report in reports]
     distances = sorted(place.distance for place in places)
     return Kind(
         outside=rate_of(sum(place.outside for place in places), len(places)),

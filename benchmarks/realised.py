@@ -16,21 +16,25 @@ from pydantic import BaseModel
 
 from realgrain.detector import profiles
 from realgrain.detector.bundle import read_bundle
-from realgrain.detector.calibration import Rate, threshold
-from realgrain.detector.decision import flags
+from realgrain.detector.calibration import Rate, rate_of, threshold
 from realgrain.measuring.ledger import write_result
 
 ASKED = (0.01, 0.05)
 
 
+Logits = dict[int, dict[str, np.ndarray]]
+"""Sorted logits (n,) of real pictures by group of content and source."""
+
+
 class Held(BaseModel):
-    """Of one profile and one rate that was asked for.
+    """Of one profile and one rate that was asked for. Each picture is counted at the threshold of its group of content.
 
     Attributes:
-        stated: what a verdict says.
-        supported: whether the calibration pictures can support the rate asked; the lowest that they can is ``stated.high``.
+        stated: of the calibration pictures; what a verdict says is the same for one group.
+        supported: whether the calibration pictures of each group can support the rate asked.
         realised: of all photographs of the test sources.
-        by_source: the same of each.
+        by_group: both by group.
+        by_source: realised by source.
         left_out: of each calibration source, what was stated without it and what it gets.
         kept: whether the realised rate is at most what was stated (the upper end of the interval).
         within: whether it lies in the interval.
@@ -39,6 +43,7 @@ class Held(BaseModel):
     stated: Rate
     supported: bool
     realised: Rate
+    by_group: dict[int, dict[str, Rate]]
     by_source: dict[str, Rate]
     left_out: dict[str, dict[str, Rate]]
     kept: bool
@@ -52,36 +57,59 @@ class Found(BaseModel):
     profiles: dict[str, dict[str, Held]]
 
 
-def worst(rows: list[dict], deliveries: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """Highest logit of each real picture over deliveries, by source.
+def worst(rows: list[dict], deliveries: tuple[str, ...], groups: int) -> Logits:
+    """Highest logit of each real picture over the deliveries in which it is of a group, by group and source, as ``profiles.gather`` takes it.
 
     Raises:
         SystemExit: a delivery was not scored.
     """
-    found: dict[str, dict[str, dict[str, float]]] = {}
+    found: dict[tuple[int, str], dict[str, float]] = {}
+    seen = set()
     for row in rows:
         if row["label"] == "real" and row["condition"] in deliveries and not row["error"]:
-            found.setdefault(row["source"], {}).setdefault(row["path"], {})[row["condition"]] = row["logit"]
-    if missing := set(deliveries) - {name for of in found.values() for each in of.values() for name in each}:
+            seen.add(row["condition"])
+            of = found.setdefault((int(row["content_group"]) if groups > 1 else 0, row["source"]), {})
+            of[row["path"]] = max(of.get(row["path"], -np.inf), row["logit"])
+    if missing := set(deliveries) - seen:
         raise SystemExit(f"the table has no rows of real pictures in condition {', '.join(sorted(missing))}")
-    return {source: np.sort([max(each.values()) for each in of.values()]) for source, of in sorted(found.items())}
+    return {
+        group: {source: np.sort(list(each.values())) for (number, source), each in sorted(found.items()) if number == group}
+        for group in range(groups)
+    }
 
 
-def held(real: dict[str, np.ndarray], test: dict[str, np.ndarray], asked: float) -> Held:
-    """Calibrate on ``real``, by source; count on ``test``."""
-    at, supported = threshold(profiles.pooled(real), asked)
-    stated, realised = flags(real, at), flags(test, at)
+def lines(real: Logits, asked: float) -> tuple[dict[int, float], bool]:
+    """Threshold of each group, and whether all support the rate asked."""
+    each = {group: threshold(profiles.pooled(of), asked) for group, of in real.items() if of}
+    return {group: at for group, (at, _) in each.items()}, all(supported for _, supported in each.values())
+
+
+def flagged(logits: Logits, at: dict[int, float], source: str | None = None) -> Rate:
+    """Share of logits at or above the threshold of their group; where there is none, none is flagged."""
+    chosen = [(values, group) for group, of in logits.items() for name, values in of.items() if source in (None, name)]
+    return rate_of(sum(int(np.sum(values >= at.get(group, np.inf))) for values, group in chosen), sum(len(values) for values, _ in chosen))
+
+
+def held(real: Logits, test: Logits, asked: float) -> Held:
+    """Calibrate on ``real``; count on ``test``."""
+    at, supported = lines(real, asked)
+    stated, realised = flagged(real, at), flagged(test, at)
     left_out = {}
-    for source in real:
-        others = {name: logits for name, logits in real.items() if name != source}
-        if others:
-            line, _ = threshold(profiles.pooled(others), asked)
-            left_out[source] = {"stated": flags(others, line), "realised": flags({source: real[source]}, line)}
+    for source in sorted({source for of in real.values() for source in of}):
+        others = {group: {name: logits for name, logits in of.items() if name != source} for group, of in real.items()}
+        if any(others.values()):
+            without, _ = lines(others, asked)
+            left_out[source] = {"stated": flagged(others, without), "realised": flagged(real, without, source)}
     return Held(
         stated=stated,
         supported=supported,
         realised=realised,
-        by_source={source: flags({source: logits}, at) for source, logits in test.items()},
+        by_group={
+            group: {"stated": flagged({group: of}, at), "realised": flagged({group: test[group]}, at)}
+            for group, of in real.items()
+            if of and test[group]
+        },
+        by_source={source: flagged(test, at, source) for source in sorted({source for of in test.values() for source in of})},
         left_out=left_out,
         kept=realised.value <= stated.high,
         within=stated.low <= realised.value <= stated.high,
@@ -101,7 +129,8 @@ def main() -> None:
         raise SystemExit(f"{options.scores}: not all of it was scored by bundle {bundle.hash[:12]}")
     found: dict[str, dict[str, Held]] = {}
     for name, profile in bundle.card.profiles.items():
-        real, test = profiles.from_arrays(name, "real", bundle.statistics), worst(rows, profile.deliveries)
+        real = {group: profiles.from_arrays(name, group, "real", bundle.statistics) for group in range(profile.groups)}
+        test = worst(rows, profile.deliveries, profile.groups)
         found[name] = {f"{asked:g}": held(real, test, asked) for asked in ASKED}
     write_result(options.output, Found(bundle=bundle.hash, profiles=found), [options.scores])
     for name, rates in found.items():

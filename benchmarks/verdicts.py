@@ -101,7 +101,7 @@ def opposite(one: Verdict, other: Verdict) -> bool:
 
 def bare(report: Report, detector: Detector) -> Verdict:
     """The verdict without a look at stability."""
-    return decide(report.logit, min(report.picture.width, report.picture.height), detector.bundle.card, detector.decision, None, report.domain)[0]
+    return decide(report.logit, min(report.picture.width, report.picture.height), detector.bundle.card, report.decision, None, report.domain)[0]
 
 
 def turned(picture: Picture, before: Report, detector: Detector, quick: Detector, way: str) -> tuple[bool, bool]:

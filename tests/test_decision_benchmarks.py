@@ -123,17 +123,23 @@ def test_realised_rates_are_of_the_worst_delivery():
             ("fake", "c", "web", 7.0),
         ]
     ]
-    assert realised.worst(rows, ("web", "hard"))["s"].tolist() == [2.0, 3.0]
+    grouped = [{**row, "content_group": str(int(row["condition"] == "hard"))} for row in rows]
+    assert {group: of["s"].tolist() for group, of in realised.worst(grouped, ("web", "hard"), 2).items()} == {0: [1.0, 2.0], 1: [0.0, 3.0]}
+    assert realised.worst(rows, ("web", "hard"), 1)[0]["s"].tolist() == [2.0, 3.0]
     with pytest.raises(SystemExit, match="half"):
-        realised.worst(rows, ("web", "half"))
+        realised.worst(rows, ("web", "half"), 1)
 
 
 def test_realised_rates_are_kept_on_like_pictures_and_not_on_others():
     logits = np.sort(np.random.default_rng(0).normal(size=(2, 1000)), axis=1)
-    calibration = {"a": logits[0], "b": logits[1]}
-    alike = realised.held(calibration, {"c": np.sort(np.random.default_rng(1).normal(size=1000))}, 0.05)
-    other = realised.held(calibration, {"c": logits[0] + 2}, 0.05)
+    calibration = {0: {"a": logits[0], "b": logits[1]}, 1: {"a": logits[0] + 5}}
+    test = np.sort(np.random.default_rng(1).normal(size=1000))
+    alike = realised.held(calibration, {0: {"c": test}, 1: {"c": test + 5}}, 0.05)
+    other = realised.held(calibration, {0: {"c": test + 5}, 1: {}}, 0.05)
     assert alike.supported
     assert alike.stated.high <= 0.05
     assert (alike.kept, other.kept, other.within) == (True, False, False)
     assert set(alike.left_out) == {"a", "b"}
+    assert alike.stated.n == 3000
+    assert {group: of["realised"].n for group, of in alike.by_group.items()} == {0: 1000, 1: 1000}
+    assert other.realised.value > 0.99

@@ -10,12 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import beta, binom
 
-from realgrain.detector import profiles
+from realgrain.detector import content, profiles
 from realgrain.detector.bundle import CARD, DEFAULT, STATISTICS, BundleError, read_bundle, statistics_sha256
 from realgrain.detector.calibration import Calibration, binomial_cdf, rate_of, threshold
+from realgrain.detector.content import CENTRES
 from realgrain.detector.decision import Decision, Policy, decision_of, interval, percent, posterior, sentence, shortfall, trained
 from realgrain.detector.detect import load
-from realgrain.detector.verdict import Report, decide
+from realgrain.detector.domain import InDomain
+from realgrain.detector.verdict import FileFacts, Report, decide
 from realgrain.faces.cli import main
 
 DELTA = 0.025
@@ -23,9 +25,22 @@ DELTA = 0.025
 
 def with_profile(bundle, name, real, fake=None, **changes):
     """A bundle that has one profile more, of given logits by source."""
-    found = {"real": {source: np.sort(np.asarray(values, float)) for source, values in real.items()}, "fake": fake or {}}
+    return with_groups(bundle, name, {0: {"real": real, "fake": fake or {}}}, **changes)
+
+
+def with_groups(bundle, name, found, **changes):
+    """The same, of logits by group of content, label and source."""
+    found = {
+        group: {kind: {source: np.sort(np.asarray(values, float)) for source, values in of.items()} for kind, of in kinds.items()}
+        for group, kinds in found.items()
+    }
     made = profiles.Profile(
-        deliveries=("clean",), counts=profiles.counts_of(found), manifest_sha256="0" * 64, fitted=date(2026, 1, 2), **{"target_miss": 0.2, **changes}
+        deliveries=("clean",),
+        groups=len(found),
+        counts={"real": {}, "fake": {}},
+        manifest_sha256="0" * 64,
+        fitted=date(2026, 1, 2),
+        **{"target_miss": 0.2, **changes},
     )
     statistics = {**profiles.without(name, bundle.statistics), **profiles.as_arrays(name, found)}
     card = bundle.card.model_copy(update={"profiles": {**bundle.card.profiles, name: made}, "statistics_sha256": statistics_sha256(statistics)})
@@ -125,7 +140,7 @@ class TestDecision:
             assert found.supported
             assert found.deliveries == profile.deliveries == profiles.DELIVERED[name]
             assert found.false_positive.n == sum(profile.counts["real"].values()) == 32
-        photo, camera, web = (profiles.from_arrays(name, "real", tiny_bundle.statistics) for name in ("photo", "camera", "web"))
+        photo, camera, web = (profiles.from_arrays(name, 0, "real", tiny_bundle.statistics) for name in ("photo", "camera", "web"))
         for source in photo:
             np.testing.assert_array_less(np.maximum(camera[source], web[source]) - 1e-12, photo[source])
 
@@ -146,6 +161,81 @@ class TestDecision:
         labels = [decide(logit, 500, bundle.card, found)[0].label for logit in (-9.0, 9.0)]
         assert labels == ["unsure", "ai"]
         assert decide(9.0, 500, bundle.card, found)[1] is None
+
+
+class TestGroups:
+    """Content groups: faces score high here, scenes low."""
+
+    @pytest.fixture
+    def bundle(self, tiny_bundle):
+        sides = {
+            0: {"real": {"scenes": np.linspace(-3, -1, 200)}, "fake": {"g": np.linspace(-1, 1, 100)}},
+            1: {"real": {"faces": np.linspace(0, 2, 150), "scenes": [0.5]}, "fake": {"g": np.linspace(1, 4, 100)}},
+        }
+        return with_groups(tiny_bundle, "own", sides)
+
+    def test_each_keeps_its_rate(self, bundle):
+        scenes, faces = (decision_of(bundle, Policy("own", 0.05), group) for group in (0, 1))
+        assert -1.2 < scenes.ai < -1 < 1.8 < faces.ai < 2
+        assert (scenes.false_positive.n, faces.false_positive.n) == (200, 151)
+        assert max(scenes.held_fpr, faces.held_fpr) <= 0.05
+        assert set(scenes.false_positive_per_source) == {"scenes"}
+        assert scenes.camera < faces.camera
+        assert (scenes.group, faces.group, faces.groups) == (0, 1, 2)
+
+    def test_unknown_is_the_most_cautious(self, bundle):
+        scenes, faces, unknown = (decision_of(bundle, Policy("own", 0.05), group) for group in (0, 1, None))
+        assert (unknown.ai, unknown.camera) == (faces.ai, scenes.camera)
+        assert unknown.false_positive == max(scenes.false_positive, faces.false_positive, key=lambda rate: rate.high)
+        assert unknown.caught == min(scenes.caught, faces.caught, key=lambda rate: rate.low)
+        assert unknown.false_positive_per_source["scenes"] == max(
+            (of.false_positive_per_source["scenes"] for of in (scenes, faces)), key=lambda rate: rate.value
+        )
+        assert (unknown.group, unknown.groups) == (None, 2)
+
+    def test_one_that_cannot_support_a_rate_says_so(self, bundle):
+        scenes, faces, unknown = (decision_of(bundle, Policy("own", 0.02), group) for group in (0, 1, None))
+        assert (scenes.supported, faces.supported, unknown.supported) == (True, False, False)
+        assert unknown.held_fpr == faces.held_fpr > 0.02 >= scenes.held_fpr
+
+    def test_says_which(self, bundle):
+        assert "(profile own, content group 2 of 2)" in sentence("ai", "", decision_of(bundle, Policy("own"), 1))
+        assert "(profile own, worst of 2 content groups)" in sentence("ai", "", decision_of(bundle, Policy("own")))
+
+    def test_a_verdict_goes_by_its_own(self, bundle):
+        detector = replace(
+            load(bundle, threads=1, policy=Policy("own", 0.05)), bundle=replace(bundle, statistics={**bundle.statistics, CENTRES: np.zeros((2, 3))})
+        )
+        size = FileFacts(name="a", sha256="", bytes=1, format="PNG", width=500, height=500, mode="RGB", jpeg_quality=None, notes=[])
+        at = {group: InDomain(distance=0, threshold=1, outside=False, false_alarm=rate_of(0, 9), group=group) for group in (0, 1)}
+        verdicts = {group: detector.conclude(size, [-0.5], {}, place, None) for group, place in {**at, None: None}.items()}
+        assert [verdicts[group].verdict.label for group in (0, 1, None)] == ["ai", "camera", "unsure"]
+        assert [verdicts[group].decision.group for group in (0, 1, None)] == [0, 1, None]
+
+    def test_no_real_pictures_in_a_group_gives_no_verdict_there(self, tiny_bundle):
+        lacking = with_groups(tiny_bundle, "own", {0: {"real": {"a": np.arange(100)}, "fake": {}}, 1: {"real": {}, "fake": {"g": [1.0]}}})
+        assert [decision_of(lacking, Policy("own"), group).ai is None for group in (0, 1, None)] == [False, True, True]
+
+
+class TestGather:
+    def test_worst_of_the_deliveries_in_a_group(self):
+        rng = np.random.default_rng(0)
+        fake, source = np.arange(300) >= 250, np.array(["s"] * 300)
+        group = {"clean": np.arange(300) % 2, "web": np.arange(300) % 2}
+        group["web"][0] = 1  # the first picture changes sides
+        logits = {"clean": rng.normal(size=300), "web": rng.normal(size=300)}
+        found = profiles.gather(logits, fake, source, group, 2)
+        assert [len(found[number]["real"]["s"]) for number in (0, 1)] == [125, 126]
+        assert logits["clean"][0] in found[0]["real"]["s"]
+        assert logits["web"][0] in found[1]["real"]["s"]
+        worst = np.maximum(logits["clean"], logits["web"])[2:250:2]
+        assert np.isin(worst, found[0]["real"]["s"]).all()
+        assert np.isin(np.minimum(logits["clean"], logits["web"])[251::2], found[1]["fake"]["s"]).all()
+
+    def test_too_few_are_not_told_apart(self):
+        fake, source = np.zeros(150, bool), np.array(["s"] * 150)
+        found = profiles.gather({"clean": np.arange(150.0)}, fake, source, {"clean": np.arange(150) % 2}, 2)
+        assert [len(of["real"]["s"]) for of in found.values()] == [150]
 
 
 class TestSentence:
@@ -209,21 +299,32 @@ class TestOldCards:
         (folder / CARD).write_text(json.dumps(card))
         return read_bundle(folder)
 
-    def test_same_verdicts(self, old, tiny_detector, toy_pictures):
+    def test_same_scores(self, old, tiny_detector, toy_pictures):
         detector = load(old, threads=1)
         for path in toy_pictures[::12]:
             then, now = detector.detect(path), tiny_detector.detect(path)
-            assert (then.logit, then.probability, then.verdict) == (now.logit, now.probability, now.verdict)
+            assert (then.logit, then.probability) == (now.logit, now.probability)
+            assert then.verdict == decide(then.logit, 500, old.card, trained(old.card, old.hash), then.stability)[0]
 
     def test_profiles_abstain(self, old):
         assert decision_of(old, Policy("web", 0.01)).ai is None
         assert decision_of(old, Policy(max_fpr=0.01)).ai is None
 
-    def test_the_shipped_one(self):
-        shipped = read_bundle(DEFAULT)
-        point, found = shipped.card.operating_point, trained(shipped.card, shipped.hash)
+    def test_go_by_what_training_chose(self, old):
+        point, found = old.card.operating_point, trained(old.card, old.hash)
         assert (found.ai, found.camera, found.false_positive, found.missed) == (point.ai, point.camera, point.false_positive, point.missed)
-        assert decision_of(shipped, Policy()) == found
+        assert decision_of(old, Policy()) == found
+
+
+def test_the_shipped_one_keeps_its_rate_in_each_group():
+    shipped = read_bundle(DEFAULT)
+    groups = shipped.card.profiles[profiles.PHOTO].groups
+    assert groups == content.count(shipped.statistics) > 1
+    for group in (None, *range(groups)):
+        found = decision_of(shipped, Policy(), group)
+        assert found.supported
+        assert found.held_fpr <= shipped.card.operating_point.target_fpr
+        assert found.camera < found.ai
 
 
 def test_statistics_are_bound_to_the_card(tiny_bundle, tmp_path):

@@ -10,6 +10,7 @@ from PIL import Image, ImageCms, PngImagePlugin
 
 from realgrain.detector.ahead import AHEAD
 from realgrain.detector.bundle import read_bundle
+from realgrain.detector.decision import Policy, decision_of
 from realgrain.detector.detect import load
 from realgrain.detector.runtime import cores
 from realgrain.detector.verdict import Report, decide
@@ -33,7 +34,9 @@ class TestOnePicture:
         expected = tiny_detector.runtime.logits(make_views(picture.pixels, tiny_detector.bundle.card.views))
         assert found.view_logits == expected.tolist()
         assert found.logit == pytest.approx(expected.mean(dtype=np.float64), abs=0)
-        assert (found.verdict, found.probability) == decide(found.logit, min(picture.width, picture.height), tiny_detector.bundle.card)
+        smallest, card = min(picture.width, picture.height), tiny_detector.bundle.card
+        assert (found.verdict, found.probability) == decide(found.logit, smallest, card, found.decision, found.stability, found.domain)
+        assert found.decision == decision_of(tiny_detector.bundle, Policy(), found.domain.group)
         assert (found.picture.name, found.picture.sha256) == (str(some[0]), picture.sha256)
         assert (found.picture.width, found.picture.height, found.picture.bytes) == (picture.width, picture.height, some[0].stat().st_size)
         detector = found.detector
@@ -53,7 +56,7 @@ class TestOnePicture:
         assert found.probability is not None
 
     def test_uncalibrated(self, tiny_bundle, some):
-        card = tiny_bundle.card.model_copy(update={"calibration": None, "operating_point": None})
+        card = tiny_bundle.card.model_copy(update={"calibration": None, "operating_point": None, "profiles": {}})
         found = load(replace(tiny_bundle, card=card), threads=1).detect(some[0])
         assert (found.verdict.label, found.verdict.reasons, found.probability) == ("unsure", ["uncalibrated"], None)
 

@@ -142,7 +142,7 @@ class TestRuntimes:
 class TestVerdict:
     @pytest.mark.parametrize("logit", [-9.0, 0.0, 9.0])
     def test_outside(self, tiny_bundle, logit):
-        place = InDomain(distance=0.7, threshold=0.6, outside=True, false_alarm=rate_of(1, 50))
+        place = InDomain(distance=0.7, threshold=0.6, outside=True, false_alarm=rate_of(1, 50), group=0)
         verdict, chance = decide(logit, 500, tiny_bundle.card, domain=place)
         assert verdict.label == "unsure"
         assert "out_of_domain" in verdict.reasons

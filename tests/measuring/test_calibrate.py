@@ -47,7 +47,7 @@ def test_makes_a_profile_and_leaves_the_weights_alone(tiny_bundle, mine, tmp_pat
     profile = made.card.profiles["newsroom"]
     assert profile.counts == {"real": {"phone": 4, "camera": 4}, "fake": {"gan": 6}}
     assert profile.calibration.slope > 0
-    name = profiles.from_arrays("web", "real", made.statistics)
+    name = profiles.from_arrays("web", 0, "real", made.statistics)
     assert name.keys() == toy.REAL.keys()
     assert decision_of(made, Policy()).ai == decision_of(tiny_bundle, Policy()).ai
     assert "n = 8" in capsys.readouterr().err
@@ -58,7 +58,7 @@ def test_makes_a_profile_and_leaves_the_weights_alone(tiny_bundle, mine, tmp_pat
 def test_its_logits_are_those_of_the_detector(tiny_bundle, mine, tmp_path, tiny_detector):
     manifest = mine(fakes=False)
     assert calibrate(tiny_bundle, manifest, tmp_path / "out") == 0
-    found = profiles.from_arrays("own", "real", read_bundle(tmp_path / "out").statistics)
+    found = profiles.from_arrays("own", 0, "real", read_bundle(tmp_path / "out").statistics)
     for source, start in (("phone", 0), ("camera", 1)):
         expected = sorted(tiny_detector.detect(manifest.parent / f"{index}.png").logit for index in range(start, 8, 2))
         assert found[source].tolist() == expected
@@ -122,5 +122,6 @@ class TestRefused:
 
 def test_worst_delivery_of_each_picture():
     logits = {"clean": np.array([0.0, 1.0, 5.0]), "web": np.array([2.0, -1.0, 3.0])}
-    found = profiles.gather(logits, np.array([False, False, True]), np.array(["a", "a", "g"]))
+    group = {name: np.zeros(3, int) for name in logits}
+    found = profiles.gather(logits, np.array([False, False, True]), np.array(["a", "a", "g"]), group, 1)[0]
     assert {kind: {name: of.tolist() for name, of in each.items()} for kind, each in found.items()} == {"real": {"a": [1, 2]}, "fake": {"g": [3]}}

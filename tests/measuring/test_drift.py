@@ -13,6 +13,7 @@ from scipy.stats import binom, kstest
 from sklearn.metrics import mutual_info_score
 
 from realgrain.detector.bundle import read_bundle
+from realgrain.detector.decision import Policy, decision_of
 from realgrain.faces.cli import main
 from realgrain.measuring import drift as watching
 from realgrain.measuring.drift import drift, psi
@@ -254,10 +255,11 @@ class TestLogs:
 
     def test_verdicts_by_the_thresholds_of_the_detector_that_scored(self, tmp_path):
         shipped = read_bundle(None)
-        path = table(tmp_path, stream(0), bundle=shipped.hash)
-        point, found = shipped.card.operating_point, read_logs([path], shipped)
-        assert [row.unsure for row in found.rows] == [point.camera < row.logit < point.ai for row in found.rows]
-        assert {row.unsure for row in read_logs([path]).rows} == {None}
+        for group in (None, 0, 1, 2):
+            path = table(tmp_path, stream(0), bundle=shipped.hash, content_group="" if group is None else str(group))
+            by, found = decision_of(shipped, Policy(), group), read_logs([path], shipped)
+            assert [row.unsure for row in found.rows] == [by.camera < row.logit < by.ai for row in found.rows]
+            assert {row.unsure for row in read_logs([path]).rows} == {None}
         assert {row.unsure for row in read_logs([table(tmp_path, stream(0), bundle="other")], shipped).rows} == {None}
 
     def test_reports(self, tmp_path, tiny_detector, toy_pictures):

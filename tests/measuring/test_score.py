@@ -163,7 +163,7 @@ class TestForDrift:
         found = list(score(tiny_detector, samples[:3], ("clean", "web"), day="2026-11-24"))
         for row, plain in zip(found, score(tiny_detector, samples[:3], ("clean", "web")), strict=True):
             assert plain.items() <= row.items()
-            assert row.keys() - plain.keys() == {"day", "format", "width", "height", "feature_distance"}
+            assert row.keys() - plain.keys() == {"day", "format", "width", "height", "feature_distance", "content_group"}
         for row, sample in zip(found[::2], samples, strict=False):
             report = tiny_detector.detect(sample.file)
             assert row["feature_distance"] == report.domain.distance

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -23,7 +24,7 @@ class Policy:
     """What a user asks of verdicts.
 
     Args:
-        profile: where the pictures come from; None: the card's own thresholds, or, where a rate is asked for, photographs however delivered.
+        profile: where the pictures come from; None: photographs however delivered.
         max_fpr: share of real pictures that may be flagged at most, in (0, 1); None: the rate that the card's thresholds were chosen for.
         prior: share of AI-generated pictures among those that are judged, in (0, 1); None: no posterior.
         stability: look at re-saved views of each picture too.
@@ -52,7 +53,10 @@ class Decision(_Part):
     """Thresholds on the logit and their error rates, all from the card and the calibration data beside it.
 
     Attributes:
-        profile: whose calibration data; None: the thresholds that training chose, of ``Card.operating_point``.
+        profile: whose calibration data; None: the thresholds that training chose, of ``Card.operating_point``, where the card has no profile.
+        group: of content, whose calibration pictures all of it is of; None: not known, so that each threshold and rate is that of the group in which
+            it is most cautious.
+        groups: how many there are.
         asked_fpr: highest false-positive rate asked for.
         held_fpr: rate that ``ai`` keeps with a confidence of 97.5 %, for pictures drawn as the calibration ones were: the upper end of the interval
             of ``false_positive``; above ``asked_fpr`` where the data cannot support that. None: no guarantee (``profile`` is None, or no data).
@@ -70,6 +74,8 @@ class Decision(_Part):
     """
 
     profile: str | None
+    group: int | None = None
+    groups: int = 1
     asked_fpr: float | None
     held_fpr: float | None = None
     supported: bool = True
@@ -105,14 +111,19 @@ class Posterior(_Part):
     arithmetic: str
 
 
-def decision_of(bundle: Bundle, policy: Policy) -> Decision:
+def decision_of(bundle: Bundle, policy: Policy, group: int | None = None) -> Decision:
     """The thresholds of a bundle for what a user asks.
+
+    Args:
+        bundle: of the detector.
+        policy: what is asked.
+        group: of content, that a picture is in; None: not known.
 
     Raises:
         ValueError: a profile that is neither the card's nor a known name.
     """
     card = bundle.card
-    if policy.profile is None and policy.max_fpr is None:
+    if policy.profile is None and policy.max_fpr is None and profiles.PHOTO not in card.profiles:
         return trained(card, bundle.hash)
     name = policy.profile or profiles.PHOTO
     point = card.operating_point
@@ -122,31 +133,76 @@ def decision_of(bundle: Bundle, policy: Policy) -> Decision:
         if name not in (*profiles.NAMED, profiles.PHOTO):
             raise ValueError(f"no profile {name!r}; there are {', '.join(profiles.known(card.profiles))}")
         return Decision(profile=name, asked_fpr=asked, supported=False, fitted=card.made, bundle=bundle.hash)
-    real, fake = (profiles.from_arrays(name, kind, bundle.statistics) for kind in ("real", "fake"))
-    ai, supported = threshold(profiles.pooled(real), asked)
-    camera, missed, caught = (None, None, None) if point is None else (min(ai, point.camera), point.missed if point.camera <= ai else None, None)
-    if fake:
-        # Of the logits turned round, so that the generated ones lie where the real ones do.
-        camera = min(ai, -threshold(-profiles.pooled(fake)[::-1], profile.target_miss)[0])
-        missed = rate_of(int(np.sum(profiles.pooled(fake) <= camera)), len(profiles.pooled(fake)))
-        caught = rate_of(int(np.sum(profiles.pooled(fake) >= ai)), len(profiles.pooled(fake)))
-    flagged = flags(real, ai)
+    groups = profile.groups
+    each = [_of_group(bundle, name, number, asked) for number in (range(groups) if group is None or groups == 1 else [group])]
+    found = each[0] if len(each) == 1 else _cautious(each)
     return Decision(
         profile=name,
+        group=group if groups > 1 else None,
+        groups=groups,
         asked_fpr=asked,
-        held_fpr=flagged.high,
-        supported=supported,
-        ai=ai,
-        camera=camera,
-        false_positive=flagged,
-        missed=missed,
-        caught=caught,
-        false_positive_per_source={source: flags({source: logits}, ai) for source, logits in real.items()},
+        held_fpr=None if found.false_positive is None else found.false_positive.high,
+        **vars(found),
         calibration=profile.calibration or card.calibration,
         deliveries=profile.deliveries,
         fitted=profile.fitted,
         bundle=bundle.hash,
     )
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What ``Decision`` has of one group."""
+
+    supported: bool
+    ai: float | None
+    camera: float | None
+    false_positive: Rate | None
+    missed: Rate | None
+    caught: Rate | None
+    false_positive_per_source: dict[str, Rate]
+
+
+def _of_group(bundle: Bundle, name: str, group: int, asked: float) -> _Found:
+    """Thresholds by a profile's pictures of one group; without real ones among them there are none."""
+    real, fake = (profiles.from_arrays(name, group, kind, bundle.statistics) for kind in ("real", "fake"))
+    if not real:
+        return _Found(False, None, None, None, None, None, {})
+    point = bundle.card.operating_point
+    ai, supported = threshold(profiles.pooled(real), asked)
+    camera, missed, caught = (None, None, None) if point is None else (min(ai, point.camera), point.missed if point.camera <= ai else None, None)
+    if fake:
+        logits = profiles.pooled(fake)
+        # Of the logits turned round, so that the generated ones lie where the real ones do.
+        camera = min(ai, -threshold(-logits[::-1], bundle.card.profiles[name].target_miss)[0])
+        missed, caught = rate_of(int(np.sum(logits <= camera)), len(logits)), rate_of(int(np.sum(logits >= ai)), len(logits))
+    return _Found(supported, ai, camera, flags(real, ai), missed, caught, {source: flags({source: logits}, ai) for source, logits in real.items()})
+
+
+def _cautious(each: Sequence[_Found]) -> _Found:
+    """What holds whichever group a picture is in."""
+    if any(of.ai is None for of in each):
+        return _Found(False, None, None, None, None, None, {})
+    sources = {source for of in each for source in of.false_positive_per_source}
+    return _Found(
+        supported=all(of.supported for of in each),
+        ai=max(of.ai for of in each if of.ai is not None),
+        camera=None if any(of.camera is None for of in each) else min(of.camera for of in each if of.camera is not None),
+        false_positive=_worst(of.false_positive for of in each),
+        missed=_worst(of.missed for of in each),
+        caught=_worst((of.caught for of in each), least=True),
+        false_positive_per_source={
+            source: max((of.false_positive_per_source[source] for of in each if source in of.false_positive_per_source), key=lambda rate: rate.value)
+            for source in sorted(sources)
+        },
+    )
+
+
+def _worst(rates: Iterable[Rate | None], *, least: bool = False) -> Rate | None:
+    """The highest of some rates, or the lowest; None where one is not known."""
+    found = list(rates)
+    known = [rate for rate in found if rate is not None]
+    return None if len(known) < len(found) else (min if least else max)(known, key=lambda rate: rate.low if least else rate.high)
 
 
 def trained(card: Card, hash_: str) -> Decision:
@@ -219,7 +275,7 @@ def of_real(found: Decision) -> str:
     if rate is None:
         return ""
     what = "real photographs" if found.profile in (None, profiles.PHOTO, "camera", "web") else "real pictures"
-    whose = f" (profile {found.profile})" if found.profile else ""
+    whose = f" (profile {found.profile}{in_group(found)})" if found.profile else ""
     text = (
         f"at this threshold {interval(rate)} of {what} from sources like yours{whose} are flagged, n = {rate.n:,}, fitted on {found.fitted}, "
         f"bundle {found.bundle[:12]}"
@@ -229,6 +285,13 @@ def of_real(found: Decision) -> str:
         text += f"; of the worst source, {source}, {interval(worst)}: yours may differ"
     short = shortfall(found)
     return text + (f"; {short}" if short else "")
+
+
+def in_group(found: Decision) -> str:
+    """Which group of content a decision is for, to follow a profile's name; empty where there is one only."""
+    if found.groups == 1:
+        return ""
+    return f", content group {found.group + 1} of {found.groups}" if found.group is not None else f", worst of {found.groups} content groups"
 
 
 def sentence(label: str, why: str, found: Decision) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from realgrain._version import __version__
+from realgrain.detector import content
 from realgrain.detector.ahead import ahead
 from realgrain.detector.bundle import Bundle, read_bundle
 from realgrain.detector.decision import Decision, Policy, decision_of, posterior
@@ -45,8 +46,16 @@ class Detector:
 
     @cached_property
     def decision(self) -> Decision:
-        """The thresholds that verdicts go by; no logit depends on them."""
+        """The thresholds of pictures of which nothing is known; no logit depends on them."""
         return decision_of(self.bundle, self.policy)
+
+    def decision_in(self, place: InDomain | None) -> Decision:
+        """The thresholds that the verdict on a picture goes by."""
+        return self.decision if place is None else self._decisions[place.group]
+
+    @cached_property
+    def _decisions(self) -> list[Decision]:
+        return [decision_of(self.bundle, self.policy, group) for group in range(content.count(self.bundle.statistics))]
 
     def detect(self, source: Source) -> Report:
         """Judge one picture.
@@ -99,17 +108,18 @@ class Detector:
             evidence: passed on as it is.
         """
         logit = float(np.mean(view_logits, dtype=np.float64))
-        scale, policy = self.decision.calibration, self.policy
+        decision, policy = self.decision_in(place), self.policy
+        scale = decision.calibration
         stable = stability(logit, again, scale) if again else None
-        verdict, chance = decide(logit, min(picture.width, picture.height), self.bundle.card, self.decision, stable, place)
+        verdict, chance = decide(logit, min(picture.width, picture.height), self.bundle.card, decision, stable, place)
         return Report(
             picture=picture,
             logit=logit,
             view_logits=list(view_logits),
             probability=chance,
             verdict=verdict,
-            sentence=explained(verdict, self.decision),
-            decision=self.decision,
+            sentence=explained(verdict, decision),
+            decision=decision,
             stability=stable,
             domain=place,
             posterior=None if scale is None or policy.prior is None else posterior(scale, logit, policy.prior),

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from realgrain.detector import content
 from realgrain.detector.calibration import Rate, rate_of, threshold
 
 COMPONENTS = 32  # principal directions
@@ -45,7 +46,7 @@ class Domain(BaseModel):
 
 
 class InDomain(BaseModel):
-    """Where a picture lies; ``false_alarm`` is the card's."""
+    """Where a picture lies; ``false_alarm`` is the card's, ``group`` that of ``content``."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -53,6 +54,7 @@ class InDomain(BaseModel):
     threshold: float
     outside: bool
     false_alarm: Rate
+    group: int = Field(ge=0)
 
 
 def fit(features: np.ndarray) -> dict[str, np.ndarray]:
@@ -73,8 +75,16 @@ def fit(features: np.ndarray) -> dict[str, np.ndarray]:
 
 def distances(features: np.ndarray, kept: Mapping[str, np.ndarray]) -> np.ndarray:
     """Distance (N,) float64 in [0, 2] of pictures' features (N, V, D) from what ``fit`` kept."""
-    centred = features.mean(axis=1, dtype=np.float64) - kept[MEAN]
-    cosines = _directions(centred, kept[BASIS].astype(np.float64)) @ kept[REFERENCES].astype(np.float64).T
+    return _far(places(features, kept), kept)
+
+
+def places(features: np.ndarray, kept: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Directions (N, K) from the training mean of pictures' features (N, V, D), as far as they lie in the K leading ones."""
+    return _directions(features.mean(axis=1, dtype=np.float64) - kept[MEAN], kept[BASIS].astype(np.float64))
+
+
+def _far(places: np.ndarray, kept: Mapping[str, np.ndarray]) -> np.ndarray:
+    cosines = places @ kept[REFERENCES].astype(np.float64).T
     return 1 - np.sort(cosines, axis=1)[:, -NEIGHBOURS:].mean(axis=1)
 
 
@@ -109,5 +119,6 @@ def choose(found: Mapping[str, Sequence[float] | np.ndarray], fake: np.ndarray, 
 
 def placed(features: np.ndarray, domain: Domain, kept: Mapping[str, np.ndarray]) -> InDomain:
     """Where a picture with features (V, D) lies."""
-    distance = float(distances(features[None], kept)[0])
-    return InDomain(distance=distance, threshold=domain.threshold, outside=distance >= domain.threshold, false_alarm=domain.false_alarm)
+    place = places(features[None], kept)
+    distance, group = float(_far(place, kept)[0]), int(content.groups_of(place, kept)[0])
+    return InDomain(distance=distance, threshold=domain.threshold, outside=distance >= domain.threshold, false_alarm=domain.false_alarm, group=group)

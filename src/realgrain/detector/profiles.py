@@ -15,6 +15,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from realgrain.detector.calibration import Calibration
+from realgrain.detector.content import ENOUGH
 
 NAMED = ("camera", "web", "screenshot", "art", "document")
 """Profiles that every bundle answers to; without data they abstain."""
@@ -30,6 +31,7 @@ class Profile(BaseModel):
 
     Attributes:
         deliveries: conditions in which each picture was scored; the logit that is worst for its label is kept, so that rates hold in each.
+        groups: of content, with thresholds of their own; 1: all pictures go by the same.
         counts: pictures by label and source, ``{"real": {"ffhq": 150}, ...}``.
         calibration: probability scale fitted on them; None: the card's.
         target_miss: share of generated pictures let through that the threshold of ``camera`` is chosen for.
@@ -40,6 +42,7 @@ class Profile(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     deliveries: tuple[str, ...]
+    groups: int = Field(default=1, ge=1)
     counts: dict[Kind, dict[str, int]]
     calibration: Calibration | None = None
     target_miss: float = Field(default=0.05, gt=0, lt=1)
@@ -47,35 +50,54 @@ class Profile(BaseModel):
     fitted: date
 
 
-def gather(logits: Mapping[str, np.ndarray], fake: np.ndarray, source: np.ndarray) -> dict[Kind, dict[str, np.ndarray]]:
-    """Sorted logits (n,) float64 by label and source, each picture's worst over deliveries: the highest of a real one, the lowest of a generated one.
+def gather(
+    logits: Mapping[str, np.ndarray], fake: np.ndarray, source: np.ndarray, group: Mapping[str, np.ndarray], groups: int
+) -> dict[int, dict[Kind, dict[str, np.ndarray]]]:
+    """Sorted logits (n,) float64 by group of content, label and source, each picture's worst: the highest of real ones, the lowest of generated ones.
+
+    That is the worst over the deliveries in which a picture is of that group; the few that are of several count in each. Groups are told apart only
+    where each has enough real pictures (``content.ENOUGH``); otherwise all pictures are of group 0.
 
     Args:
         logits: (N,) finite, of the same N pictures in each delivery.
         fake: (N,) bool.
         source: (N,) names.
+        group: (N,) int likewise, of ``content``, below ``groups``.
+        groups: how many there are.
     """
-    each = np.stack([np.asarray(values, np.float64) for values in logits.values()])
-    worst = np.where(fake, each.min(0), each.max(0))
-    found: dict[Kind, dict[str, np.ndarray]] = {}
-    for kind, mine in (("real", ~fake), ("fake", fake)):
-        found[kind] = {str(name): np.sort(worst[mine & (source == name)]) for name in sorted(set(source[mine]))}
+    each, member = np.stack([np.asarray(values, np.float64) for values in logits.values()]), np.stack([group[name] for name in logits])
+    if min(np.sum((member == number).any(0) & ~fake) for number in range(groups)) < ENOUGH:
+        groups, member = 1, np.zeros_like(member)
+    found: dict[int, dict[Kind, dict[str, np.ndarray]]] = {}
+    for number in range(groups):
+        here = member == number
+        worst = np.where(fake, np.where(here, each, np.inf).min(0), np.where(here, each, -np.inf).max(0))
+        of: dict[Kind, dict[str, np.ndarray]] = {"real": {}, "fake": {}}
+        for kind, mine in (("real", here.any(0) & ~fake), ("fake", here.any(0) & fake)):
+            of[kind] = {str(name): np.sort(worst[mine & (source == name)]) for name in sorted(set(source[mine]))}
+        found[number] = of
     return found
 
 
-def counts_of(found: Mapping[Kind, Mapping[str, np.ndarray]]) -> dict[Kind, dict[str, int]]:
-    """Pictures by label and source."""
-    return {kind: {source: len(logits) for source, logits in of.items()} for kind, of in found.items()}
+def counts_of(fake: np.ndarray, source: np.ndarray) -> dict[Kind, dict[str, int]]:
+    """Pictures by label and source, of their labels (N,) bool and the names (N,) of their sources."""
+    sides: dict[Kind, np.ndarray] = {"real": source[~fake], "fake": source[fake]}
+    return {kind: {str(name): int(np.sum(of == name)) for name in sorted(set(of))} for kind, of in sides.items()}
 
 
-def as_arrays(profile: str, found: Mapping[Kind, Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+def as_arrays(profile: str, found: Mapping[int, Mapping[Kind, Mapping[str, np.ndarray]]]) -> dict[str, np.ndarray]:
     """What ``gather`` gives, under the names that a bundle keeps it by."""
-    return {f"profile/{profile}/{kind}/{source}": logits for kind, of in found.items() for source, logits in of.items()}
+    return {
+        f"profile/{profile}/{group}/{kind}/{source}": logits
+        for group, kinds in found.items()
+        for kind, of in kinds.items()
+        for source, logits in of.items()
+    }
 
 
-def from_arrays(profile: str, kind: Kind, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Logits of a profile's pictures of one label, by source."""
-    start = f"profile/{profile}/{kind}/"
+def from_arrays(profile: str, group: int, kind: Kind, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Logits of a profile's pictures of one group and label, by source."""
+    start = f"profile/{profile}/{group}/{kind}/"
     return {name.removeprefix(start): arrays[name] for name in sorted(arrays) if name.startswith(start)}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -39,7 +40,7 @@ def calibrate(
     conditions = expand(conditions)
     detector = load(bundle, runtime=runtime, offline=offline, threads=threads)
     samples = calibrating.unseen(data, detector.bundle, split)
-    rows = show.progress(score(detector, samples, conditions), len(samples) * len(conditions), "scoring")
+    rows = show.progress(score(detector, samples, conditions, day=datetime.now(UTC).date().isoformat()), len(samples) * len(conditions), "scoring")
     made = calibrating.calibrate(detector, rows, samples, data, output, profile)
     say(f"{output}: bundle {made.hash}")
     say(f"profile {profile}: {of_real(decision_of(made, Policy(profile)))}")

@@ -171,7 +171,10 @@ def technical(case: Case) -> Iterator[tuple[str, str]]:
     """Which detector, which weights, which settings."""
     of = case.report.detector
     yield "detector", f"{of.name}, bundle {of.bundle}"
-    yield "fitted", f"{case.report.decision.fitted}"
+    decision = case.report.decision
+    if decision.groups > 1:
+        yield "content group", f"{decision.group + 1} of {decision.groups}" if decision.group is not None else f"not known, of {decision.groups}"
+    yield "fitted", f"{decision.fitted}"
     yield "runtime", f"{of.runtime} {of.runtime_version}, {of.precision}"
     yield "realgrain", of.realgrain
     yield "base tower", f"{of.base}, sha256 {case.weights.base}"

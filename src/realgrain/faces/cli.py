@@ -106,7 +106,7 @@ def detect(
     failed, flagged = len(missing), 0
     for error in missing:
         say(str(error))
-    printer = show.JsonLines() if json else show.Table(detector.bundle.card.name, detector.decision)
+    printer = show.JsonLines() if json else show.Table(detector.bundle.card.name)
     for outcome in show.progress(detector.detect_many(paths), len(paths), "judging"):
         if isinstance(outcome, Exception):
             failed += 1

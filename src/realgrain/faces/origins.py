@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from realgrain.detector import profiles
 from realgrain.detector.bundle import Bundle
+from realgrain.detector.content import CENTRES
 from realgrain.detector.verdict import Report
 from realgrain.evidence.regions import QUALITY, TIMES, Regions
 
@@ -59,6 +60,10 @@ def origins(report: Report, where: Regions | None, bundle: Bundle) -> list[Origi
         found += [_of(f"/report/stability/{name}", "computed", "/report/stability/views", f"{name} of the probabilities") for name in ends]
     if report.domain is not None:
         found.append(_of("/report/domain/distance", "data", "domain/*", "from this picture's feature to those of training pictures"))
+        if CENTRES in bundle.statistics:
+            found.append(_of("/report/domain/group", "data", CENTRES, "the nearest to this picture's feature"))
+        else:
+            found.append(_of("/report/domain/group", "computed", "", "there are no groups of content: all pictures are of one"))
         found += [
             _of(f"/report/domain/{name}", "card", f"/domain/{name}", "as measured when it was trained") for name in ("threshold", "false_alarm")
         ]
@@ -111,9 +116,13 @@ def _profiled(report: Report, bundle: Bundle) -> Iterator[Origin]:
     decision, name = report.decision, report.decision.profile or ""
     if decision.asked_fpr is not None:
         yield from _asked(bundle, decision.asked_fpr)
-    start = f"profile/{name}"
+    groups = range(decision.groups) if decision.group is None else [decision.group]
+    start = f"profile/{name}/{'*' if len(groups) > 1 else groups[0]}"
     of = {"real": f"{start}/real/*", "fake": f"{start}/fake/*"}
-    has_fake = bool(profiles.from_arrays(name, "fake", bundle.statistics))
+    has_fake = all(profiles.from_arrays(name, group, "fake", bundle.statistics) for group in groups)
+    yield _of("/report/decision/groups", "card", f"/profiles/{escaped(name)}/groups", "groups of content with thresholds of their own")
+    if decision.group is not None:
+        yield _of("/report/decision/group", "computed", "/report/domain/group", "the same number")
     yield _of(
         "/report/decision/ai", "data", of["real"], "lowest threshold whose false-positive rate is at most the one asked for, at 97.5 % confidence"
     )

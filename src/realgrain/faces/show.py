@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from textwrap import fill
 from typing import TYPE_CHECKING, TypeVar
 
-from realgrain.detector.decision import Decision, interval, of_real, shortfall
+from realgrain.detector.decision import Decision, in_group, interval, of_real, shortfall
 from realgrain.detector.verdict import WHY, Report
 
 if TYPE_CHECKING:
@@ -63,8 +63,8 @@ class JsonLines:
 class Table:
     """A line for each picture, and below them what the verdicts mean."""
 
-    def __init__(self, name: str, decision: Decision) -> None:
-        self._name, self._decision = name, decision
+    def __init__(self, name: str) -> None:
+        self._name = name
         self._reports: list[Report] = []
 
     def add(self, report: Report) -> None:
@@ -96,7 +96,8 @@ class Table:
             grid.add_row(Text(report.picture.name, overflow="fold"), words, chance, *after, *says)
         out = console()
         out.print(grid)
-        notes = [explain(self._name, self._decision), *dict.fromkeys(evidence.caution for evidence in looked)]
+        decisions = list({report.decision.group: report.decision for report in self._reports}.values())
+        notes = [explain(self._name, decisions), *dict.fromkeys(evidence.caution for evidence in looked)]
         if len(self._reports) == 1:
             notes.insert(0, f"{self._reports[0].picture.name}: {self._reports[0].sentence}.")
         if prior is not None and (shown := self._reports[0].posterior):
@@ -108,16 +109,17 @@ class Table:
             out.print("\n" + fill(note, min(out.width, 100)), markup=False, highlight=False)
 
 
-def explain(name: str, decision: Decision) -> str:
-    """What the verdicts of a detector mean, with its measured error rates, in plain words."""
-    if decision.false_positive is None:
+def explain(name: str, decisions: Sequence[Decision]) -> str:
+    """What the verdicts of a detector mean, with its measured error rates, in plain words; those differ by group of content alone."""
+    decision = decisions[0]
+    if all(of.false_positive is None for of in decisions):
         return f"{shortfall(decision) or f'{name} is not calibrated: it gives no verdicts'}."
-    missed, held = decision.missed, decision.held_fpr
-    among = f"'AI-generated' is said from a threshold: {of_real(decision)}. "
-    if held is not None:
-        among += "The upper end of the interval holds for new pictures drawn as the calibration ones were. "
-    if missed is not None:
-        among += f"'camera' is said below another, where {interval(missed)} of generated pictures pass as photographs, n = {missed.n:,}. "
+    among = f"'AI-generated' is said from a threshold: {'; '.join(map(of_real, decisions))}. "
+    if decision.held_fpr is not None:
+        among += "The upper end of an interval holds for new pictures drawn as the calibration ones were. "
+    missed = [f"{interval(of.missed)} of generated pictures{in_group(of)} pass as photographs, n = {of.missed.n:,}" for of in decisions if of.missed]
+    if missed:
+        among += f"'camera' is said below another, where {'; '.join(missed)}. "
     where = f"Intervals are 95 %; rates are the worst of {', '.join(decision.deliveries)}. Between the two the verdict is 'unsure'. "
     scale = "" if decision.calibration is None else "The probability supposes that both kinds are equally likely beforehand."
     return (among + where + scale).strip()

@@ -257,12 +257,13 @@ def write(adaptation: Adaptation, learned: Learned, output: Path, *, licence: st
     made = {
         name: Profile(
             deliveries=profiles.DELIVERED[name],
-            counts=profiles.counts_of(scores),
+            groups=groups,
+            counts=learned.counts,
             target_miss=given.recipe.target_miss,
             manifest_sha256=given.sha256,
             fitted=today,
         )
-        for name, scores in learned.profiles.items()
+        for name, groups in learned.profiles.items()
     }
     update = {
         "head_sha256": bundles.array_sha256(head),

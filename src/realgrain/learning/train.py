@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from realgrain.detector import bundle as bundles
-from realgrain.detector import calibration, domain, profiles, weights
+from realgrain.detector import calibration, content, domain, profiles, weights
 from realgrain.detector.bundle import BaseRef, Bundle, Card, TrainingData
 from realgrain.detector.calibration import Calibration, OperatingPoint
 from realgrain.detector.domain import Domain
@@ -25,8 +25,6 @@ from realgrain.learning.recipe import Recipe, RecipeError
 from realgrain.learning.remaking import remakes
 from realgrain.learning.tune import TunedFitter
 
-Scores = Mapping[profiles.Kind, Mapping[str, np.ndarray]]
-"""Logits by label and source, as ``profiles.gather`` gives them."""
 INTENDED_USE = (
     "One indication among others of whether a whole picture was made by a generator or by a camera, for people who weigh it with its stated error "
     "rates. Not for edited, composited or partly generated pictures; not proof; not for automatic sanctions."
@@ -70,13 +68,16 @@ class Learned:
     """What a training run finds: a model of everything, and its scale, thresholds and profiles, fitted on predictions for left-out sources.
 
     Attributes:
+        profiles: those that could be made, and how many groups of content each tells apart.
+        counts: pictures of each of them by label and source.
         statistics: what a bundle keeps beside its weights.
     """
 
     model: Model
     calibration: Calibration
     operating_point: OperatingPoint
-    profiles: dict[str, Scores]
+    profiles: dict[str, int]
+    counts: dict[profiles.Kind, dict[str, int]]
     domain: Domain | None
     statistics: dict[str, np.ndarray]
 
@@ -131,13 +132,27 @@ def learn_without(problem: Problem, left_out: Sequence[np.ndarray], recipe: Reci
         np.concatenate(list(logits.values())), np.tile(fake, times), np.tile(balanced_weights(samples), times), recipe.calibration
     )
     point = calibration.choose(logits, fake, source, target_fpr=recipe.target_fpr, target_miss=recipe.target_miss)
-    model, scores = fitter.fit(problem), _profiles(logits, fake, source)
-    statistics = {name: array for profile, of in scores.items() for name, array in profiles.as_arrays(profile, of).items()}
-    near = None
+    model, near = fitter.fit(problem), None
+    statistics: dict[str, np.ndarray] = {}
+    group = {name: np.zeros(len(fake), int) for name in recipe.deliveries}
     if (features := model.features(problem)) is not None:
         near = domain.choose({name: np.concatenate([of[name] for of in far]) for name in recipe.deliveries}, fake, source)
         statistics |= domain.fit(_in_turn(features)) | replay.fit(problem.samples, features)
-    return Learned(model, scale, point, scores, near, statistics)
+        statistics |= content.fit(domain.places(_in_turn(features)[~problem.fake], statistics))
+        group = _groups([model.features(part) or {} for part in parts], statistics)
+    made: dict[str, int] = {}
+    for name, deliveries in profiles.DELIVERED.items():
+        if set(deliveries) <= logits.keys():
+            delivered = {delivery: logits[delivery] for delivery in deliveries}
+            worst = profiles.gather(delivered, fake, source, group, content.count(statistics))
+            made[name] = len(worst)
+            statistics |= profiles.as_arrays(name, worst)
+    return Learned(model, scale, point, made, profiles.counts_of(fake, source), near, statistics)
+
+
+def _groups(parts: Sequence[Mapping[str, np.ndarray]], kept: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Groups of content (N,) in each delivery, of features (n, V, D) of parts."""
+    return {name: np.concatenate([content.groups_of(domain.places(part[name], kept), kept) for part in parts]) for name in parts[0]}
 
 
 def _distances(model: Model, kept: Problem, part: Problem) -> dict[str, np.ndarray]:
@@ -153,15 +168,6 @@ def _in_turn(features: Mapping[str, np.ndarray]) -> np.ndarray:
     """Features (N, V, D) of pictures, each in one delivery, which take turns: all are there, and no picture twice."""
     each = list(features.values())
     return np.stack([each[row % len(each)][row] for row in range(len(each[0]))])
-
-
-def _profiles(logits: Mapping[str, np.ndarray], fake: np.ndarray, source: np.ndarray) -> dict[str, Scores]:
-    """Logits for the profiles all of whose deliveries were measured."""
-    return {
-        name: profiles.gather({delivery: logits[delivery] for delivery in deliveries}, fake, source)
-        for name, deliveries in profiles.DELIVERED.items()
-        if set(deliveries) <= logits.keys()
-    }
 
 
 def part_of(problem: Problem, fold: Fold) -> Problem:
@@ -217,12 +223,13 @@ def train(recipe: Recipe, manifest: Path, output: Path) -> Bundle:
         profiles={
             name: Profile(
                 deliveries=profiles.DELIVERED[name],
-                counts=profiles.counts_of(scores),
+                groups=groups,
+                counts=learned.counts,
                 target_miss=recipe.target_miss,
                 manifest_sha256=manifest_sha256,
                 fitted=today,
             )
-            for name, scores in learned.profiles.items()
+            for name, groups in learned.profiles.items()
         },
         domain=learned.domain,
         statistics_sha256=bundles.statistics_sha256(learned.statistics),

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from realgrain.detector import calibration, profiles
+from realgrain.detector import calibration, content, profiles
 from realgrain.detector.bundle import Bundle, Parent, read_bundle, rewrite_statistics
 from realgrain.detector.detect import Detector
 from realgrain.detector.profiles import Profile
@@ -46,7 +46,8 @@ def calibrate(
 
     Args:
         detector: that the rows were scored with.
-        rows: of the samples in one or more conditions, as ``score.score`` gives them; pictures that did not open are left out, and named on the log.
+        rows: of the samples in one or more conditions, as ``score.score`` gives them with a day; pictures that did
+            not open are left out, and named on the log.
         samples: what the rows are of.
         manifest: they come from.
         output: folder to make; must not exist.
@@ -63,16 +64,20 @@ def calibrate(
     with building(output) as scratch:
         if scratch is None:
             raise FileExistsError(f"{output}: exists already")
-        kept, logits = _once(rows, {sample.path: sample for sample in samples})
+        kept, logits, group = _once(rows, {sample.path: sample for sample in samples})
         fake, source = np.array([sample.fake for sample in kept]), np.array([sample.source for sample in kept])
         if not len(kept) or fake.all():
             raise ManifestError(f"{manifest}: a profile needs real pictures that open")
-        found = profiles.gather(logits, fake, source)
+        groups = content.count(bundle.statistics)
+        if groups > 1 and any(None in of for of in group.values()):
+            raise ManifestError(f"{manifest}: runtime {detector.runtime.name} does not tell what pictures show; calibrate with another one")
+        found = profiles.gather(logits, fake, source, group if groups > 1 else {name: np.zeros(len(fake), int) for name in group}, groups)
         scale = _scale(logits, fake, balanced_weights(kept)) if fake.any() else None
         today = datetime.now(UTC).date()
         made = Profile(
             deliveries=tuple(logits),
-            counts=profiles.counts_of(found),
+            groups=len(found),
+            counts=profiles.counts_of(fake, source),
             calibration=scale,
             target_miss=bundle.card.operating_point.target_miss if bundle.card.operating_point else 0.05,
             manifest_sha256=file_sha256(manifest),
@@ -91,18 +96,19 @@ def _scale(logits: dict[str, np.ndarray], fake: np.ndarray, weight: np.ndarray) 
     return calibration.fit(np.concatenate(list(logits.values())), np.tile(fake, times), np.tile(weight, times))
 
 
-def _once(rows: Iterable[dict[str, Any]], samples: dict[str, Sample]) -> tuple[list[Sample], dict[str, np.ndarray]]:
-    """Samples that open, each of the same bytes once, and their logits in each condition: copies would count as evidence that they are not."""
-    found: dict[str, dict[str, float]] = defaultdict(dict)
+def _once(rows: Iterable[dict[str, Any]], samples: dict[str, Sample]) -> tuple[list[Sample], dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Samples that open, each of the same bytes once, as copies would count as evidence that they are not; logits and groups in each condition."""
+    found: dict[str, dict[str, tuple[float, int | None]]] = defaultdict(dict)
     first: dict[str, Sample] = {}
     for row in _opened(rows):
         sample = samples[row["path"]]
         known = first.setdefault(row["sha256"], sample)
         if known.label != sample.label:
             raise ManifestError(f"{known.path} and {sample.path} are the same bytes with different labels")
-        found[row["sha256"]].setdefault(row["condition"], row["logit"])
+        found[row["sha256"]].setdefault(row["condition"], (row["logit"], row.get("content_group")))
     conditions = list(dict.fromkeys(condition for of in found.values() for condition in of))
-    return list(first.values()), {name: np.array([of[name] for of in found.values()]) for name in conditions}
+    logits, groups = ({name: np.array([of[name][part] for of in found.values()]) for name in conditions} for part in (0, 1))
+    return list(first.values()), logits, groups
 
 
 def _opened(rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:

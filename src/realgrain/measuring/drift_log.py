@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from realgrain.detector.bundle import Bundle
+from realgrain.detector.content import count
+from realgrain.detector.decision import Decision, Policy, decision_of
 
 PARQUET = b"PAR1"  # the first bytes of every parquet file
-COLUMNS = ("condition", "bundle", "error", "logit", "verdict", "format", "width", "height", "feature_distance", "day", "time")
+COLUMNS = ("condition", "bundle", "error", "logit", "verdict", "format", "width", "height", "feature_distance", "content_group", "day", "time")
 """What is read of a table; all but the logit may be missing."""
 
 
@@ -78,12 +80,11 @@ def read_logs(paths: Sequence[Path], card_of: Bundle | None = None, condition: s
     if len(bundles) > 1:
         raise LogError(f"scores of {len(bundles)} detectors ({', '.join(name[:8] for name in bundles)}): their logits cannot be compared")
     bundle = bundles[0] if bundles else ""
-    point = card_of.card.operating_point if card_of is not None and card_of.hash == bundle else None
+    decisions = _decisions(card_of if card_of is not None and card_of.hash == bundle else None)
     dated = [bool(line.get("day") or line.get("time")) for _, line in found]
     if any(dated) and not all(dated):
         raise LogError(f"{found[dated.index(False)][0]}: has pictures without a day, while others have one")
-    band = None if point is None else (point.camera, point.ai)
-    rows = [_row(path, line, _day(path, line), band) for path, line in found]
+    rows = [_row(path, line, _day(path, line), decisions) for path, line in found]
     days = tuple(sorted({row.day for row in rows}) if any(dated) else dict.fromkeys(row.day for row in rows))
     order = {day: place for place, day in enumerate(days)}
     return Stream(days, tuple(sorted(rows, key=lambda row: order[row.day])), bundle)
@@ -148,14 +149,24 @@ def _day(path: Path, line: Mapping[str, Any]) -> str:
         raise LogError(f"{path}: {str(day or time)[:40]!r} is no day such as 2026-11-24") from None
 
 
-def _row(path: Path, line: Mapping[str, Any], day: str, band: tuple[float, float] | None) -> Row:
+def _row(path: Path, line: Mapping[str, Any], day: str, decisions: Mapping[float | None, Decision]) -> Row:
     logit = None if line.get("error") else _number(path, line, "logit")
     unsure = line["verdict"] == "unsure" if line.get("verdict") else None
-    if unsure is None and band is not None and logit is not None:
-        unsure = band[0] < logit < band[1]
+    if unsure is None and decisions and logit is not None:
+        unsure = _between(logit, decisions.get(_number(path, line, "content_group"), decisions[None]))
     sides = [_number(path, line, name) for name in ("width", "height")]
     side = None if None in sides else min(value for value in sides if value is not None)
     return Row(day, logit, unsure, line.get("format") or None, side, _number(path, line, "feature_distance"))
+
+
+def _decisions(judge: Bundle | None) -> dict[float | None, Decision]:
+    """What verdicts go by in each group of content, and where that is not known; nothing without a detector."""
+    return {} if judge is None else {group: decision_of(judge, Policy(), group) for group in (None, *range(count(judge.statistics)))}
+
+
+def _between(logit: float, found: Decision) -> bool | None:
+    """Whether thresholds leave a logit without a verdict; None where there are none."""
+    return None if found.ai is None else logit < found.ai and (found.camera is None or logit > found.camera)
 
 
 def _number(path: Path, line: Mapping[str, Any], name: str) -> float | None:

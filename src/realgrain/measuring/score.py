@@ -41,9 +41,9 @@ def score(
         detector: scores.
         samples: labelled or not; extra columns are kept. They are drawn as they are needed.
         conditions: names of ``realgrain.picture.conditions.CONDITIONS``.
-        day: of scoring, such as 2026-11-24; rows then carry all that ``drift`` reads: the day, format and size of the file, and the distance of the
-            feature from those of training where the detector knows it. A sample's own ``day`` or ``time`` stays. None: nothing that depends on when
-            it is run, as runs that can be resumed need it.
+        day: of scoring, such as 2026-11-24; rows then carry all that ``drift`` reads: the day, format and size of the file, and, where the detector
+            knows them, the distance of the feature from those of training and the group of its content. A sample's own ``day`` or ``time`` stays.
+            None: nothing that depends on when it is run, as runs that can be resumed need it.
 
     Raises:
         ValueError: an unknown condition.
@@ -64,7 +64,8 @@ def score(
             view_logits, features = detector.runtime.look(seen.views)
             row |= {"format": seen.format, "width": seen.width, "height": seen.height}
             if card.domain is not None and features is not None:
-                row["feature_distance"] = placed(features, card.domain, detector.bundle.statistics).distance
+                place = placed(features, card.domain, detector.bundle.statistics)
+                row |= {"feature_distance": place.distance, "content_group": place.group}
         logit = float(view_logits.mean(dtype="float64"))
         chance = None if card.calibration is None else float(probability(card.calibration, logit))
         yield {**row, "sha256": seen.sha256, "error": "", "logit": logit, "probability": chance}

@@ -550,6 +550,7 @@ function file(report) {
     [t("file.sha256"), picture.sha256],
     [t("file.logit"), number(report.logit, 4)],
     decision.profile === null ? null : [t("file.profile"), known("profile", decision.profile)],
+    decision.group === null ? null : [t("file.group"), t("file.group.words", { group: number(decision.group + 1), groups: number(decision.groups) })],
     [t("file.detector"), detector.name],
     [t("file.bundle"), detector.bundle],
     [t("file.runtime"), `${detector.runtime} ${detector.runtime_version}, ${detector.precision}`],
