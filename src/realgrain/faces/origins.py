@@ -87,6 +87,11 @@ def origins(report: Report, where: Regions | None, bundle: Bundle) -> list[Origi
 
 def _decision(report: Report, bundle: Bundle) -> Iterator[Origin]:
     decision = report.decision
+    if decision.profile in bundle.card.profiles:
+        where = f"/profiles/{escaped(decision.profile)}/groups"
+        yield _of("/report/decision/groups", "card", where, "groups of content with thresholds of their own")
+    else:
+        yield _of("/report/decision/groups", "computed", "", "without calibration data, none are told apart")
     if decision.ai is not None:
         yield from _trained(report) if decision.profile is None else _profiled(report, bundle)
         if decision.held_fpr is not None:
@@ -120,7 +125,6 @@ def _profiled(report: Report, bundle: Bundle) -> Iterator[Origin]:
     start = f"profile/{name}/{'*' if len(groups) > 1 else groups[0]}"
     of = {"real": f"{start}/real/*", "fake": f"{start}/fake/*"}
     has_fake = all(profiles.from_arrays(name, group, "fake", bundle.statistics) for group in groups)
-    yield _of("/report/decision/groups", "card", f"/profiles/{escaped(name)}/groups", "groups of content with thresholds of their own")
     if decision.group is not None:
         yield _of("/report/decision/group", "computed", "/report/domain/group", "the same number")
     yield _of(
