@@ -16,6 +16,7 @@ from PIL import Image
 import realgrain
 from realgrain._version import __version__
 from realgrain.detector.bundle import read_bundle
+from realgrain.detector.decision import Policy, decision_of, interval
 from realgrain.detector.detect import load
 from realgrain.detector.verdict import Report
 from realgrain.detector.weights import file_sha256
@@ -232,9 +233,9 @@ class TestWhatIsPrinted:
         for path, words in zip(chosen, ("AI-generated", "camera", "unsure: "), strict=True):
             (line,) = (line for line in out.splitlines() if str(path) in line)
             assert words in line
-        point = tiny_bundle.card.operating_point
-        assert f"at this threshold {100 * point.false_positive.value:.1f} %" in out
-        assert f"of generated pictures pass as photographs, n = {point.missed.n}" in out
+        found = decision_of(tiny_bundle, Policy())
+        assert f"at this threshold {interval(found.false_positive)} of real photographs" in out
+        assert f"{interval(found.missed)} of generated pictures pass as photographs, n = {found.missed.n}" in out
         assert "\x1b" not in out
 
     def test_evidence_stands_beside_the_verdict(self, bundle, capsys, toy_pictures, tmp_path, monkeypatch):

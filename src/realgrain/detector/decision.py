@@ -258,6 +258,11 @@ def shortfall(found: Decision) -> str | None:
     )
 
 
+def unmet(policy: Policy, found: Decision) -> str | None:
+    """The same where somebody asked for a profile or a rate; None where nobody did, and the sentence of each verdict says it."""
+    return None if policy.profile is None and policy.max_fpr is None else shortfall(found)
+
+
 def percent(share: float) -> str:
     """A share with two significant digits, at least one after the point."""
     digits = 1 if share == 0 or share >= 0.01 else 1 - math.floor(math.log10(100 * share))

@@ -42,7 +42,7 @@ def batch(
 ) -> int:
     """Judge pictures without end into parquet files, on one machine or many; a run that was killed goes on, with nothing lost and nothing twice."""
     from realgrain.detector.bundle import read_bundle
-    from realgrain.detector.decision import decision_of, shortfall
+    from realgrain.detector.decision import decision_of, unmet
     from realgrain.detector.devices import here
     from realgrain.detector.weights import home
     from realgrain.faces import show
@@ -54,7 +54,7 @@ def batch(
         raise ValueError("--address is of a Ray cluster: --engine ray")
     detector = read_bundle(bundle)
     asked = pins.Asked(profile=profile, max_fpr=max_fpr, stability=stability)
-    if short := shortfall(decision_of(detector, asked.policy)):
+    if short := unmet(asked.policy, decision_of(detector, asked.policy)):
         say(short)
     settings = pins.Settings(sources=sources, allow_urls=allow_urls, column=column, limit=limit, shard=shard)
     device = here(devices, runtime)

@@ -93,7 +93,7 @@ def detect(
     judging: Judging = AS_USUAL,
 ) -> int:
     """Judge pictures: AI-generated, made by a camera, or unsure; each with its probability and the threshold's measured error rate."""
-    from realgrain.detector.decision import shortfall
+    from realgrain.detector.decision import unmet
     from realgrain.faces import show
     from realgrain.faces.sources import expand
 
@@ -101,7 +101,7 @@ def detect(
     if not paths and not missing:
         raise ValueError("no pictures: give files, folders, globs, or - for a list on standard input")
     detector = judging.load()
-    if short := shortfall(detector.decision):
+    if short := unmet(detector.policy, detector.decision):
         say(short)
     failed, flagged = len(missing), 0
     for error in missing:

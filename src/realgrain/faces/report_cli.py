@@ -44,7 +44,7 @@ def report(
 
 
 def _case(picture: Path, output: Path | None, json: Path | None, regions: bool, judging: Judging) -> int:
-    from realgrain.detector.decision import shortfall
+    from realgrain.detector.decision import unmet
     from realgrain.evidence.regions import MOST
     from realgrain.faces import case_page, page, show
     from realgrain.faces.case import look
@@ -58,7 +58,7 @@ def _case(picture: Path, output: Path | None, json: Path | None, regions: bool, 
         if file is not None and file.exists() and file.samefile(picture):
             raise ValueError(f"{file}: is the picture itself")
     detector = judging.load()
-    if short := shortfall(detector.decision):
+    if short := unmet(detector.policy, detector.decision):
         say(short)
     with show.busy("looking at the picture" + (" and its parts" if regions else "")):
         case, pixels = look(detector, picture, tiles=MOST if regions else None)
