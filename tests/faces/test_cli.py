@@ -233,9 +233,9 @@ class TestWhatIsPrinted:
         for path, words in zip(chosen, ("AI-generated", "camera", "unsure: "), strict=True):
             (line,) = (line for line in out.splitlines() if str(path) in line)
             assert words in line
-        found = decision_of(tiny_bundle, Policy())
-        assert f"at this threshold {interval(found.false_positive)} of real photographs" in out
-        assert f"{interval(found.missed)} of generated pictures pass as photographs, n = {found.missed.n}" in out
+        found, words = decision_of(tiny_bundle, Policy()), " ".join(out.split())
+        assert f"at this threshold {interval(found.false_positive)} of real photographs" in words
+        assert f"{interval(found.missed)} of generated pictures pass as photographs, n = {found.missed.n}" in words
         assert "\x1b" not in out
 
     def test_evidence_stands_beside_the_verdict(self, bundle, capsys, toy_pictures, tmp_path, monkeypatch):
