@@ -136,7 +136,7 @@ def verify(
     offline: Offline = False,
     json: Json = False,
 ) -> int:
-    """Check a run: hash every picture, compute every figure again, score some pictures again. Exit code 1 where something is wrong."""
+    """Check a run: hash every picture, compute every figure and the audit again, score some pictures again. Exit code 1 where something is wrong."""
     from realgrain.detector.detect import load
     from realgrain.faces import show
     from realgrain.measuring import verifying
