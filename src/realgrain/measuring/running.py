@@ -90,7 +90,7 @@ def run(folder: Path, detector: Detector, samples: Sequence[Sample], benchmark: 
             parts.merge(folder / SCORES)
         shutil.rmtree(folder / PARTS, ignore_errors=True)
         evaluation = measure(read_scores(folder, lock), protocol)
-        write_whole(folder / METRICS, (evaluation.model_dump_json(indent=1) + "\n").encode())
+        write_whole(folder / METRICS, (evaluation.model_dump_json() + "\n").encode())
     return Run(folder, lock, evaluation, [error for _, error in opened if error])
 
 
