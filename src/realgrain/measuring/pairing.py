@@ -183,12 +183,13 @@ def _measure(fake: Bools, logits: Sequence[Floats], thresholds: Sequence[float |
         for name in first.keys() & second.keys() & drawn.keys():
             drawn[name].append(second[name] - first[name])
     a, b = (float(sk.roc_auc_score(fake, logit)) for logit in logits)
-    same = np.array_equal(*(np.unique(logit, return_inverse=True)[1] for logit in logits))
+    ranks = [np.unique(logit, return_inverse=True)[1] for logit in logits]
+    same = np.array_equal(ranks[0], ranks[1])
     found = {AUC: _paired(a, b, drawn[AUC], same, delong_test(fake, logits[0], logits[1]))}
     if thresholds[0] is not None and thresholds[1] is not None:
         flagged = logits[0] >= thresholds[0], logits[1] >= thresholds[1]
         a, b = (float(sk.balanced_accuracy_score(fake, of)) for of in flagged)
-        found[BALANCED] = _paired(a, b, drawn[BALANCED], np.array_equal(*flagged), mcnemar_test(flagged[0] == fake, flagged[1] == fake))
+        found[BALANCED] = _paired(a, b, drawn[BALANCED], np.array_equal(flagged[0], flagged[1]), mcnemar_test(flagged[0] == fake, flagged[1] == fake))
     return found
 
 
