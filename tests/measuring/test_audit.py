@@ -217,7 +217,7 @@ class TestSetsThatAreHardToJudge:
         found = audit([*alike, bad, gone])
         assert check(found, "files").verdict == "warning"
         assert check(found, "files").words == "2 of 86 files cannot be read"
-        assert [error.split(":")[0] for error in found.failed] == ["cut", "no/gone.png"]
+        assert [error.split(":")[0] for error in found.failed] == ["cut", "gone.png"]
         assert found.real == 42
 
     @pytest.mark.parametrize("count", [1, 42])
@@ -405,7 +405,7 @@ class TestCommand:
         assert main(["audit", str(manifest), "--fail-on", "leak"]) == 1
         (folder / "set" / "gan-a" / "0.bin").write_bytes(b"no picture")
         assert main(["audit", str(manifest)]) == 1
-        assert f"{folder / 'set' / 'gan-a' / '0.bin'}: " in capsys.readouterr().err
+        assert "realgrain: gan-a/0.bin: " in capsys.readouterr().err
 
     def test_equalised_it_passes(self, folder, capsys):
         manifest, out = folder / "set" / "manifest.csv", folder / "equal"

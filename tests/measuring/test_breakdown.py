@@ -17,6 +17,7 @@ from realgrain.measuring.metrics import evaluate
 from realgrain.measuring.points import METRICS, point_metrics
 from realgrain.measuring.results import ConditionResult, Evaluation
 from realgrain.measuring.tables import MOST, render
+from realgrain.measuring.unsure import SAME, unsure
 
 
 def row(label: str, logit: float | None, of: str = "", *, by: str = "", condition: str = "clean", **more: Any) -> dict[str, Any]:
@@ -192,7 +193,7 @@ class TestMeans:
             row("real", -1.0, "hard", by="t"),
             row("fake", -1.0, "hard", by="h"),
             row("fake", 0.5, "hard", by="h"),
-        ]
+        ] * 3
         found = only(evaluate(table(rows), resamples=50))
         assert found.over_sets["accuracy_at_threshold"].value == 0.75
         assert found.over_sets["fpr_at_threshold"].value == 0.25
@@ -234,6 +235,59 @@ class TestMeans:
         assert found.over_sets["auc"].high - found.over_sets["auc"].low < 0.8 * min(width.values())
 
 
+class TestFewPictures:
+    """No false certainty: of what cannot be seen, nothing is said, and why."""
+
+    def test_sets_of_one_picture_each(self):
+        """Each set has one real and one fake: nothing of a set is known, and the whole is drawn as one, not picture by picture."""
+        rng = np.random.default_rng(1)
+        rows = [row(label, float(rng.normal() + (label == "fake")), f"s{place}", by=f"g{place}") for place in range(8) for label in ("real", "fake")]
+        found = only(evaluate(table(rows), resamples=200))
+        for part in (*found.sets.values(), *(found.generators[f"g{place}"] for place in range(8))):
+            assert part.no_interval == "1 real picture and 1 fake picture: fewer than 5"
+            assert all(estimate.low is None for estimate in part.metrics.values())
+        assert all(mean.low is None for mean in found.over_sets.values())
+        assert found.no_interval == ""
+        assert found.metrics["auc"].low < found.metrics["auc"].value < found.metrics["auc"].high
+        plain = only(evaluate(table(rows).drop_columns(["set"]), resamples=200))
+        assert plain.metrics == found.metrics  # the same draws: of sets so small nothing is known that could be kept fixed
+
+    def test_a_small_set_among_large_ones_keeps_their_draws(self):
+        rows = random_rows(2)
+        small = [row("real", 0.1, "small"), row("fake", 0.2, "small", by="tiny")]
+        before, after = (only(evaluate(table(made), resamples=50)) for made in (rows, rows + small))
+        assert all(after.sets[name] == of for name, of in before.sets.items())
+        assert after.sets["small"].no_interval and after.generators["tiny"].no_interval and not after.no_interval
+        assert after.over_sets["auc"].low is None and before.over_sets["auc"].low is not None
+
+    @pytest.mark.parametrize(("n", "given"), [(4, False), (5, True)])
+    def test_how_many_are_enough(self, n, given):
+        rows = [row("real", float(place)) for place in range(20)] + [row("fake", place + 0.5) for place in range(n)]
+        found = only(evaluate(table(rows), resamples=100))
+        assert (found.metrics["auc"].low is not None) == given
+        assert found.no_interval == ("" if given else "4 fake pictures: fewer than 5")
+
+    def test_what_no_resample_changes_is_not_called_certain(self):
+        rows = [row("real", -1.0 - place) for place in range(50)] + [row("fake", 1.0 + place) for place in range(50)]
+        evaluation = evaluate(table(rows), resamples=100)
+        found = only(evaluation)
+        assert (found.metrics["auc"].value, found.metrics["auc"].low, found.metrics["auc"].high) == (1.0, None, None)
+        assert {"auc", "ap", "accuracy_at_half", "tpr_at_threshold"} <= set(found.no_spread)
+        assert found.metrics["brier"].low is not None and "brier" not in found.no_spread
+        assert unsure(evaluation) == [SAME]
+
+    def test_words(self):
+        rows = [row("real", float(place), "a") for place in range(9)] + [row("fake", place + 0.5, "a") for place in range(9)]
+        rows += [row("real", 1.0, "b"), row("fake", 2.0, "b", by="h")]
+        found = evaluate(table(rows), resamples=50)
+        assert unsure(found)[0] == (
+            "No bootstrap interval of 1 of 2 sets, 1 of 2 generators, nor of means over them: a class has fewer than 5 pictures or clusters there."
+        )
+        alone = evaluate(table(rows[:3] + rows[9:]), resamples=50)
+        assert unsure(alone)[0] == "All conditions: no bootstrap interval, 4 real pictures: fewer than 5."
+        assert unsure(evaluate(table(rows), resamples=0)) == []
+
+
 class TestClusters:
     def test_copies_of_a_picture_add_nothing(self):
         """Each picture four times, in a cluster: the very intervals of each picture once, and wider than if the copies were independent."""
@@ -259,15 +313,25 @@ class TestClusters:
         found = only(evaluate(table(random_rows(12, sets=0)), resamples=50, clusters="source"))  # all fakes are of one source
         assert found.n_clusters == {"real": 3, "fake": 1}
         assert all(estimate.low is None and estimate.value is not None for estimate in found.metrics.values())
+        assert found.no_interval == "3 real clusters and 1 fake cluster: fewer than 5"
 
-    def test_a_set_that_a_resample_misses_is_left_out_of_it(self):
+    def test_a_set_of_few_clusters_has_no_interval_and_the_whole_has(self):
         rows = random_rows(13)
         rows = [{**of, "origin": f"{of['set']}-{place % 2}"} for place, of in enumerate(rows)]
         found = only(evaluate(table(rows), resamples=200, clusters="origin"))
-        for part in found.sets.values():
-            assert part.metrics["auc"].low <= part.metrics["auc"].value <= part.metrics["auc"].high
-        assert found.over_sets["auc"].low <= found.over_sets["auc"].high
+        assert {part.no_interval for part in found.sets.values()} == {"2 real clusters and 2 fake clusters: fewer than 5"}
+        assert all(part.metrics["auc"].low is None for part in found.sets.values())
+        assert found.over_sets["auc"].low is None
+        assert found.no_interval == ""
+        assert found.metrics["auc"].low < found.metrics["auc"].value < found.metrics["auc"].high
         assert evaluate(table(rows), resamples=200, clusters="origin") == evaluate(table(rows), resamples=200, clusters="origin")
+
+    def test_a_resample_that_misses_a_part_averages_the_others(self):
+        drawn = {"a": np.array([0.5, np.nan, 0.7, np.nan]), "b": np.array([0.1, 0.2, np.nan, np.nan])}
+        parts = {name: Figures(9, {"auc": 0.5}, {"auc": of}) for name, of in drawn.items()}
+        seen = []
+        mean_over(parts, lambda of: seen.append(of) or (None, None))
+        assert seen[0] == pytest.approx([0.3, 0.2, 0.7, np.nan], nan_ok=True)
 
     def test_an_unknown_column_is_refused(self):
         with pytest.raises(ValueError, match="no column 'photographer'"):
@@ -282,7 +346,7 @@ class TestTables:
 
     def test_sets_with_their_mean_and_the_worst(self):
         rows = [row("real", -1.0, "easy")] * 4 + [row("fake", 1.0, "easy", by="e")] * 4
-        rows += [row("real", x, "hard[1]", by="t") for x in (1.0, -1.0)] + [row("fake", x, "hard[1]", by="h") for x in (-1.0, 0.5)]
+        rows += [row("real", x, "hard[1]", by="t") for x in (1.0, -1.0) * 3] + [row("fake", x, "hard[1]", by="h") for x in (-1.0, 0.5) * 3]
         text = self.text(evaluate(table(rows), resamples=10))
         lines = [[cell.strip() for cell in line.strip("│").split("│")] for line in text.splitlines()]
         for expected in (["worst set", "hard[1] 0.375"], ["worst generator", "h 0.375"], ["worst real source", "t 0.375"]):

@@ -45,7 +45,7 @@ def test_lines(folder, done, tiny_bundle):
     auc = clean.metrics["auc"]
     for line in (found.lines[1], found.lines[3]):
         assert line.n == clean.n_real + clean.n_fake == 40
-        assert line.auc == (auc.value, auc.low, auc.high)
+        assert line.auc == tuple(value for value in (auc.value, auc.low, auc.high) if value is not None)
         assert line.balanced_accuracy[0] == clean.metrics["balanced_accuracy_at_threshold"].value
         assert line.worst_generator == f"{clean.worst_generator} {clean.recall_per_generator[clean.worst_generator].value:.0%}"
     assert (found.lines[0].n, found.lines[0].auc, found.lines[0].balanced_accuracy) == (80, (0.75,), ())

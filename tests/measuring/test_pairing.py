@@ -144,6 +144,24 @@ class TestRuns:
         found = compare_runs(first, second(lambda rows: [{**row, "logit": row["logit"] * 2} for row in rows]), resamples=50)
         assert {(of.auc.difference, of.auc.low, of.auc.high, of.auc.p) for of in found.conditions.values()} == {(0, 0, 0, 1)}
 
+    def test_no_interval_from_few_pictures(self, first, second):
+        few = second(lambda rows: [row for row in rows if row["label"] == "real" or row["path"] in {of["path"] for of in rows[-8:]}])
+        found = compare_runs(first, few, resamples=50)
+        assert {of.n_fake for of in found.conditions.values()} == {4}
+        assert all(of.auc.low is None and of.balanced_accuracy.low is None for of in found.conditions.values())
+        assert found.notes[-1] == "no bootstrap interval in clean, hard: a class has fewer than 5 pictures"
+
+    def test_a_difference_that_no_resample_changes_is_not_called_certain(self, second, tmp_path):
+        """Both find every fake, in another order: nothing differs in any resample, and yet other pictures might tell them apart."""
+
+        def parted(seed):
+            rng = np.random.default_rng(seed)
+            return lambda rows: [{**row, "logit": float(rng.uniform(1, 9)) * (1 if row["label"] == "fake" else -1)} for row in rows]
+
+        shutil.copytree(second(parted(1)), tmp_path / "third")
+        found = compare_runs(tmp_path / "third", second(parted(2)), resamples=50)
+        assert {(of.auc.difference, of.auc.low) for of in found.conditions.values()} == {(0, None)}
+
     def test_order_and_names_do_not_matter(self, first, second):
         renamed = second(lambda rows: [{**row, "path": f"else/{row['path']}", "set": "x"} for row in rows[::-1]])
         found = compare_runs(first, renamed, resamples=10)

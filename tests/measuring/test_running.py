@@ -14,13 +14,14 @@ import toy
 from realgrain.detector.bundle import Bundle
 from realgrain.detector.detect import load
 from realgrain.learning.data import ManifestError, Sample, read_manifest
-from realgrain.measuring import running
+from realgrain.measuring import parts, run_manifest, running
 from realgrain.measuring.lock import LOCK, LockError, Protocol, read_lock
 from realgrain.measuring.metrics import evaluate
 from realgrain.measuring.results import Evaluation
 from realgrain.measuring.run_manifest import choose, read_entries
 from realgrain.measuring.running import METRICS, SCORES, RunError, read_scores, run
 from realgrain.measuring.score import as_table, score
+from realgrain.picture.image import open_picture
 
 PROTOCOL = Protocol(conditions=("clean", "hard"), resamples=20, part=10)
 FILES = {LOCK, "manifest.csv", SCORES, METRICS}
@@ -172,6 +173,88 @@ class TestResume:
         run(tmp_path / "run", tiny_detector, samples, "toy", PROTOCOL)
         assert contents(tmp_path / "run") == contents(done.folder)
 
+    def test_a_kill_costs_no_row_that_was_written_down(self, done, tiny_detector, samples, tmp_path, monkeypatch):
+        monkeypatch.setattr(parts, "SECONDS", 0)
+        with pytest.raises(Stopped):
+            run(tmp_path / "run", tiny_detector, samples, "toy", PROTOCOL, watch=stop_after(33))  # in the middle of a picture
+        names = ["000000000.parquet", *(f"000000010.{row:03}.parquet" for row in range(13))]
+        assert sorted(path.name for path in (tmp_path / "run" / "scores").iterdir()) == names
+        scored = []
+
+        def watch(items, total, doing):
+            scored.append((doing, total))
+            return items
+
+        monkeypatch.setattr(parts, "SECONDS", 15)
+        run(tmp_path / "run", tiny_detector, samples, "toy", PROTOCOL, watch=watch)
+        assert scored == [("reading", len(samples)), ("scoring", 2 * len(samples) - 33)]
+        assert contents(tmp_path / "run") == contents(done.folder)
+
+    @pytest.mark.parametrize(
+        ("torn", "spoil"),
+        [(0, Path.unlink), (7, lambda piece: piece.write_bytes(b"")), (12, lambda piece: piece.write_bytes(piece.read_bytes()[:-9]))],
+    )
+    def test_a_torn_piece_costs_what_came_after_it(self, done, tiny_detector, samples, tmp_path, monkeypatch, torn, spoil):
+        monkeypatch.setattr(parts, "SECONDS", 0)
+        with pytest.raises(Stopped):
+            run(tmp_path / "run", tiny_detector, samples, "toy", PROTOCOL, watch=stop_after(33))
+        spoil(tmp_path / "run" / "scores" / f"000000010.{torn:03}.parquet")
+        totals = {}
+
+        def watch(items, total, doing):
+            totals[doing] = total
+            return items
+
+        run(tmp_path / "run", tiny_detector, samples, "toy", PROTOCOL, watch=watch)
+        assert totals["scoring"] == 2 * len(samples) - 20 - torn
+        assert contents(tmp_path / "run") == contents(done.folder)
+
+    def test_a_lost_part_before_the_one_that_was_under_way(self, done, tiny_detector, samples, tmp_path, monkeypatch):
+        monkeypatch.setattr(parts, "SECONDS", 0)
+        with pytest.raises(Stopped):
+            run(tmp_path / "run", tiny_detector, samples, "toy", PROTOCOL, watch=stop_after(47))
+        (tmp_path / "run" / "scores" / "000000000.parquet").unlink()
+        run(tmp_path / "run", tiny_detector, samples, "toy", PROTOCOL)
+        assert contents(tmp_path / "run") == contents(done.folder)
+
+    def test_pieces_of_another_run_are_not_used(self, tiny_detector, samples, tmp_path, monkeypatch):
+        monkeypatch.setattr(parts, "SECONDS", 0)
+        for name, seed in (("run", 0), ("other", 1)):
+            with pytest.raises(Stopped):
+                run(tmp_path / name, tiny_detector, samples, "toy", PROTOCOL.model_copy(update={"seed": seed}), watch=stop_after(5))
+        for piece in (tmp_path / "other" / "scores").iterdir():
+            shutil.copy(piece, tmp_path / "run" / "scores")
+        totals = {}
+
+        def watch(items, total, doing):
+            totals[doing] = total
+            return items
+
+        run(tmp_path / "run", tiny_detector, samples, "toy", PROTOCOL, watch=watch)
+        assert totals["scoring"] == 2 * len(samples)
+
+    def test_reading_that_was_broken_off(self, done, tiny_detector, samples, tmp_path, monkeypatch):
+        """Files are hashed again, and what was read of them is not read again, however often it is broken off."""
+
+        def stop_reading(at):
+            def watch(items, total, doing):
+                for number, item in enumerate(items):
+                    if number == at:
+                        raise Stopped
+                    yield item
+
+            return watch
+
+        for at in (41, 9):
+            with pytest.raises(Stopped):
+                run(tmp_path / "run", tiny_detector, samples, "toy", PROTOCOL, watch=stop_reading(at))
+        assert not (tmp_path / "run" / LOCK).exists()
+        seen = []
+        monkeypatch.setattr(run_manifest, "open_picture", lambda content, **how: seen.append(how["name"]) or open_picture(content, **how))
+        run(tmp_path / "run", tiny_detector, samples, "toy", PROTOCOL)
+        assert sorted(seen) == sorted(sample.path for sample in samples[40:])  # the last line may be torn
+        assert contents(tmp_path / "run") == contents(done.folder)
+
     @pytest.mark.parametrize("lost", [[METRICS], [LOCK, "manifest.csv", SCORES, METRICS], ["manifest.csv"]])
     def test_between_files(self, done, tiny_detector, samples, tmp_path, lost):
         shutil.copytree(done.folder, tmp_path / "run")
@@ -188,9 +271,9 @@ class TestResume:
         assert start_run(tmp_path / "whole").wait(120) == 0
         random.seed(time.time_ns())  # other moments each time, on purpose: none may matter
         killed = 0
-        for parts in sorted(random.sample(range(16), 4)):
+        for whole in sorted(random.sample(range(16), 4)):
             process = start_run(tmp_path / "killed")
-            while process.poll() is None and len(list((tmp_path / "killed").glob("scores/[0-9]*"))) < parts:
+            while process.poll() is None and len(list((tmp_path / "killed").glob("scores/" + "[0-9]" * 9 + ".parquet"))) < whole:
                 time.sleep(0.002)
             time.sleep(random.uniform(0, 0.2))
             process.send_signal(signal.SIGKILL)
@@ -207,7 +290,9 @@ sys.path.insert(0, sys.argv[1])
 from realgrain.detector.detect import load
 from realgrain.learning.data import read_manifest
 from realgrain.measuring.lock import Protocol
+from realgrain.measuring import parts
 from realgrain.measuring.running import run
+parts.SECONDS = 0.02
 protocol = Protocol(conditions=("clean", "web", "hard", "jpeg-95", "jpeg-90", "jpeg-80", "webp-80", "half"), resamples=20, part=4)
 run(Path(sys.argv[2]), load(sys.argv[3], threads=1), read_manifest(Path(sys.argv[4])), "toy", protocol)
 """

@@ -14,6 +14,7 @@ from realgrain.learning.data import read_manifest
 from realgrain.measuring import verifying
 from realgrain.measuring.lock import LOCK, Lock, LockError, Protocol, environment
 from realgrain.measuring.metrics import evaluate
+from realgrain.measuring.run_audit import AUDIT, audit_run
 from realgrain.measuring.running import METRICS, SCORES, run
 from realgrain.measuring.verifying import verify
 
@@ -70,6 +71,7 @@ def test_a_good_run(copy, faults, tiny_detector):
         "threshold",
         "metrics",
         "pictures",
+        "audit",
         "logits",
     ]
     assert "128 scores of 64 pictures, equal to the last bit" in found.checks[-1].detail
@@ -182,6 +184,46 @@ def test_changed_manifest(copy, faults):
     assert found["pictures"] == ["real/camera-a/00.png: source is 'camera-a' in the benchmark, 'camera-z' in manifest.csv"]
 
 
+@pytest.fixture(scope="module")
+def audited(original):
+    """The original's audit, as the command that runs it writes it."""
+    run = original / "run"
+    lock = Lock.model_validate_json((run / LOCK).read_bytes())
+    audit_run(run, lock, read_manifest(original / "pictures" / "manifest.csv"))
+    content = (run / AUDIT).read_bytes()
+    (run / AUDIT).unlink()  # most tests do without, as it takes long
+    return content
+
+
+def test_audit(copy, faults, audited, tiny_detector, monkeypatch):
+    (copy / "run" / AUDIT).write_bytes(audited)
+    samples = read_manifest(copy / "pictures" / "manifest.csv")
+    found = verify(copy / "run", tiny_detector, samples, count=0)
+    (check,) = [check for check in found.checks if check.name == "audit"]
+    assert (check.faults, found.notes) == ([], [])
+    assert check.detail.endswith("figures and verdicts of 63 pictures found again")
+    content = json.loads(audited)
+    verdicts = [one["verdict"] for one in content["audit"]["checks"]]
+    content["audit"]["checks"][0]["verdict"] = "leak"
+    (copy / "run" / AUDIT).write_text(json.dumps(content))
+    assert faults(count=0) == {"audit": [f"checks.0.verdict is leak, and {verdicts[0]} when done again"]}
+    (place,) = [place for place, one in enumerate(content["audit"]["checks"]) if one["auc"] is not None][:1]
+    content["audit"]["checks"][0]["verdict"] = verdicts[0]
+    before = content["audit"]["checks"][place]["auc"]["value"]
+    content["audit"]["checks"][place]["auc"]["value"] = before + 0.001
+    (copy / "run" / AUDIT).write_text(json.dumps(content))
+    assert list(faults(count=0)) == ["audit"]
+    monkeypatch.setattr(verifying, "environment", lambda: environment().model_copy(update={"python": "9.9"}))
+    assert faults(count=0) == {}  # other versions may fit another probe
+
+
+def test_audit_of_another_run_or_of_nothing(copy, faults, audited):
+    (copy / "run" / AUDIT).write_text(json.dumps({**json.loads(audited), "lock": "0" * 64}))
+    assert faults(count=0) == {"audit": [f"{AUDIT}: made under another {LOCK}"]}
+    (copy / "run" / AUDIT).write_text("{")
+    assert "not the audit of a run" in faults(count=0)["audit"][0]
+
+
 def test_changed_lock(copy, faults):
     lock = Lock.model_validate_json((copy / "run" / LOCK).read_bytes())
     changed = lock.model_copy(update={"protocol": lock.protocol.model_copy(update={"seed": 7})})
@@ -201,7 +243,7 @@ def test_other_versions_are_no_fault(copy, tiny_detector, monkeypatch):
     measure_again(copy / "run")
     found = verify(copy / "run", tiny_detector, read_manifest(copy / "pictures" / "manifest.csv"))
     assert [note.split(" was ")[0] for note in found.notes] == ["python"]
-    assert [len(check.faults) for check in found.checks] == [0] * 6 + [1]
+    assert [len(check.faults) for check in found.checks] == [0] * 7 + [1]
     assert "hard: logit" in found.checks[-1].faults[0]
 
 

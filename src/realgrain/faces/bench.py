@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from realgrain.measuring.benchmarks.check import Findings
 
 TEST = "test"  # the split that a benchmark's protocol tests on, whatever its folder is called
-ROWS = 256  # of scores in a part of a run: a few minutes' work at most, which is what a kill may cost
+ROWS = 256  # of scores in a part of a run, and in a row group of its table: some thousand files while a million are scored
 SHOWN = 20  # files of a kind that a table names; --json names all
 
 bench_app = App(name="bench", help="Benchmarks: what there is, whether the data are whole, runs that repeat, the ledger of results.")
@@ -136,7 +136,7 @@ def verify(
     offline: Offline = False,
     json: Json = False,
 ) -> int:
-    """Check a run: hash every picture, compute every figure again, score some pictures again. Exit code 1 where something is wrong."""
+    """Check a run: hash every picture, compute every figure and the audit again, score some pictures again. Exit code 1 where something is wrong."""
     from realgrain.detector.detect import load
     from realgrain.faces import show
     from realgrain.measuring import verifying

@@ -39,11 +39,13 @@ class Figures:
         n: how many rows are its own.
         values: by metric.
         replicates: (resamples,) by metric, NaN where a resample lacks a class; empty where there is no interval.
+        why: there is no interval; empty where there is one.
     """
 
     n: int
     values: Mapping[str, float | None]
     replicates: Mapping[str, Floats]
+    why: str = ""
 
 
 def by_set(sets: Names) -> dict[str, Rows]:

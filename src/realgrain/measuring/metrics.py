@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from realgrain.detector.calibration import CONFIDENCE, Rate, rate
 from realgrain.measuring.breakdown import Figures, Rows, by_group, by_set, macc, mean_over, once
 from realgrain.measuring.points import METRICS, point_metrics
-from realgrain.measuring.resampling import Bools, Floats, Names, resample_counts, weighted_metrics
+from realgrain.measuring.resampling import FEWEST, ROUNDING, Bools, Floats, Names, resample_counts, weighted_metrics
 from realgrain.measuring.results import ConditionResult, Estimate, Evaluation, Part
 
 _TEXT = ("label", "generator", "source", "condition", "error")
@@ -47,6 +47,9 @@ def evaluate(table: pa.Table, *, threshold: float | None = None, resamples: int 
     A picture that several sets share (one path, label and generator) is counted in each of the sets, and once wherever sets are taken together:
     as a whole, by generator, by real source.
 
+    Where a class has fewer than `realgrain.measuring.resampling.FEWEST` pictures, or clusters, there is no interval, and the result says why; nor is
+    there one of a figure that is the same in every resample.
+
     No threshold is ever fitted here but for the metrics at the oracle threshold, which go nowhere else: the metrics at a threshold are those at
     the number stored with the scores, which is the detector's own from before it saw them, or at the number given. The result says which.
 
@@ -58,8 +61,7 @@ def evaluate(table: pa.Table, *, threshold: float | None = None, resamples: int 
         resamples: Bootstrap resamples, stratified by label and set; 0 leaves the intervals out.
         seed: Seed of the resampling, used afresh for each condition so that none depends on which others are there.
         clusters: Column, such as source, whose equal values are drawn together, within a label, as they are not independent of each other. A row
-            with no value is alone. Few clusters give intervals that are too narrow, see `realgrain.measuring.resampling.resample_counts`; a
-            class with one alone gives none.
+            with no value is alone. Few clusters give intervals that are too narrow, see `realgrain.measuring.resampling.resample_counts`.
 
     Returns:
         The figures, conditions in order of first appearance.
@@ -154,7 +156,9 @@ def _condition(rows: pa.Table, threshold: float | None, resamples: int, seed: in
         fpr_per_source=rates[2],
         worst_generator=min(rates[0], key=lambda name: (rates[0][name].value, -rates[0][name].n), default=None),
         worst_source=max(rates[2], key=lambda name: (rates[2][name].value, rates[2][name].n), default=None),
-        n_clusters=None if scored.clusters is None else _cluster_counts(scored.fake[each], scored.clusters[each]),
+        n_clusters=None if scored.clusters is None else _units(scored.fake[each], scored.clusters[each]),
+        no_interval=whole.why,
+        no_spread=_no_spread(whole),
         **{kind: {name: _part(parts[kind, name], of, fakes, good) for name, of in kinds.items()} for kind, kinds in figures.items()},
         **{f"over_{kind}": mean_over(kinds, _interval) for kind, kinds in figures.items()},
         macc=macc(whole, figures["sets"], figures["generators"], _interval),
@@ -195,13 +199,21 @@ def _clusters(rows: pa.Table, column: str) -> Names:
     return np.asarray([f"= {name}" if name else f"alone {place}" for place, name in enumerate(named)], dtype=object)
 
 
-def _cluster_counts(fake: Bools, clusters: Names) -> dict[str, int]:
-    return {"real": len(set(clusters[~fake])), "fake": len(set(clusters[fake]))}
+def _units(fake: Bools, clusters: Names | None) -> dict[str, int]:
+    """What is drawn of each class: clusters, or pictures."""
+    return {label: int(rows.sum()) if clusters is None else len(set(clusters[rows])) for label, rows in (("real", ~fake), ("fake", fake))}
 
 
 def _part(rows: Rows, figures: Figures, fakes: Bools, good: Bools) -> Part:
     real, fake = (int((rows.all & good & mine).sum()) for mine in (~fakes, fakes))
-    return Part(n_real=real, n_fake=fake, n_failed=int((rows.all & ~good).sum()), metrics=_estimates(figures))
+    return Part(
+        n_real=real,
+        n_fake=fake,
+        n_failed=int((rows.all & ~good).sum()),
+        metrics=_estimates(figures),
+        no_interval=figures.why,
+        no_spread=_no_spread(figures),
+    )
 
 
 def _rates(groups: Names, kept: Bools, flagged: Bools) -> dict[str, Rate]:
@@ -215,7 +227,8 @@ def _measured(scored: _Scored, parts: Sequence[Rows], good: Bools, threshold: fl
     masks = [of.all[good] if of.own[good].any() else np.zeros(len(scored.fake), bool) for of in parts]
     distinct = {mask.tobytes(): (np.flatnonzero(mask), scored.keep(mask)) for mask in masks if mask.any()}
     values = {key: point_metrics(of.fake, of.logit, of.probability, threshold) for key, (_, of) in distinct.items()}
-    drawn: dict[bytes, list[dict[str, Floats]]] = {key: [] for key, (_, of) in distinct.items() if resamples and _enough(of)}
+    few = {key: _too_few(of) for key, (_, of) in distinct.items()} if resamples else {}
+    drawn: dict[bytes, list[dict[str, Floats]]] = {key: [] for key, why in few.items() if not why}
     if drawn:
         sets = scored.sets if any(scored.sets) else None
         for counts in resample_counts(scored.fake, resamples, seed, sets, scored.clusters):
@@ -225,14 +238,21 @@ def _measured(scored: _Scored, parts: Sequence[Rows], good: Bools, threshold: fl
     replicates = {key: {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]} for key, chunks in drawn.items()}
     nothing = dict.fromkeys(METRICS)
     return [
-        Figures(int((of.own & good).sum()), values.get(mask.tobytes(), nothing), replicates.get(mask.tobytes(), {}))
+        Figures(int((of.own & good).sum()), values.get(mask.tobytes(), nothing), replicates.get(mask.tobytes(), {}), few.get(mask.tobytes(), ""))
         for of, mask in zip(parts, masks, strict=True)
     ]
 
 
-def _enough(scored: _Scored) -> bool:
-    """Whether no class is a single cluster, whose spread is not to be seen."""
-    return scored.clusters is None or 1 not in _cluster_counts(scored.fake, scored.clusters).values()
+def _too_few(scored: _Scored) -> str:
+    """Why the spread is not to be seen: which classes are too small; empty where none is. One that is missing spoils no metric of the other."""
+    what = "picture" if scored.clusters is None else "cluster"
+    units = {label: n for label, n in _units(scored.fake, scored.clusters).items() if 0 < n < FEWEST}
+    few = " and ".join(f"{n} {label} {what}{'' if n == 1 else 's'}" for label, n in units.items())
+    return f"{few}: fewer than {FEWEST}" if few else ""
+
+
+def _no_spread(figures: Figures) -> list[str]:
+    return [name for name, drawn in figures.replicates.items() if figures.values.get(name) is not None and _interval(drawn)[0] is None]
 
 
 def _estimates(figures: Figures) -> dict[str, Estimate]:
@@ -244,10 +264,10 @@ def _estimates(figures: Figures) -> dict[str, Estimate]:
 
 
 def _interval(replicates: Floats | None) -> tuple[float | None, float | None]:
-    """The percentile interval of those resamples in which the metric is defined."""
+    """The percentile interval of those resamples in which the metric is defined; none where it would have no width, which is no certainty."""
     defined = np.zeros(0) if replicates is None else replicates[np.isfinite(replicates)]
     if not defined.size:
         return None, None
     outside = (1 - CONFIDENCE) / 2
     low, high = np.quantile(defined, [outside, 1 - outside])
-    return float(low), float(high)
+    return (float(low), float(high)) if high - low > ROUNDING else (None, None)

@@ -16,7 +16,7 @@ from realgrain.detector.calibration import CONFIDENCE
 from realgrain.measuring.delong import delong_test
 from realgrain.measuring.lock import SHORT, BundleRef, Lock, RuntimeRef, differences, read_lock
 from realgrain.measuring.metrics import stored_threshold
-from realgrain.measuring.resampling import Bools, Floats, resample_counts, weighted_metrics
+from realgrain.measuring.resampling import FEWEST, ROUNDING, Bools, Floats, resample_counts, weighted_metrics
 from realgrain.measuring.running import read_scores
 
 AUC, BALANCED = "auc", "balanced_accuracy_at_threshold"
@@ -50,7 +50,8 @@ class Paired(_Frozen):
 
     Attributes:
         difference: ``b`` less ``a``.
-        low: of its 95 % paired bootstrap interval, both runs on the same resamples; None without resamples.
+        low: of its 95 % paired bootstrap interval, both runs on the same resamples; None without resamples, where a class has fewer than ``FEWEST``
+            pictures, and where runs that rank or decide otherwise differ by the same in every resample, which is no certainty.
         high: likewise.
         p: of a test that there is no difference: DeLong's for AUC, McNemar's exact one for decisions; None where it says nothing.
     """
@@ -176,22 +177,27 @@ def _condition(
 
 def _measure(fake: Bools, logits: Sequence[Floats], thresholds: Sequence[float | None], resamples: int, seed: int) -> dict[str, Paired]:
     drawn: dict[str, list[Floats]] = {AUC: [], BALANCED: []}
-    for counts in resample_counts(fake, resamples, seed):
+    enough = min(fake.sum(), (~fake).sum()) >= FEWEST
+    for counts in resample_counts(fake, resamples if enough else 0, seed):
         first, second = (weighted_metrics(counts, fake, logit, None, threshold) for logit, threshold in zip(logits, thresholds, strict=True))
         for name in first.keys() & second.keys() & drawn.keys():
             drawn[name].append(second[name] - first[name])
     a, b = (float(sk.roc_auc_score(fake, logit)) for logit in logits)
-    found = {AUC: _paired(a, b, drawn[AUC], delong_test(fake, logits[0], logits[1]))}
+    ranks = [np.unique(logit, return_inverse=True)[1] for logit in logits]
+    same = np.array_equal(ranks[0], ranks[1])
+    found = {AUC: _paired(a, b, drawn[AUC], same, delong_test(fake, logits[0], logits[1]))}
     if thresholds[0] is not None and thresholds[1] is not None:
         flagged = logits[0] >= thresholds[0], logits[1] >= thresholds[1]
         a, b = (float(sk.balanced_accuracy_score(fake, of)) for of in flagged)
-        found[BALANCED] = _paired(a, b, drawn[BALANCED], mcnemar_test(flagged[0] == fake, flagged[1] == fake))
+        found[BALANCED] = _paired(a, b, drawn[BALANCED], np.array_equal(flagged[0], flagged[1]), mcnemar_test(flagged[0] == fake, flagged[1] == fake))
     return found
 
 
-def _paired(first: float, second: float, drawn: Sequence[Floats], p: float | None) -> Paired:
+def _paired(first: float, second: float, drawn: Sequence[Floats], same: bool, p: float | None) -> Paired:
     outside = (1 - CONFIDENCE) / 2
     low, high = np.quantile(np.concatenate(drawn), [outside, 1 - outside]).tolist() if drawn else (None, None)
+    if low is not None and high is not None and high - low <= ROUNDING and not same:
+        low, high = None, None
     return Paired(a=first, b=second, difference=second - first, low=low, high=high, p=p)
 
 
@@ -219,6 +225,9 @@ def _notes(locks: Sequence[Lock], names: Sequence[list[str]], conditions: dict[s
         notes.append(
             f"left out, because only one run scored them: up to {max(a for a, _ in unpaired)} pictures of A, {max(b for _, b in unpaired)} of B"
         )
+    few = [name for name, of in conditions.items() if of.auc is not None and min(of.n_real, of.n_fake) < FEWEST]
+    if few:
+        notes.append(f"no bootstrap interval in {', '.join(few)}: a class has fewer than {FEWEST} pictures")
     if locks[0].benchmark != locks[1].benchmark:
         notes.append(f"A is of {locks[0].benchmark}, B of {locks[1].benchmark}")
     return notes + [f"from A to B, {line}" for line in differences(locks[0].environment, locks[1].environment)]

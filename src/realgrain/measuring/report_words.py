@@ -9,6 +9,7 @@ from realgrain.measuring.audit_tables import conclusion
 from realgrain.measuring.benchmarks import NAMES, benchmark
 from realgrain.measuring.finished import Finished
 from realgrain.measuring.results import ConditionResult, Estimate
+from realgrain.measuring.unsure import unsure
 from realgrain.picture.errors import printable
 
 DELIVERED = {
@@ -166,6 +167,7 @@ def _sure(run: Finished) -> list[str]:
         if evaluation.resamples
         else "There are no resamples: only shares have intervals, exact ones of 95 %."
     ]
+    found += unsure(evaluation, [run.first])
     counts = [one.n for rates in (of.recall_per_generator, of.fpr_per_source) for one in rates.values()]
     few = sum(n < FEW for n in counts)
     if few:

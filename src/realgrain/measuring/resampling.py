@@ -18,6 +18,10 @@ ECE_BINS = 15
 """Equal-width bins of the calibration error; 15 as in Guo et al., "On Calibration of Modern Neural Networks", 2017."""
 FPR_LIMITS = {"tpr_at_0.1_fpr": 0.001, "tpr_at_1_fpr": 0.01, "tpr_at_5_fpr": 0.05}
 """Metric -> highest false-positive rate; with fewer than 1000 reals, 0.1 % is none at all."""
+FEWEST = 5
+"""Pictures, or clusters, that a class needs for an interval (our choice). Of n there are C(2n - 1, n) different resamples (Hall, "The Bootstrap and
+Edgeworth Expansion", 1992, appendix I): 1, 3, 10, 35 of up to four, and it takes 40 before one of them is as rare as a tail of 2.5 %."""
+ROUNDING = 1e-9  # of sums of a resample: an interval that is no wider has no width
 _CELLS = 200_000  # counts held at once: 1.6 MB an array, so that the passes over them stay in the processor's cache
 
 
@@ -26,30 +30,36 @@ def resample_counts(fake: Bools, resamples: int, seed: int, sets: Names | None =
 
     Stratified because the sizes of a benchmark's classes and sets are chosen by whoever made it, not sampled (our choice).
 
+    Sets with fewer than `FEWEST` pictures of a class share their draws of that class: alone, one picture would be drawn once in every resample, and
+    a thousand sets of one picture each would seem certain. Collapsing strata (Cochran, "Sampling Techniques", 1977, section 5A.12) counts what sets
+    differ in as chance, so that the interval is too wide rather than too narrow.
+
     Clusters are drawn whole, within a class, wherever their pictures are: sets then change their size from one resample to the next, and may
     miss. Pictures of a photographer, an original or a source are alike, so that as many of them say less than they would alone: drawn one by one
     they give intervals that are too narrow. With few clusters so does this: percentile intervals from fewer than some 30 clusters in a class are
-    themselves too narrow (Cameron, Gelbach & Miller, "Bootstrap-Based Improvements for Inference with Clustered Errors", 2008), and one alone
-    gives none.
+    themselves too narrow (Cameron, Gelbach & Miller, "Bootstrap-Based Improvements for Inference with Clustered Errors", 2008), and fewer than
+    `FEWEST` give none.
 
     Args:
         fake: (n,) True for the rows of the class "fake".
         resamples: How many resamples to draw.
         seed: Same seed and same rows, same resamples.
-        sets: (n,) name of each row's set, which has its own draws, whatever other sets there are; not used with `clusters`.
+        sets: (n,) name of each row's set, which has its own draws, whatever other sets there are, unless it is small; not used with `clusters`.
         clusters: (n,) what each row is drawn together with.
 
     Yields:
         (b, n) how often each row was drawn, the b of all chunks adding up to `resamples`.
     """
-    classes = (~fake, fake)
-    if sets is None or clusters is not None:
-        pairs = list(zip(classes, np.random.default_rng(seed).spawn(2), strict=True))
-    else:
-        pairs = []
+    pairs: list[tuple[Bools, np.random.Generator]] = []
+    shared = [~fake, fake]
+    if sets is not None and clusters is None:
         for name in sorted(set(sets.tolist())):
             of_set = np.random.default_rng([seed, int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big")])
-            pairs += [(rows & (sets == name), rng) for rows, rng in zip(classes, of_set.spawn(2), strict=True)]
+            pairs += [(rows & (sets == name), rng) for rows, rng in zip((~fake, fake), of_set.spawn(2), strict=True)]
+        pairs = [(rows, rng) for rows, rng in pairs if rows.sum() >= FEWEST]
+        for rows, _ in pairs:
+            shared = [of & ~rows for of in shared]
+    pairs += zip(shared, np.random.default_rng(seed).spawn(2), strict=True)
     yield from draw_counts([(rows, rng) for rows, rng in pairs if rows.any()], fake.size, resamples, clusters)
 
 

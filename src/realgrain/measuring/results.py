@@ -14,6 +14,8 @@ class _Frozen(BaseModel):
 class Estimate(_Frozen):
     """A metric in [0, 1] and its 95 % percentile bootstrap interval; all None where the metric is undefined.
 
+    There is no interval where classes are too small for one, or no resample gives another value: what is measured says which.
+
     The interval of "ece" tends to lie above the value: resampling adds noise to every bin, and ECE adds noise up.
     """
 
@@ -26,16 +28,24 @@ class Part(_Frozen):
     """The figures of some of a condition's pictures: a set, a generator or a real source, with what it is measured against.
 
     All metrics are None where nothing of the set, generator or source was scored; those that need a class are where the class is missing.
+
+    Attributes:
+        no_interval: why no metric has an interval, where resamples were drawn; empty where they have.
+        no_spread: metrics without an interval because all resamples give one value.
     """
 
     n_real: int
     n_fake: int
     n_failed: int
     metrics: dict[str, Estimate]
+    no_interval: str = ""
+    no_spread: list[str] = []
 
 
 class Mean(Estimate):
     """The plain mean of a metric over sets, generators or real sources, each counting alike, and the worst of them beside it.
+
+    There is no interval where one of them has none for want of pictures.
 
     Attributes:
         value: None where one of them has none: a mean is never of fewer than there are.
@@ -57,6 +67,8 @@ class ConditionResult(_Frozen):
 
     Attributes:
         n_clusters: real and fake clusters behind the intervals; None where each picture was drawn alone.
+        no_interval: why `metrics` have no interval, where resamples were drawn; empty where they have.
+        no_spread: those of them without an interval because all resamples give one value.
         sets: of the table's column `set`; empty where it has none.
         generators: each with the reals of the sets that it occurs in; all reals where there are no sets.
         real_sources: each with the fakes of the sets that it occurs in; all fakes where there are no sets.
@@ -76,6 +88,8 @@ class ConditionResult(_Frozen):
     worst_generator: str | None
     worst_source: str | None
     n_clusters: dict[str, int] | None = None
+    no_interval: str = ""
+    no_spread: list[str] = []
     sets: dict[str, Part] = {}
     generators: dict[str, Part] = {}
     real_sources: dict[str, Part] = {}

@@ -33,8 +33,7 @@ class _Written(BaseModel):
 def audit_run(folder: Path, lock: Lock, samples: Sequence[Sample]) -> Audit:
     """The audit of the pictures that a run chose of its benchmark's, written into its folder; one that is there already is not done again.
 
-    A picture that sets share is looked at once: it is no duplicate of itself. The lock names the sha256 of each picture, so that the audit of the
-    same lock is the same.
+    The lock names the sha256 of each picture, so that the audit of the same lock is the same.
 
     Args:
         folder: of the run.
@@ -47,12 +46,15 @@ def audit_run(folder: Path, lock: Lock, samples: Sequence[Sample]) -> Audit:
     before = read_audit(folder, lock)
     if before is not None:
         return before
-    distinct = {
-        (sample.path, sample.label, sample.generator): sample for sample in reversed(choose(samples, lock.protocol.split, lock.protocol.limit))
-    }
-    found = audit(list(reversed(distinct.values())))
+    found = audit_chosen(choose(samples, lock.protocol.split, lock.protocol.limit))
     write_whole(folder / AUDIT, (_Written(lock=lock.sha256, audit=found).model_dump_json(indent=1) + "\n").encode())
     return found
+
+
+def audit_chosen(samples: Sequence[Sample]) -> Audit:
+    """The audit of what a run chose. A picture that sets share is looked at once: it is no duplicate of itself."""
+    distinct = {(sample.path, sample.label, sample.generator): sample for sample in reversed(samples)}
+    return audit(list(reversed(distinct.values())))
 
 
 def read_audit(folder: Path, lock: Lock) -> Audit | None:

@@ -6,6 +6,7 @@ import csv
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -143,3 +144,27 @@ def read_entries(file: Path) -> Iterator[Entry]:
                 yield Entry.model_validate({**row, **{name: row.get(name) or None for name in ("width", "height", "bytes")}})
     except (OSError, UnicodeDecodeError, csv.Error, ValidationError, TypeError) as error:
         raise ManifestError(f"{file}: not the manifest of a run: {error}") from error
+
+
+def aside(scratch: Path) -> Path:
+    """Where a manifest whose writing was broken off lies while it is written anew."""
+    return scratch.with_suffix(".earlier")
+
+
+def take_over(scratch: Path, earlier: Path) -> list[Entry]:
+    """Entries of a manifest whose writing was broken off, once or several times, which spare decoding; the longer file is kept aside.
+
+    The last line may be torn. Those with an error are left out too: other versions of the decoders, which nothing pins yet, may open the file.
+    """
+    found = [entry for file in (earlier, scratch) for entry in _whole_entries(file) if not entry.error]
+    if scratch.is_file() and (not earlier.is_file() or earlier.stat().st_size < scratch.stat().st_size):
+        scratch.replace(earlier)
+    return found
+
+
+def _whole_entries(file: Path) -> list[Entry]:
+    found: list[Entry] = []
+    with suppress(ManifestError):  # there is no such file, or here it was broken off
+        for entry in read_entries(file):
+            found.append(entry)  # noqa: PERF402 - what was read before the error counts
+    return found[:-1]

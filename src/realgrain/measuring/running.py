@@ -1,7 +1,7 @@
 """A run of a benchmark: one folder with everything behind its figures, which a kill cannot spoil and anyone can check.
 
-``lock.json`` what it depends on; ``manifest.csv`` its pictures; ``scores.parquet``; ``metrics.json``. While it runs, ``scores/`` holds the parts that
-are done. The same thing run twice gives the same bytes, whether it was killed in between or not.
+``lock.json`` what it depends on; ``manifest.csv`` its pictures; ``scores.parquet``; ``metrics.json``. While it runs, ``scores/`` holds what is
+done, to the last seconds. The same thing run twice gives the same bytes, whether it was killed in between or not.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ from realgrain.learning.data import Sample
 from realgrain.measuring.alone import RunError, alone
 from realgrain.measuring.lock import LOCK, Lock, LockError, ManifestRef, Protocol, bundle_ref, differences, environment, read_lock, runtime_ref
 from realgrain.measuring.metrics import evaluate
+from realgrain.measuring.parts import Parts
 from realgrain.measuring.results import Evaluation
-from realgrain.measuring.run_manifest import Entry, Key, choose, read_entries, survey, write_entries
-from realgrain.measuring.score import schema_with, score, table_of, write_table
-from realgrain.measuring.whole import whole, write_whole
+from realgrain.measuring.run_manifest import Entry, Key, aside, choose, read_entries, survey, take_over, write_entries
+from realgrain.measuring.score import schema_with, score
+from realgrain.measuring.whole import write_whole
 from realgrain.picture.conditions import condition
 
 MANIFEST, SCORES, METRICS, PARTS = "manifest.csv", "scores.parquet", "metrics.json", "scores"
@@ -84,11 +85,12 @@ def run(folder: Path, detector: Detector, samples: Sequence[Sample], benchmark: 
         lock, opened = _pin(folder, detector, chosen, benchmark, protocol, watch)
         schema = _schema(chosen, detector, lock)
         if not (folder / SCORES).is_file():
-            _score(folder / PARTS, detector, chosen, opened, protocol, schema, watch)
-            _merge(folder / PARTS, folder / SCORES, schema)
+            parts = Parts(folder / PARTS, schema, len(chosen), protocol.part, len(protocol.conditions))
+            _score(parts, detector, chosen, opened, protocol.conditions, watch)
+            parts.merge(folder / SCORES)
         shutil.rmtree(folder / PARTS, ignore_errors=True)
         evaluation = measure(read_scores(folder, lock), protocol)
-        write_whole(folder / METRICS, (evaluation.model_dump_json(indent=1) + "\n").encode())
+        write_whole(folder / METRICS, (evaluation.model_dump_json() + "\n").encode())
     return Run(folder, lock, evaluation, [error for _, error in opened if error])
 
 
@@ -141,21 +143,22 @@ def _pin(folder: Path, detector: Detector, chosen: Sequence[Sample], benchmark: 
         raise _refusal(folder, differences(before, lock))
     manifest = folder / MANIFEST
     pinned = before is not None and manifest.is_file() and file_sha256(manifest) == before.manifest.sha256
-    known = {entry.key: entry for entry in read_entries(manifest)} if pinned else {}
+    scratch = folder / f".{MANIFEST}.partial"
+    known = {entry.key: entry for entry in (read_entries(manifest) if pinned else take_over(scratch, aside(scratch)))}
     opened: list[Opened] = []
 
     def looked(entry: Entry) -> Entry:
         opened.append((entry.sha256, entry.error))
         return entry
 
-    scratch = folder / f".{MANIFEST}.partial"
     write_entries(map(looked, watch(survey(chosen, detector.limits, known), len(chosen), "reading")), scratch)
     lock = lock.model_copy(update={"manifest": ManifestRef(pictures=len(opened), sha256=file_sha256(scratch))})
     if before is not None and before != lock:
-        changed = changed_pictures(known, {entry.key: entry for entry in read_entries(scratch)})
+        changed = changed_pictures(known if pinned else {}, {entry.key: entry for entry in read_entries(scratch)})
         scratch.unlink()
         raise _refusal(folder, changed or differences(before, lock))
     scratch.replace(manifest)
+    aside(scratch).unlink(missing_ok=True)
     write_whole(folder / LOCK, lock.content())
     return lock, opened
 
@@ -189,46 +192,20 @@ def _schema(chosen: Iterable[Sample], detector: Detector, lock: Lock) -> pa.Sche
     return schema_with(extra, threshold=threshold_of(detector), lock=lock.sha256)
 
 
-def _score(
-    parts: Path, detector: Detector, chosen: Sequence[Sample], opened: Sequence[Opened], protocol: Protocol, schema: pa.Schema, watch: Watch
-) -> None:
+def _score(parts: Parts, detector: Detector, chosen: Sequence[Sample], opened: Sequence[Opened], conditions: Sequence[str], watch: Watch) -> None:
     """Write the parts that are missing; rows are let go as soon as their part is written."""
-    conditions = protocol.conditions
-    starts = range(0, len(chosen), protocol.part)
-    todo = [start for start in starts if not _whole(_part(parts, start), len(chosen[start : start + protocol.part]) * len(conditions), schema)]
-    rows = score(detector, (sample for start in todo for sample in chosen[start : start + protocol.part]), conditions)
-    total = sum(len(chosen[start : start + protocol.part]) for start in todo) * len(conditions)
-    rows = iter(watch(rows, total, "scoring"))
-    for start in todo:
-        mine = opened[start : start + protocol.part]
-        found = list(islice(rows, len(mine) * len(conditions)))
-        for number, row in enumerate(found):
-            _check(row, *mine[number // len(conditions)])
-        write_table(table_of(found, schema), _part(parts, start))
+    todo = parts.missing()
+    begun = parts.begun(todo[0]) if todo else []
+    pictures = [picture for part in todo for picture in part]
+    rows = score(detector, (chosen[picture] for picture in pictures), conditions, skip=len(begun))
+    looks = islice((opened[picture] for picture in pictures for _ in conditions), len(begun), None)
+    checked = (_checked(row, *look) for row, look in zip(rows, looks, strict=True))
+    checked = iter(watch(checked, len(pictures) * len(conditions) - len(begun), "scoring"))
+    for part in todo:
+        parts.write(part, begun if part is todo[0] else [], checked)
 
 
-def _part(parts: Path, start: int) -> Path:
-    return parts / f"{start:09}.parquet"
-
-
-def _whole(part: Path, rows: int, schema: pa.Schema) -> bool:
-    """Whether a part is there, of this lock, and not torn."""
-    if not part.is_file():
-        return False
-    try:
-        with pq.ParquetFile(part) as file:
-            return file.metadata.num_rows == rows and file.schema_arrow.equals(schema, check_metadata=True)
-    except (OSError, pa.ArrowException):
-        return False
-
-
-def _check(row: dict[str, Any], sha256: str, error: str) -> None:
+def _checked(row: dict[str, Any], sha256: str, error: str) -> dict[str, Any]:
     if row["error"] != error or (not error and row["sha256"] != sha256):
         raise RunError(f"{row['path']}: has changed since the run began, or cannot be read any more")
-
-
-def _merge(parts: Path, target: Path, schema: pa.Schema) -> None:
-    """One table of all parts, a part at a time."""
-    with whole(target) as scratch, pq.ParquetWriter(scratch, schema, compression="zstd") as writer:
-        for part in sorted(parts.glob("*.parquet")):
-            writer.write_table(pq.read_table(part))
+    return row

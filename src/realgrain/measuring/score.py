@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ SCHEMA = pa.schema([(name, pa.string()) for name in TEXT] + [("logit", pa.float6
 
 
 def score(
-    detector: Detector, samples: Iterable[Sample], conditions: Sequence[str] = ("clean",), *, day: str | None = None
+    detector: Detector, samples: Iterable[Sample], conditions: Sequence[str] = ("clean",), *, skip: int = 0, day: str | None = None
 ) -> Iterator[dict[str, Any]]:
     """Rows of the scores table, in order of samples, then conditions; a bad file gives rows with its error.
 
@@ -41,6 +42,7 @@ def score(
         detector: scores.
         samples: labelled or not; extra columns are kept. They are drawn as they are needed.
         conditions: names of ``realgrain.picture.conditions.CONDITIONS``.
+        skip: rows to leave out at the beginning, which are there already.
         day: of scoring, such as 2026-11-24; rows then carry all that ``drift`` reads: the day, format and size of the file, and, where the detector
             knows them, the distance of the feature from those of training and the group of its content. A sample's own ``day`` or ``time`` stays.
             None: nothing that depends on when it is run, as runs that can be resumed need it.
@@ -50,7 +52,7 @@ def score(
     """
     degrade = {name: condition(name) for name in conditions}
     card = detector.bundle.card
-    for seen in ahead(_jobs(detector, samples, degrade)):
+    for seen in ahead(islice(_jobs(detector, samples, degrade), skip, None)):
         row = {**(seen.sample.model_extra or {}), **seen.sample.model_dump(include=set(SAMPLE)), "condition": seen.condition}
         row |= {"bundle": detector.bundle.hash, "runtime": detector.runtime.name}
         if day is not None and not (row.get("day") or row.get("time")):

@@ -6,7 +6,6 @@ import io
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
@@ -15,6 +14,7 @@ from realgrain.detector.runtime import cores
 from realgrain.evidence.claims import Evidence
 from realgrain.evidence.provenance import provenance
 from realgrain.learning.data import Sample
+from realgrain.measuring.score import unreadable
 from realgrain.picture.image import Picture, PictureError, open_file
 
 PLAIN_QUALITY = 75  # of the JPEG that a picture's bytes are compared with (our choice)
@@ -61,14 +61,13 @@ def survey(samples: Sequence[Sample]) -> Survey:
 
 
 def opened(sample: Sample) -> tuple[Picture, bytes]:
-    """The picture of a sample and the bytes of its file, from a file or from a packed one.
+    """The picture of a sample and the bytes of its file, from a file or from a packed one, by its name in the manifest.
 
     Raises:
         PictureError: it cannot be opened.
         OSError: what it is packed into cannot be read.
     """
-    content = sample.content()
-    return open_file(content, name=None if isinstance(content, Path) else sample.path)
+    return open_file(sample.content(), name=sample.path)
 
 
 def _look(sample: Sample) -> Seen | str:
@@ -80,7 +79,7 @@ def _look(sample: Sample) -> Seen | str:
     except PictureError as error:
         return str(error)
     except OSError as error:
-        return f"{sample.path}: {error}"
+        return str(unreadable(sample, error))
     image = Image.fromarray(picture.pixels)
     file = io.BytesIO()
     image.save(file, "JPEG", quality=PLAIN_QUALITY, subsampling=2)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from realgrain.detector.calibration import Rate
 from realgrain.measuring.results import MEAN, Comparison, ConditionResult, Difference, Estimate, Evaluation, LeftOut, Mean, Measure
+from realgrain.measuring.unsure import unsure
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -30,18 +31,20 @@ def render(found: Evaluation | LeftOut) -> "RenderableType":
 
     Args:
         found: An evaluation: metrics, recall by generator and source, false positives by source, each with its 95 % interval; the main metrics
-            by set where there are sets, with their mean, the worst generator and the worst real source; and each convention of mAcc. Or a
-            cross-validation: the AUC of each fold and the mean of every metric.
+            by set where there are sets, with their mean, the worst generator and the worst real source; each convention of mAcc; and why some
+            figures have no interval. Or a cross-validation: the AUC of each fold and the mean of every metric.
     """
     from rich.console import Group
+    from rich.text import Text
 
     if isinstance(found, LeftOut):
         return _left_out(found)
     conditions = found.conditions
     at = "none" if found.threshold is None else f"logit {found.threshold:.3f}"
     drawn = "" if found.clusters is None else f" of whole clusters by {found.clusters}: too narrow where they are few"
+    notes = [Text(f"* {line}") for line in unsure(found)]
     if len(conditions) > MOST:
-        return Group(_overview(conditions, f"{len(conditions)} conditions (threshold: {at}); all else is in the JSON"))
+        return Group(_overview(conditions, f"{len(conditions)} conditions (threshold: {at}); all else is in the JSON"), *notes)
     tables = [
         _metrics(conditions, f"Metrics (threshold: {at}; 95 % intervals from {found.resamples} resamples{drawn})"),
         *(_by_set(conditions, metric, title) for metric, title in BY_SET.items()),
@@ -50,7 +53,7 @@ def render(found: Evaluation | LeftOut) -> "RenderableType":
         _rates({name: of.recall_per_source for name, of in conditions.items()}, "Recall by source"),
         _rates({name: of.fpr_per_source for name, of in conditions.items()}, "False positives by source"),
     ]
-    return Group(*(table for table in tables if table.row_count))
+    return Group(*(table for table in tables if table.row_count), *notes)
 
 
 def render_ablation(found: Sequence[Comparison]) -> "RenderableType":

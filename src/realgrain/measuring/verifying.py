@@ -21,12 +21,14 @@ from realgrain.detector.weights import file_sha256
 from realgrain.learning.data import ManifestError, Sample
 from realgrain.measuring.lock import LOCK, Lock, LockError, bundle_ref, differences, environment, read_lock, runtime_ref
 from realgrain.measuring.metrics import stored_threshold
-from realgrain.measuring.run_manifest import Entry, content_sha256, key_of, read_entries
+from realgrain.measuring.run_audit import AUDIT, audit_chosen, read_audit
+from realgrain.measuring.run_manifest import Entry, Key, content_sha256, key_of, read_entries
 from realgrain.measuring.running import MANIFEST, METRICS, SCORES, Watch, measure, read_scores, threshold_of, unwatched
 from realgrain.measuring.score import SAMPLE, score
 
 SHOWN = 5  # faults of a check that are named; the rest are counted
 SAME = 1e-9  # relative: figures computed again by other versions of the same libraries
+NEAR = 0.02  # of a probe's AUC: what other versions of the libraries that fit the audit's probes may change (our choice)
 
 
 class Check(BaseModel):
@@ -89,7 +91,7 @@ def verify(
     seed: int = 0,
     watch: Watch = unwatched,
 ) -> Verification:
-    """Check every file of a run, every picture, every figure, and the scores of some pictures drawn at random.
+    """Check every file of a run, every picture, every figure, the audit if there is one, and the scores of some pictures drawn at random.
 
     Logits must be equal to the last bit where versions and processor are those of the run, else within the tolerance that the card states for the
     runtime.
@@ -113,6 +115,7 @@ def verify(
     if not (folder / SCORES).is_file():
         read_scores(folder, lock)
     notes = differences(lock.environment, environment())
+    exact = not notes
     checks = [_check_detector(lock, detector), _check_manifest(folder, lock)]
     try:
         found = _Found(folder, lock, list(read_entries(folder / MANIFEST)), read_scores(folder, lock))
@@ -120,10 +123,11 @@ def verify(
         return Verification(seed=seed, checks=[*checks, _check("files", [str(error)], f"{MANIFEST} and {SCORES}")], notes=notes)
     there = {key_of(sample): sample for sample in samples}
     checks += [_check_rows(found), _check_threshold(found, detector), _check_metrics(found), _check_pictures(found, there, watch)]
+    checks.append(_check_audit(found, there, exact=exact))
     size = min(len(found.entries), count if share is None else math.ceil(share * len(found.entries)))
     drawn = sorted(np.random.default_rng(seed).choice(len(found.entries), size, replace=False).tolist())
     if checks[0].ok:
-        checks.append(_check_scores(found, detector, there, drawn, exact=not notes, watch=watch))
+        checks.append(_check_scores(found, detector, there, drawn, exact=exact, watch=watch))
     return Verification(seed=seed, checks=checks, notes=notes)
 
 
@@ -187,16 +191,16 @@ def _leaves(content: Any, prefix: str) -> Iterator[tuple[str, Any]]:
         yield prefix, content
 
 
-def _same(old: dict[str, Any], new: dict[str, Any], key: str) -> bool:
+def _same(old: dict[str, Any], new: dict[str, Any], key: str, near: float = SAME) -> bool:
     if key not in old or key not in new:
         return False
     first, second = old[key], new[key]
     if isinstance(first, float) and isinstance(second, float):
-        return math.isclose(first, second, rel_tol=SAME, abs_tol=SAME)
+        return math.isclose(first, second, rel_tol=near, abs_tol=near)
     return first == second
 
 
-def _check_pictures(found: _Found, there: dict[tuple[str, str], Sample], watch: Watch) -> Check:
+def _check_pictures(found: _Found, there: dict[Key, Sample], watch: Watch) -> Check:
     """Every picture is there, with the bytes and the label it had."""
 
     def look(entry: Entry) -> str:
@@ -219,9 +223,27 @@ def _check_pictures(found: _Found, there: dict[tuple[str, str], Sample], watch: 
     return _check("pictures", faults, f"labels and sha256 of {len(found.entries)} pictures")
 
 
-def _check_scores(
-    found: _Found, detector: Detector, there: dict[tuple[str, str], Sample], drawn: Sequence[int], *, exact: bool, watch: Watch
-) -> Check:
+def _check_audit(found: _Found, there: dict[Key, Sample], *, exact: bool) -> Check:
+    """The audit that is written, if there is one, is that of the run's pictures as they are now."""
+    if not (found.folder / AUDIT).is_file():
+        return _check("audit", [], f"there is none; `realgrain bench run` writes {AUDIT} at its end")
+    try:
+        written = read_audit(found.folder, found.lock)
+        if written is None:
+            return _check("audit", [f"{AUDIT}: made under another {LOCK}"], AUDIT)
+        again = audit_chosen([there[entry.key] for entry in found.entries if entry.key in there])
+    except ValueError as error:  # the file is none, or no picture is left
+        return _check("audit", [str(error)], AUDIT)
+    old, new = (dict(_leaves(of.model_dump(mode="json"), "")) for of in (written, again))
+    if not exact:
+        old, new = ({key: value for key, value in of.items() if not key.endswith(".words")} for of in (old, new))  # figures again, rounded
+    near = SAME if exact else NEAR
+    faults = [f"{key} is {old.get(key)}, and {new.get(key)} when done again" for key in dict.fromkeys((*old, *new)) if not _same(old, new, key, near)]
+    how = "" if exact else f", figures within {NEAR:g} because versions or processors differ"
+    return _check("audit", faults, f"{len(new)} figures and verdicts of {again.real + again.fake} pictures found again{how}")
+
+
+def _check_scores(found: _Found, detector: Detector, there: dict[Key, Sample], drawn: Sequence[int], *, exact: bool, watch: Watch) -> Check:
     conditions = found.lock.protocol.conditions
     rows = {(row["set"], row["path"], row["condition"]): row for row in found.table.select(["set", "path", "condition", "logit"]).to_pylist()}
     graph = detector.bundle.card.runtimes.get(detector.runtime.name)

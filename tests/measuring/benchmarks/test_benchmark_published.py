@@ -56,3 +56,12 @@ def test_means_of_tables_that_are_whole_are_those_of_their_rows():
             assert sum(rows) / len(rows) == pytest.approx(mean.value, abs=0.11), mean
             checked += 1
     assert checked >= 8
+
+
+def test_what_is_not_known_of_a_figure_is_said():
+    assert all(figure.trained_on or figure.convention for figure in every())
+    others = [figure for figure in every() if "Dual-Data-Alignment" in figure.source and figure.method != "DDA"]
+    assert len(others) == 64  # eight methods that DDA's authors tested, on eight benchmarks
+    assert all("weights, loader and threshold not stated" in figure.convention and not figure.trained_on for figure in others)
+    balanced = [figure for figure in every() if figure.metric == "balanced_accuracy" and figure.known == "code"]
+    assert all("balanced is from notes on its paper" in figure.convention for figure in balanced)
