@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import signal
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, get_type_hints
 
 import numpy as np
@@ -23,6 +21,7 @@ from realgrain.detector.seen import Seen
 from realgrain.evidence.claims import Evidence
 from realgrain.faces.server.problems import busy
 from realgrain.faces.server.worker import FACTS, SIZES, Order, Task
+from realgrain.picture.confine import child_environment
 from realgrain.picture.errors import Code, PictureError
 from realgrain.picture.image import Picture
 
@@ -77,15 +76,12 @@ class _Worker:
         if self.alive and self._done < PICTURES:
             return
         await self.stop()
-        kept = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL", "SYSTEMROOT", "LD_LIBRARY_PATH") if name in os.environ}
-        paths = [str(Path(realgrain.__file__).parents[1]), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-        environment = {**kept, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         self._process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-P", "-m", "realgrain.faces.server.worker"),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
-            env=environment,
+            env=child_environment(str(realgrain.__file__)),
             start_new_session=True,  # a Ctrl-C in the server's terminal is the server's to handle
         )
         self._done = 0

@@ -6,11 +6,9 @@ safetensors for views: nothing that comes out of it is ever unpickled or run, be
 
 from __future__ import annotations
 
-import ctypes
 import dataclasses
 import json
 import os
-import signal
 import struct
 import sys
 from pathlib import Path
@@ -19,11 +17,11 @@ from typing import Any, BinaryIO
 import numpy as np
 from pydantic import BaseModel, TypeAdapter
 
+from realgrain.picture.confine import confine
 from realgrain.picture.image import Limits, Picture, PictureError
 from realgrain.picture.views import ViewSpec
 
 SIZES = struct.Struct(">II")  # of a job's header and bytes, and of an answer's JSON and arrays
-_PARENT_DEATH, _NO_NEW_PRIVILEGES = 1, 38  # of prctl(2): PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS
 FACTS = tuple(field.name for field in dataclasses.fields(Picture) if field.name != "pixels")
 
 
@@ -55,24 +53,6 @@ class Order(BaseModel):
 
 
 TASK = TypeAdapter(Task)
-
-
-def confine(memory: int) -> None:
-    """Take from this process what opening a picture does not need; and have it end with its server, also one that hangs."""
-    if sys.platform == "linux":
-        libc = ctypes.CDLL(None)
-        libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
-        libc.prctl(_PARENT_DEATH, signal.SIGKILL, 0, 0, 0)
-    try:
-        import resource
-    except ImportError:  # not on Windows: there, only the clock guards
-        return
-    try:
-        taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    except OSError:  # no Linux
-        taken = 2**31
-    for what, most in ((resource.RLIMIT_AS, taken + memory), (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_CORE, 0), (resource.RLIMIT_NOFILE, 64)):
-        resource.setrlimit(what, (most, most))
 
 
 def serve(source: BinaryIO, sink: BinaryIO) -> None:
