@@ -1,8 +1,8 @@
 """Clips: each frame is judged as a picture is, and what that says of the clip is decided here, once.
 
 Our choice: a clip's logit is the median of its frames' logits, which some odd frames, a title or a fade, do not move. A short stretch of generated
-frames does not move it either: that is what the frames and the scenes are listed for. Thresholds of pictures were measured on pictures and say nothing
-of medians over compressed video, so a clip has a profile of its own, ``video``, and no verdict until a bundle has data for it.
+frames does not move it either: that is what the frames and the scenes are listed for. Thresholds for pictures were measured on pictures and tell
+nothing of medians over compressed video, so a clip has a profile of its own, ``video``, and no verdict until a bundle has data for it.
 """
 
 from __future__ import annotations

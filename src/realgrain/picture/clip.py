@@ -299,7 +299,9 @@ class _Reader:
         from av.stream import Disposition
 
         self._file.seek(0)
-        options = {"codec_whitelist": ",".join(_CODECS), "protocol_whitelist": "none", "max_pixels": str(self._limits.max_pixels), "threads": "1"}
+        # Headers of somewhat larger clips are read, so that these are refused for what they are.
+        most = str(8 * self._limits.max_pixels)
+        options = {"codec_whitelist": ",".join(_CODECS), "protocol_whitelist": "none", "max_pixels": most, "threads": "1"}
         try:
             with av.open(self._file, "r", format=_DEMUXERS[self.kind], options=options, metadata_errors="replace") as container:
                 streams = [one for one in container.streams.video if not Disposition.attached_pic & one.disposition]

@@ -6,6 +6,7 @@ safetensors for views: nothing that comes out of it is ever unpickled or run, be
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -17,6 +18,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from pydantic import BaseModel, TypeAdapter
 
+from realgrain.picture.clip import DEFAULT_CLIP_LIMITS, ClipLimits
 from realgrain.picture.confine import confine
 from realgrain.picture.image import Limits, Picture, PictureError
 from realgrain.picture.views import ViewSpec
@@ -32,6 +34,7 @@ class Task(BaseModel):
         views: that the detector looks at.
         smallest_side: that the detector judges, pixels.
         limits: of pictures.
+        clips: limits of clips.
         trust_list: file of certificates.
         memory: bytes of address space for pictures, beyond what the libraries take.
     """
@@ -39,17 +42,19 @@ class Task(BaseModel):
     views: ViewSpec
     smallest_side: int
     limits: Limits
+    clips: ClipLimits = DEFAULT_CLIP_LIMITS
     trust_list: Path | None
     memory: int
 
 
 class Order(BaseModel):
-    """What is done with one picture."""
+    """What is done with one picture, or with a clip, of which nothing but views is made."""
 
     name: str
-    evidence: bool
-    stability: bool
+    evidence: bool = False
+    stability: bool = False
     pixels: bool = False
+    clip: bool = False
 
 
 TASK = TypeAdapter(Task)
@@ -59,17 +64,24 @@ def serve(source: BinaryIO, sink: BinaryIO) -> None:
     """Do jobs until the input ends."""
     from safetensors.numpy import save
 
+    from realgrain.detector.clips import look_through, packed
     from realgrain.detector.seen import look, prepare
     from realgrain.evidence.c2pa import read_trust_list
 
     task = TASK.validate_json(source.readline())
     trusted = None if task.trust_list is None else read_trust_list(task.trust_list)
+    with contextlib.suppress(ModuleNotFoundError):  # which is told when a clip is opened
+        import av  # noqa: F401  (before what it takes is counted)
     confine(task.memory)
     _answer(sink, {"ready": True})
     while head := source.read(SIZES.size):
         order_size, size = SIZES.unpack(head)
         order, data = Order.model_validate_json(source.read(order_size)), source.read(size)
         try:
+            if order.clip:
+                clip, arrays = packed(look_through(data, task.views, name=order.name, limits=task.clips))
+                _answer(sink, {"clip": clip}, arrays)
+                continue
             picture, evidence = look(data, order.name, limits=task.limits, evidence=order.evidence, trust_list=trusted)
             seen = prepare(picture, evidence, task.views, task.smallest_side if order.stability else None)
         except PictureError as error:
