@@ -11,7 +11,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -184,7 +184,7 @@ def _ends_quietly() -> Iterator[None]:
 
 
 @contextmanager
-def _notices(folder: Path) -> Iterator:
+def _notices(folder: Path) -> Iterator[Callable[[], set[Path]]]:
     """A function that gives the paths of which the system has given notice since it was last called.
 
     watchfiles has the notices of each system and falls back to looking where there are none; it waits in a thread, so that Ctrl-C is never held up.

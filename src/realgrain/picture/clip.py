@@ -34,6 +34,7 @@ SUFFIXES = frozenset([".mp4", ".m4v", ".mov", ".3gp", ".webm", ".mkv", ".avi"])
 """By which clips are found in folders; what a file is, its content says."""
 FRAMES = 16
 """Frames that are looked at, at most, unless told otherwise (our choice)."""
+_MOST = 256  # frames that may be asked for: their views are in memory together
 _DEMUXERS = {"MP4": "mov", "Matroska": "matroska", "AVI": "avi"}
 _CODECS = ("h264", "hevc", "libdav1d", "av1", "libvpx", "vp8", "libvpx-vp9", "vp9", "mpeg4", "mjpeg", "prores")  # decoders, by FFmpeg's names
 _FASTEST = 240  # frames a second that a clip may have, on average: more is no recording
@@ -53,7 +54,7 @@ class ClipLimits:
     """How much one clip may cost (all are our choices).
 
     Args:
-        frames: Frames that are looked at.
+        frames: Frames that are looked at; 256 at most.
         max_seconds: Length of the clip.
         max_bytes: Size of the file, bytes.
         max_pixels: Width times height of a frame, pixels; the default has room for 4096 x 2304.
@@ -61,7 +62,7 @@ class ClipLimits:
         min_side: Shortest side accepted, pixels.
 
     Raises:
-        ValueError: A limit is not above 0, or `frames` below 1.
+        ValueError: A limit is not above 0, or there are too many frames.
     """
 
     frames: int = FRAMES
@@ -75,6 +76,8 @@ class ClipLimits:
         for field in fields(self):
             if not getattr(self, field.name) > 0:
                 raise ValueError(f"{field.name.replace('_', '-')} must be above 0, got {getattr(self, field.name)}")
+        if self.frames > _MOST:
+            raise ValueError(f"frames must be at most {_MOST}, got {self.frames}")
 
     @property
     def of_frames(self) -> Limits:
