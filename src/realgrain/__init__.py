@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING, Any
 from realgrain._version import __version__
 
 if TYPE_CHECKING:
+    from realgrain.detector.clips import ClipReport
     from realgrain.detector.decision import Policy
     from realgrain.detector.detect import Detector, load
     from realgrain.detector.verdict import Report, Verdict
     from realgrain.picture.image import PictureError
 
-__all__ = ["Detector", "PictureError", "Policy", "Report", "Verdict", "__version__", "detect", "load"]
+__all__ = ["ClipReport", "Detector", "PictureError", "Policy", "Report", "Verdict", "__version__", "detect", "load"]
 
 _HOMES = {
+    "ClipReport": "realgrain.detector.clips",
     "Detector": "realgrain.detector.detect",
     "load": "realgrain.detector.detect",
     "Policy": "realgrain.detector.decision",

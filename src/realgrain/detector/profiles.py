@@ -17,7 +17,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from realgrain.detector.calibration import Calibration
 from realgrain.detector.content import ENOUGH
 
-NAMED = ("camera", "web", "screenshot", "art", "document")
+VIDEO = "video"
+"""Clips: what of one is compared with thresholds, ``realgrain.detector.clips`` says."""
+NAMED = ("camera", "web", "screenshot", "art", "document", VIDEO)
 """Profiles that every bundle answers to; without data they abstain."""
 PHOTO = "photo"
 """Photographs, however they were delivered: the profile of who names none."""

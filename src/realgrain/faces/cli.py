@@ -13,7 +13,6 @@ from cyclopts import App, CycloptsError, Parameter
 
 from realgrain._version import __version__
 from realgrain.faces.bench import bench_app
-from realgrain.faces.judging import AS_USUAL, Judging
 from realgrain.faces.options import DONE, SOME_FAILED, WRONG_USAGE, Bundle, Offline, Runtime, Threads, publish, say
 
 if TYPE_CHECKING:
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 ABOUT = "Tells real photographs from AI-generated pictures and shows its evidence."
 app = App(name="realgrain", version=__version__, help=ABOUT, suppress_keyboard_interrupt=False)
 weights_app = App(name="weights", help="Base towers: what there is, fetching, checking.")
+app.command("realgrain.faces.detect_cli:detect")
 app.command(weights_app)
 app.command(bench_app)
 app.command("realgrain.faces.audit_cli:audit")
@@ -40,12 +40,6 @@ Setting = Annotated[
 ]
 
 
-def _no_option(_: object, name: str) -> None:
-    """Of what starts with a hyphen, only the hyphen itself names pictures."""
-    if name.startswith("-") and name != "-":
-        raise ValueError(f"Unknown option: {name}. A file of that name is ./{name}")
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code: 0 done, 1 some input failed, 2 wrong usage or nothing could be done, 3 refused."""
     _write_anything()
@@ -62,7 +56,10 @@ def main(arguments: list[str] | None = None) -> int:
         say(str(error))
         return WRONG_USAGE
     except ModuleNotFoundError as error:
-        extras = "'realgrain[all]' has all; [eval] scores and evaluates, [report] writes case reports, [batch] and [serve] are what they say"
+        extras = (
+            "'realgrain[all]' has all; [eval] scores and evaluates, [report] writes case reports, [video] reads clips, [batch], [serve] and [watch] "
+            "are what they say"
+        )
         say(f"this command needs the package {error.name}: pip install {extras}")
         return WRONG_USAGE
     except KeyboardInterrupt:
@@ -81,41 +78,6 @@ def _write_anything() -> None:
 def entry() -> None:
     """The ``realgrain`` program."""
     sys.exit(main())
-
-
-@app.command
-def detect(
-    *pictures: Annotated[
-        str, Parameter(help="Files, folders, globs, or - for a list of files on standard input.", allow_leading_hyphen=True, validator=_no_option)
-    ],
-    json: Annotated[bool, Parameter(negative="", help="One report a line, as JSON.")] = False,
-    fail_on: Annotated[Literal["ai"] | None, Parameter(help="Exit with 1 when a picture gets this verdict.")] = None,
-    judging: Judging = AS_USUAL,
-) -> int:
-    """Judge pictures: AI-generated, made by a camera, or unsure; each with its probability and the threshold's measured error rate."""
-    from realgrain.detector.decision import unmet
-    from realgrain.faces import show
-    from realgrain.faces.sources import expand
-
-    paths, missing = expand(pictures)
-    if not paths and not missing:
-        raise ValueError("no pictures: give files, folders, globs, or - for a list on standard input")
-    detector = judging.load()
-    if short := unmet(detector.policy, detector.decision):
-        say(short)
-    failed, flagged = len(missing), 0
-    for error in missing:
-        say(str(error))
-    printer = show.JsonLines() if json else show.Table(detector.bundle.card.name)
-    for outcome in show.progress(detector.detect_many(paths), len(paths), "judging"):
-        if isinstance(outcome, Exception):
-            failed += 1
-            say(str(outcome))
-        else:
-            flagged += outcome.verdict.label == fail_on
-            printer.add(outcome)
-    printer.close()
-    return SOME_FAILED if failed or flagged else DONE
 
 
 @app.command

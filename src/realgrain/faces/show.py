@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from textwrap import fill
 from typing import TYPE_CHECKING, TypeVar
 
+from realgrain.detector.clips import ClipReport
 from realgrain.detector.decision import Decision, in_group, interval, of_real, shortfall
 from realgrain.detector.verdict import WHY, Report
 
@@ -52,7 +53,7 @@ def console() -> Console:
 class JsonLines:
     """One report a line on stdout, as soon as it is there."""
 
-    def add(self, report: Report) -> None:
+    def add(self, report: Report | ClipReport) -> None:
         """Print a report."""
         print(report.model_dump_json(), flush=True)
 
@@ -61,18 +62,29 @@ class JsonLines:
 
 
 class Table:
-    """A line for each picture, and below them what the verdicts mean."""
+    """A line for each picture, and below them what the verdicts mean; then each clip, with a line for each frame."""
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._reports: list[Report] = []
+        self._clips: list[ClipReport] = []
 
-    def add(self, report: Report) -> None:
+    def add(self, report: Report | ClipReport) -> None:
         """Keep a report for the table."""
-        self._reports.append(report)
+        if isinstance(report, ClipReport):
+            self._clips.append(report)
+        else:
+            self._reports.append(report)
 
     def close(self) -> None:
-        """Print the table."""
+        """Print the tables."""
+        self._pictures()
+        for number, report in enumerate(self._clips):
+            if number or self._reports:
+                print()
+            _clip(report)
+
+    def _pictures(self) -> None:
         if not self._reports:
             return
         from rich.table import Table as Grid
@@ -107,6 +119,27 @@ class Table:
         notes += [f"Fused, for {report.picture.name}: {report.fused.arithmetic}." for report in self._reports if report.fused and report.fused.says]
         for note in notes:
             out.print("\n" + fill(note, min(out.width, 100)), markup=False, highlight=False)
+
+
+def _clip(report: ClipReport) -> None:
+    """A clip: its verdict, a line for each frame, and what it means."""
+    from rich.table import Table as Grid
+    from rich.text import Text
+
+    facts, out = report.clip, console()
+    why = ", ".join(WHY[reason] for reason in report.verdict.reasons)
+    size = f"{facts.seconds:.1f} s, {len(report.scenes)} scene{'' if len(report.scenes) == 1 else 's'}, {facts.codec} {facts.width} x {facts.height}"
+    out.print(Text(f"{facts.name} ({size}): {WORDS[report.verdict.label]}{f': {why}' if why else ''}"))
+    grid = Grid("time", "scene", "probability of AI, as a picture", "logit", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for frame in report.frames:
+        chance = "-" if frame.probability is None else f"{frame.probability:.2f}"
+        grid.add_row(f"{frame.time:.2f} s", str(frame.scene), chance, f"{frame.logit:.2f}")
+    out.print(grid)
+    notes = [f"{report.sentence}.", *(f"{note}." for note in facts.notes)]
+    if left := [scene for scene in report.scenes if not scene.frames]:
+        notes.append(f"{len(left)} scene{'' if len(left) == 1 else 's'} not looked at: there are more scenes than frames to look at.")
+    for note in notes:
+        out.print("\n" + fill(note[0].upper() + note[1:], min(out.width, 100)), markup=False, highlight=False)
 
 
 def explain(name: str, decisions: Sequence[Decision]) -> str:

@@ -9,11 +9,17 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from realgrain.learning.data import SUFFIXES
+from realgrain.picture import clip
 from realgrain.picture.image import PictureError
 
 
+def suffixes() -> frozenset[str]:
+    """Of files that are looked for in folders: pictures, and clips where the extra that reads them is installed."""
+    return SUFFIXES | clip.SUFFIXES if clip.readable() else SUFFIXES
+
+
 def expand(names: Iterable[str]) -> tuple[list[Path], list[PictureError]]:
-    """Pictures behind files, folders (searched through, by suffix), globs, and ``-`` (a list of files, one a line, on standard input).
+    """Pictures and clips behind files, folders (searched through, by suffix), globs, and ``-`` (a list of files, one a line, on standard input).
 
     A file that is named is taken whatever its suffix. What leads nowhere comes back as errors, so that it stops nothing.
     """
@@ -39,7 +45,8 @@ def _paths(name: str) -> list[Path]:
     path = Path(name)
     try:
         if path.is_dir():
-            return sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and not file.is_dir())
+            wanted = suffixes()
+            return sorted(file for file in path.rglob("*") if file.suffix.lower() in wanted and not file.is_dir())
         if path.exists() or path.is_symlink():
             return [path]
     except OSError:  # a name that is too long, a folder that may not be looked into: whoever opens it will say so

@@ -68,10 +68,9 @@ def calibrate(
         fake, source = np.array([sample.fake for sample in kept]), np.array([sample.source for sample in kept])
         if not len(kept) or fake.all():
             raise ManifestError(f"{manifest}: a profile needs real pictures that open")
-        groups = content.count(bundle.statistics)
-        if groups > 1 and any(None in of for of in group.values()):
-            raise ManifestError(f"{manifest}: runtime {detector.runtime.name} does not tell what pictures show; calibrate with another one")
-        found = profiles.gather(logits, fake, source, group if groups > 1 else {name: np.zeros(len(fake), int) for name in group}, groups)
+        told = not any(None in of for of in group.values())  # a clip is of no group, nor a picture whose runtime gives no features
+        groups = content.count(bundle.statistics) if told else 1
+        found = profiles.gather(logits, fake, source, group if told else {name: np.zeros(len(fake), int) for name in group}, groups)
         scale = _scale(logits, fake, balanced_weights(kept)) if fake.any() else None
         today = datetime.now(UTC).date()
         made = Profile(

@@ -1,4 +1,4 @@
-"""What can be wrong with a picture, and how much of one is read."""
+"""What can be wrong with a picture or a clip, and how much of a picture is read."""
 
 from dataclasses import dataclass, fields
 from typing import Literal
@@ -14,6 +14,10 @@ Code = Literal[
     "corrupt",
     "too_many_pixels",
     "too_small",
+    "no_video",
+    "too_long",
+    "decoder_hung",
+    "decoder_crashed",
 ]
 
 MAX_TEXT = 300  # characters of a name or reason that are shown (our choice)

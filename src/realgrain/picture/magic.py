@@ -38,6 +38,8 @@ _NOT_READ = (
     *((b"P%d" % digit + space, "PNM") for digit in range(1, 8) for space in (b"\n", b" ", b"\r", b"\t")),
 )
 
+_CLIP_BOXES = frozenset({b"ftyp", b"moov", b"mdat", b"wide", b"skip", b"free", b"pnot"})  # that a file of QuickTime may begin with
+_RAW_BRANDS = frozenset({b"crx "})  # camera raw, which is no clip
 _HEVC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"})
 _AV1_BRANDS = frozenset({b"avif", b"avis"})
 
@@ -69,11 +71,31 @@ def identify(data: bytes) -> str:
     raise Refused("unknown_format", "the first bytes are not those of JPEG, PNG, WebP, AVIF, HEIC, GIF, TIFF or BMP")
 
 
+def clip_format(data: bytes) -> str | None:
+    """Return the container of a clip by its first bytes, MP4 (and MOV), Matroska (and WebM) or AVI; None for all else.
+
+    Args:
+        data: The whole file, or at least its first 256 bytes.
+    """
+    if data.startswith(b"\x1a\x45\xdf\xa3"):
+        return "Matroska"
+    if data[:4] == b"RIFF" and data[8:12] == b"AVI ":
+        return "AVI"
+    if data[4:8] not in _CLIP_BOXES:
+        return None
+    still = data[4:8] == b"ftyp" and not _RAW_BRANDS.union(_AV1_BRANDS, _HEVC_BRANDS).isdisjoint(_brands(data))
+    return None if still else "MP4"
+
+
+def _brands(data: bytes) -> list[bytes]:
+    """Brand first, then the brands that the file says it is compatible with (ISO/IEC 14496-12)."""
+    end = min(int.from_bytes(data[:4], "big"), 256)
+    return [data[8:12], *(data[at : at + 4] for at in range(16, end, 4))]
+
+
 def _container(data: bytes) -> str:
     """Tell the ISO media containers apart: brand first, then the brands it says it is compatible with (ISO/IEC 23008-12)."""
-    end = min(int.from_bytes(data[:4], "big"), 256)
-    brands = [data[8:12], *(data[at : at + 4] for at in range(16, end, 4))]
-    for brand in brands:
+    for brand in _brands(data):
         if brand in _AV1_BRANDS:
             return "AVIF"
         if brand in _HEVC_BRANDS:

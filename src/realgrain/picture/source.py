@@ -2,6 +2,7 @@
 
 import os
 import stat
+from typing import BinaryIO
 
 from realgrain.picture.errors import Limits, Refused
 
@@ -22,7 +23,7 @@ def read_source(source: str | os.PathLike[str] | bytes, limits: Limits) -> bytes
     """
     if isinstance(source, bytes):
         data = source
-        _check_bytes(len(data), limits)
+        _check_bytes(len(data), limits.max_bytes)
     else:
         data = _read_file(os.fspath(source), limits)
     if not data:
@@ -30,28 +31,49 @@ def read_source(source: str | os.PathLike[str] | bytes, limits: Limits) -> bytes
     return data
 
 
-def _check_bytes(count: int, limits: Limits) -> None:
-    if count > limits.max_bytes:
-        raise Refused("too_many_bytes", f"{count:,} bytes is more than the limit of {limits.max_bytes:,} bytes")
-
-
 def _read_file(path: str, limits: Limits) -> bytes:
+    with open_regular(path, limits.max_bytes) as file:
+        try:
+            data = file.read(limits.max_bytes + 1)  # bounded: a file may grow while it is read
+        except OSError as error:
+            raise _unreadable(error) from None
+    _check_bytes(len(data), limits.max_bytes)
+    return data
+
+
+def open_regular(path: str, max_bytes: int) -> BinaryIO:
+    """Open a regular file to be read (links are followed), if it is not too large.
+
+    Raises:
+        Refused: missing, not_a_file or too_many_bytes.
+    """
     try:
         # Looked at before it is opened because opening a device or a pipe can itself have effects or wait for ever.
         _check_regular(os.stat(path).st_mode)  # noqa: PTH116 - Path() would normalise the name given
         # Then looked at again, since the name may by now mean something else: not blocking keeps a pipe from hanging us.
         flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
-        with os.fdopen(os.open(path, flags), "rb") as file:
+        file = os.fdopen(os.open(path, flags), "rb")
+        try:
             status = os.fstat(file.fileno())
             _check_regular(status.st_mode)
-            _check_bytes(status.st_size, limits)
-            data = file.read(limits.max_bytes + 1)  # bounded: a file may grow while it is read
+            _check_bytes(status.st_size, max_bytes)
+        except BaseException:
+            file.close()
+            raise
     except FileNotFoundError:
         raise Refused("missing", "there is no such file") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL or an unencodable character in the path
-        raise Refused("missing", f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    _check_bytes(len(data), limits)
-    return data
+        raise _unreadable(error) from None
+    return file
+
+
+def _unreadable(error: Exception) -> Refused:
+    return Refused("missing", f"cannot be read: {getattr(error, 'strerror', None) or error}")
+
+
+def _check_bytes(count: int, most: int) -> None:
+    if count > most:
+        raise Refused("too_many_bytes", f"{count:,} bytes is more than the limit of {most:,} bytes")
 
 
 def _check_regular(mode: int) -> None:

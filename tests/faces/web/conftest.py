@@ -1,5 +1,6 @@
 """A browser, a server behind the page, and pictures for it. All of it is skipped, with the reason, where there is no browser."""
 
+import importlib.util
 import io
 import os
 import shutil
@@ -87,6 +88,11 @@ def pictures(tmp_path_factory, toy_pictures, tiny_detector) -> dict[str, Path]:
     found["mixed"].write_bytes(toy.saved(np.concatenate(halves, axis=1)))
     found["broken"] = folder / "broken.jpg"
     found["broken"].write_bytes(toy.saved(toy.picture(4, fake=False), "JPEG")[:400])
+    if importlib.util.find_spec("av") is not None:
+        from filming import filmed, take
+
+        found["clip"] = folder / "clip.mp4"
+        found["clip"].write_bytes(filmed((take(1, fake=False), 20), (take(2, fake=True), 10), codec="h264"))
     return found
 
 

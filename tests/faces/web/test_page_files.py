@@ -26,7 +26,7 @@ FAMILIES: dict[str, set[str]] = {
     "source": set(SOURCE_TYPES),
     "claim": set(Claim.model_fields) - {"kind", "trust"},
     "side": {*get_args(Label), "none"},
-    "profile": {"camera", "web", "screenshot", "art", "document", "photo"},
+    "profile": {"camera", "web", "screenshot", "art", "document", "photo", "video"},
 }
 """Of whose keys the last part comes from the server: all that it can say."""
 

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import binascii
 from collections.abc import Callable
+from functools import partial
 from pathlib import PurePosixPath
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -15,6 +16,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import ValidationError
 
 from realgrain._version import __version__
+from realgrain.detector.clips import ClipReport
 from realgrain.detector.verdict import Report
 from realgrain.faces.server import examples, results
 from realgrain.faces.server.auth import Caller
@@ -24,8 +26,10 @@ from realgrain.faces.server.jobs import JobStatus, status_of
 from realgrain.faces.server.problems import Problem, documented
 from realgrain.faces.server.schemas import Health, Model, PictureBody
 from realgrain.faces.server.service import Asked, Service
+from realgrain.faces.server.settings import Settings
 from realgrain.faces.server.tables import Job
 from realgrain.faces.server.uploads import FORM_BYTES, Memory, chunks, read_form, whole
+from realgrain.picture.clip import is_clip
 
 router = APIRouter()
 JobId = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="As /v1/batch gave it.")]
@@ -33,16 +37,17 @@ JobId = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="As /v1/batch 
 
 @router.post(
     "/v1/detect",
-    response_model=Report,
+    response_model=Report | ClipReport,
     tags=["pictures"],
     openapi_extra=examples.DETECT,
     responses={200: examples.REPORT, **documented(400, 401, 403, 408, 413, 415, 422, 429, 502, 503)},
 )
 async def detect(request: Request, parts: Parts, asked: Annotated[Asked, Query()], _: Annotated[Caller, Depends(caller("detect"))]) -> Response:
-    """Judge one picture. It is kept in memory for as long as that takes, and nowhere else."""
+    """Judge one picture, or one short video. It is kept in memory for as long as that takes, and nowhere else."""
     parts.check(asked)
     with parts.room.hold() as take:
-        report = await parts.judge(*await one_picture(request, parts, take), asked)
+        data, name = await one_picture(request, parts, take)
+        report = await (parts.judge_clip if is_clip(data) else parts.judge)(data, name, asked)
     return Response(report.model_dump_json(), media_type="application/json")
 
 
@@ -54,14 +59,19 @@ async def one_picture(request: Request, parts: Service, take: Callable[[int], No
     """
     kind = _kind(request)
     if kind == "multipart/form-data":
-        target = Memory(parts.settings.max_bytes, take)
-        await read_form(request, target, parts.settings.max_bytes + FORM_BYTES, parts.settings)
+        target = Memory(partial(_most, parts.settings), take)
+        await read_form(request, target, max(parts.settings.max_bytes, parts.settings.clip_bytes) + FORM_BYTES, parts.settings)
         data, name = target.data, target.name
     elif kind == "application/json":
         data, name = await _from_json(request, parts, take)
     else:
-        raise Problem(415, "unknown_body", "a picture comes as multipart/form-data, or as application/json with base64")
+        raise Problem(415, "unknown_body", "a picture or a clip comes as multipart/form-data, or as application/json with base64")
     return data, name or "picture"
+
+
+def _most(settings: Settings, head: bytes) -> int:
+    """Bytes that a file may have that begins so."""
+    return settings.clip_bytes if is_clip(head) else settings.max_bytes
 
 
 def _kind(request: Request) -> str:
@@ -69,7 +79,7 @@ def _kind(request: Request) -> str:
 
 
 async def _from_json(request: Request, parts: Service, take: Callable[[int], None]) -> tuple[bytes, str]:
-    most = parts.settings.max_bytes
+    most = max(parts.settings.max_bytes, parts.settings.clip_bytes)
     try:
         body = PictureBody.model_validate_json(await whole(request, most * 4 // 3 + FORM_BYTES, parts.settings, take))
     except ValidationError as error:
@@ -81,13 +91,14 @@ async def _from_json(request: Request, parts: Service, take: Callable[[int], Non
             data = base64.b64decode(body.image, validate=True)
         except (binascii.Error, ValueError):
             raise Problem(422, "bad_body", "image is not base64") from None
-        if len(data) > most:
-            raise Problem(413, "too_many_bytes", f"the picture has more than {most:,} bytes")
+        if len(data) > (most := _most(parts.settings, data)):
+            raise Problem(413, "too_many_bytes", f"the file has more than {most:,} bytes")
         return data, body.name or ""
     assert body.url is not None
     if not parts.settings.allow_urls:
         raise Problem(403, "urls_not_allowed", "this server fetches nothing; send the picture itself")
     try:
+        most = parts.settings.max_bytes
         take(2 * most)
         where, data = await parts.client.get(body.url, most)
     except FetchError as error:

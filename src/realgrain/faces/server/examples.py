@@ -7,13 +7,15 @@ from typing import Any
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 
 _FILE = {"type": "string", "format": "binary"}
+_PICTURES = "image/jpeg, image/png, image/webp, image/avif, image/gif, image/tiff, image/bmp, image/heic"
+_CLIPS = "video/mp4, video/quicktime, video/webm, video/x-matroska, video/x-msvideo"
 DETECT: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {
             "multipart/form-data": {
                 "schema": {"type": "object", "properties": {"file": _FILE}, "required": ["file"]},
-                "encoding": {"file": {"contentType": "image/jpeg, image/png, image/webp, image/avif, image/gif, image/tiff, image/bmp, image/heic"}},
+                "encoding": {"file": {"contentType": f"{_PICTURES}, {_CLIPS}"}},
             },
             "application/json": {
                 "schema": {"$ref": "#/components/schemas/PictureBody"},
@@ -49,7 +51,7 @@ RESULTS: dict[int | str, dict[str, Any]] = {
     }
 }
 REPORT: dict[str, Any] = {
-    "description": "The report.",
+    "description": "The report: of a picture as in the example, of a clip with `kind` clip.",
     "content": {
         "application/json": {
             "example": {

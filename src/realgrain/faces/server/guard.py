@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import signal
 import sys
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, TypeAdapter, create_model
 
 import realgrain
+from realgrain.detector.clips import NO_PIXELS, ClipSeen, unpacked
 from realgrain.detector.seen import Seen
 from realgrain.evidence.claims import Evidence
 from realgrain.faces.server.problems import busy
 from realgrain.faces.server.worker import FACTS, SIZES, Order, Task
+from realgrain.picture.clip import DEFAULT_CLIP_LIMITS
+from realgrain.picture.confine import child_environment
 from realgrain.picture.errors import Code, PictureError
 from realgrain.picture.image import Picture
 
@@ -30,7 +31,8 @@ STARTING = 60  # seconds for a worker to start, on a machine that is busy with o
 DYING = 1  # seconds for one that has closed its end to be gone
 PICTURES = 2000  # of one worker, before a fresh one takes its place: whatever a decoder leaks is bounded
 ANSWER = 2**30  # bytes, at most: more is no honest answer
-NO_PIXELS = np.empty((0, 0, 3), np.uint8)  # they stay in the worker: a verdict needs only the views
+CLIP_GRACE = 10  # seconds for a clip's decoder to refuse in its own words, before its process is killed
+Found = TypeVar("Found")
 _HINTS = get_type_hints(Picture)
 _fields: dict[str, Any] = {name: (_HINTS[name], ...) for name in FACTS}
 _Facts: type[BaseModel] = create_model("_Facts", __config__=ConfigDict(extra="forbid"), **_fields)
@@ -77,15 +79,12 @@ class _Worker:
         if self.alive and self._done < PICTURES:
             return
         await self.stop()
-        kept = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL", "SYSTEMROOT", "LD_LIBRARY_PATH") if name in os.environ}
-        paths = [str(Path(realgrain.__file__).parents[1]), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-        environment = {**kept, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         self._process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-P", "-m", "realgrain.faces.server.worker"),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
-            env=environment,
+            env=child_environment(str(realgrain.__file__)),
             start_new_session=True,  # a Ctrl-C in the server's terminal is the server's to handle
         )
         self._done = 0
@@ -143,13 +142,27 @@ class Guard:
         workers: how many.
         seconds: for one picture.
         waiting: pictures that may wait, beyond those at work.
+        clip_seconds: for one clip, after which its decoder should have given up by itself.
+        clips: that may be at work or wait.
         lost: is told ``decoder_hung`` or ``decoder_crashed`` whenever a worker is lost.
     """
 
-    def __init__(self, task: Task, *, workers: int, seconds: float, waiting: int, lost: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        task: Task,
+        *,
+        workers: int,
+        seconds: float,
+        waiting: int,
+        clip_seconds: float = DEFAULT_CLIP_LIMITS.decode_seconds,
+        clips: int = 8,
+        lost: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self._workers = [_Worker(task) for _ in range(workers)]
         self._seconds, self._most, self._lost = seconds, waiting + workers, lost
         self._idle: asyncio.LifoQueue[_Worker] = asyncio.LifoQueue()
+        self._clip_seconds, self._most_clips, self._clips = clip_seconds, clips, 0
+        self._turn = asyncio.Semaphore(max(1, workers // 2))
         self.line = 0  # pictures that wait or are at work
 
     async def start(self) -> None:
@@ -185,30 +198,55 @@ class Guard:
         """
         if self.line >= self._most and not patient:
             raise busy("too many pictures wait to be decoded")
+        return await self._in_line(Order(name=name, evidence=evidence, stability=stability, pixels=pixels), data, self._seconds, _as_seen)
+
+    async def see_clip(self, data: bytes, name: str) -> ClipSeen:
+        """A clip, opened and its frames made ready in a worker. Clips have a short line of their own and never all workers, unless there is one.
+
+        Args:
+            data: of the file.
+            name: what it is called.
+
+        Raises:
+            PictureError: it cannot be read as a clip.
+            Broken: its worker hung or crashed, and has been replaced.
+            Problem: too many clips wait already.
+        """
+        if self._clips >= self._most_clips:
+            raise busy("too many clips wait to be decoded", 5)
+        self._clips += 1
+        try:
+            async with self._turn:
+                return await self._in_line(Order(name=name, clip=True), data, self._clip_seconds + CLIP_GRACE, _as_clip)
+        finally:
+            self._clips -= 1
+
+    async def _in_line(self, order: Order, data: bytes, seconds: float, read: Callable[[dict[str, Any], bytes], Found]) -> Found:
         self.line += 1
         try:
             worker = await self._idle.get()
             try:
-                return await self._seen(worker, Order(name=name, evidence=evidence, stability=stability, pixels=pixels), data)
+                return await self._seen(worker, order, data, seconds, read)
             finally:
                 self._idle.put_nowait(worker)
         finally:
             self.line -= 1
 
-    async def _seen(self, worker: _Worker, order: Order, data: bytes) -> Seen:
+    async def _seen(self, worker: _Worker, order: Order, data: bytes, seconds: float, read: Callable[[dict[str, Any], bytes], Found]) -> Found:
         await worker.start()
         try:
-            async with asyncio.timeout(self._seconds):
+            async with asyncio.timeout(seconds):
                 said, arrays = await worker.ask(order, data)
-            return _as_seen(said, arrays)
+            _refuse(said)
+            return read(said, arrays)
         except PictureError:
             raise
         except TimeoutError:
             await worker.stop()
             self._lost("decoder_hung")
-            raise Broken("decoder_hung", f"it takes more than {self._seconds:g} seconds to decode") from None
-        except (EOFError, OSError, ValueError) as error:  # ValueError: an answer that is none
-            how = await worker.stop(dying=not isinstance(error, ValueError))
+            raise Broken("decoder_hung", f"it takes more than {seconds:g} seconds to decode") from None
+        except (EOFError, OSError, ValueError, KeyError) as error:  # ValueError, KeyError: an answer that is none
+            how = await worker.stop(dying=not isinstance(error, ValueError | KeyError))
             self._lost("decoder_crashed")
             raise Broken("decoder_crashed", f"its decoder stopped ({how})") from error
         except BaseException:  # given up from outside: what the worker still has to say belongs to nobody
@@ -216,17 +254,24 @@ class Guard:
             raise
 
 
-def _as_seen(said: dict[str, Any], arrays: bytes) -> Seen:
+def _refuse(said: dict[str, Any]) -> None:
     if "refused" in said:
         refusal = _Refusal.model_validate(said["refused"])
         raise PictureError(refusal.name, refusal.code, refusal.reason)
+
+
+def _as_clip(said: dict[str, Any], arrays: bytes) -> ClipSeen:
+    return unpacked(said["clip"], arrays)
+
+
+def _as_seen(said: dict[str, Any], arrays: bytes) -> Seen:
     from safetensors.numpy import load
 
     facts = _Facts.model_validate(said["picture"])
     evidence = None if said["evidence"] is None else Evidence.model_validate(said["evidence"])
     found = load(arrays)
     again = {name: found[f"again/{name}"] for name in _AGAIN.validate_python(said["again"])}
-    pixels = found.get("pixels", NO_PIXELS)
+    pixels = found.get("pixels", NO_PIXELS)  # they stay in the worker: a verdict needs only the views
     if pixels is not NO_PIXELS and (pixels.dtype != np.uint8 or pixels.shape != (facts.height, facts.width, 3)):  # type: ignore[attr-defined]
         raise ValueError("the pixels are not those of the picture")
     return Seen(Picture(pixels=pixels, **{name: getattr(facts, name) for name in FACTS}), evidence, found["views"], again)

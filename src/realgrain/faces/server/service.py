@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field
 
+from realgrain.detector.apart import memory_for_clips
+from realgrain.detector.clips import ClipReport, conclude
 from realgrain.detector.decision import Policy
 from realgrain.detector.detect import Detector
 from realgrain.detector.runtime import cores
@@ -94,12 +98,19 @@ class Service:
             views=card.views,
             smallest_side=card.smallest_side,
             limits=settings.limits,
+            clips=settings.clip_limits,
             trust_list=None if trust_list is None else trust_list.resolve(),
-            memory=memory_for(settings.max_pixels, settings.max_bytes),
+            memory=max(memory_for(settings.max_pixels, settings.max_bytes), memory_for_clips(settings.clip_limits)),
         )
         workers = settings.workers or cores()
         self.guard = Guard(
-            task, workers=workers, seconds=settings.seconds, waiting=settings.waiting, lost=lambda cause: metrics.lost.labels(cause).inc()
+            task,
+            workers=workers,
+            seconds=settings.seconds,
+            waiting=settings.waiting,
+            clip_seconds=settings.clip_decode_seconds,
+            clips=settings.clips,
+            lost=lambda cause: metrics.lost.labels(cause).inc(),
         )
         self.batcher = Batcher(detector, window=settings.window, most=settings.most, observed=metrics.run.observe)
         self.client = Client(private=settings.private_hosts, seconds=settings.fetch_seconds)
@@ -163,8 +174,27 @@ class Service:
         Raises:
             Problem: it cannot be.
         """
-        try:
+        with self._refusing(name):
             return await self.guard.see(data, name, evidence=asked.evidence, stability=asked.stability, patient=patient, pixels=pixels)
+
+    async def judge_clip(self, data: bytes, name: str, asked: Asked) -> ClipReport:
+        """Judge one clip; its frames take their turns among pictures.
+
+        Raises:
+            Problem: it cannot be.
+        """
+        detector = self.batcher.of(asked.policy)
+        with self._refusing(name):
+            seen = await self.guard.see_clip(data, name)
+        reports = await asyncio.gather(*(self.batcher.judge(frame, asked.policy) for frame in seen.frames()))
+        report = conclude(reports, seen.clip, detector.bundle, asked.policy, self.settings.clip_limits)
+        self.metrics.verdicts.labels(report.verdict.label).inc()
+        return report
+
+    @contextlib.contextmanager
+    def _refusing(self, name: str) -> Iterator[None]:
+        try:
+            yield
         except PictureError as error:
             self.metrics.refused.labels(error.code).inc()
             raise of_picture(error) from None

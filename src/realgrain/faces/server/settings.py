@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from realgrain.picture.clip import FRAMES, ClipLimits
 from realgrain.picture.image import Limits
 
 MIB = 2**20
@@ -26,6 +27,11 @@ class Settings(BaseModel):
         max_bytes: of one picture.
         max_pixels: of one picture.
         seconds: for decoding one picture and making its views, after which its process is killed.
+        clip_bytes: of one clip.
+        clip_seconds: that a clip may last.
+        clip_frames: of a clip that are looked at; verdicts have error rates for the default only.
+        clip_decode_seconds: for decoding one clip and making its views.
+        clips: that may be at work or wait; more are refused with 503. At most half of the workers do clips.
         workers: processes that decode; 0: one for each processor that this process may use.
         waiting: pictures that may wait for a decoder; more are refused with 503.
         memory: bytes for bodies that are being read or judged, all together.
@@ -60,6 +66,11 @@ class Settings(BaseModel):
     max_bytes: int = Field(default=32 * MIB, ge=1)
     max_pixels: int = Field(default=64_000_000, ge=1)
     seconds: float = Field(default=20, gt=0)
+    clip_bytes: int = Field(default=32 * MIB, ge=1)
+    clip_seconds: float = Field(default=60, gt=0)
+    clip_frames: int = Field(default=FRAMES, ge=1, le=64)
+    clip_decode_seconds: float = Field(default=60, gt=0)
+    clips: int = Field(default=8, ge=1)
     workers: int = Field(default=0, ge=0)
     waiting: int = Field(default=64, ge=1)
     memory: int = Field(default=1024 * MIB, ge=1)
@@ -84,3 +95,8 @@ class Settings(BaseModel):
     def limits(self) -> Limits:
         """Of one picture."""
         return Limits(max_bytes=self.max_bytes, max_pixels=self.max_pixels)
+
+    @property
+    def clip_limits(self) -> ClipLimits:
+        """Of one clip."""
+        return ClipLimits(frames=self.clip_frames, max_seconds=self.clip_seconds, max_bytes=self.clip_bytes, decode_seconds=self.clip_decode_seconds)

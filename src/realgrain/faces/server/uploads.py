@@ -17,6 +17,7 @@ from realgrain.faces.server.settings import Settings
 
 FORM_BYTES = 64 * 1024  # of a multipart body beyond its files, for each file
 PARTS = 20  # of a multipart body beyond its files: fields, which are ignored
+HEAD = 256  # bytes by which the kind of a file is told
 NAME_BYTES = 4096  # of a file's name
 
 
@@ -214,14 +215,15 @@ class Memory:
     """A target that keeps one file in memory; nothing of it is ever on disk.
 
     Args:
-        most: bytes of it.
+        most_of: bytes that it may have, by its first ``HEAD`` bytes or all that have come.
         take: of ``Room.hold``.
     """
 
-    def __init__(self, most: int, take: Callable[[int], None]) -> None:
-        self._most, self._take = most, take
+    def __init__(self, most_of: Callable[[bytes], int], take: Callable[[int], None]) -> None:
+        self._most_of, self._take = most_of, take
         self.name = ""
         self._pieces: list[bytes] = []
+        self._head, self._most = b"", 0
         self._size = self._files = 0
 
     def open(self, name: str) -> Sink:
@@ -236,8 +238,11 @@ class Memory:
         """See ``Sink``."""
         self._size += len(data)
         self._take(2 * len(data))  # pieces, and their sum
+        if len(self._head) < HEAD:
+            self._head += data[: HEAD - len(self._head)]
+            self._most = self._most_of(self._head)
         if self._size > self._most:
-            raise Problem(413, "too_many_bytes", f"the picture has more than {self._most:,} bytes")
+            raise Problem(413, "too_many_bytes", f"the file has more than {self._most:,} bytes")
         self._pieces.append(data)
 
     def close(self) -> None:

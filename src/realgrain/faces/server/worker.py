@@ -6,11 +6,10 @@ safetensors for views: nothing that comes out of it is ever unpickled or run, be
 
 from __future__ import annotations
 
-import ctypes
+import contextlib
 import dataclasses
 import json
 import os
-import signal
 import struct
 import sys
 from pathlib import Path
@@ -19,11 +18,12 @@ from typing import Any, BinaryIO
 import numpy as np
 from pydantic import BaseModel, TypeAdapter
 
+from realgrain.picture.clip import DEFAULT_CLIP_LIMITS, ClipLimits
+from realgrain.picture.confine import confine
 from realgrain.picture.image import Limits, Picture, PictureError
 from realgrain.picture.views import ViewSpec
 
 SIZES = struct.Struct(">II")  # of a job's header and bytes, and of an answer's JSON and arrays
-_PARENT_DEATH, _NO_NEW_PRIVILEGES = 1, 38  # of prctl(2): PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS
 FACTS = tuple(field.name for field in dataclasses.fields(Picture) if field.name != "pixels")
 
 
@@ -34,6 +34,7 @@ class Task(BaseModel):
         views: that the detector looks at.
         smallest_side: that the detector judges, pixels.
         limits: of pictures.
+        clips: limits of clips.
         trust_list: file of certificates.
         memory: bytes of address space for pictures, beyond what the libraries take.
     """
@@ -41,55 +42,46 @@ class Task(BaseModel):
     views: ViewSpec
     smallest_side: int
     limits: Limits
+    clips: ClipLimits = DEFAULT_CLIP_LIMITS
     trust_list: Path | None
     memory: int
 
 
 class Order(BaseModel):
-    """What is done with one picture."""
+    """What is done with one picture, or with a clip, of which nothing but views is made."""
 
     name: str
-    evidence: bool
-    stability: bool
+    evidence: bool = False
+    stability: bool = False
     pixels: bool = False
+    clip: bool = False
 
 
 TASK = TypeAdapter(Task)
-
-
-def confine(memory: int) -> None:
-    """Take from this process what opening a picture does not need; and have it end with its server, also one that hangs."""
-    if sys.platform == "linux":
-        libc = ctypes.CDLL(None)
-        libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
-        libc.prctl(_PARENT_DEATH, signal.SIGKILL, 0, 0, 0)
-    try:
-        import resource
-    except ImportError:  # not on Windows: there, only the clock guards
-        return
-    try:
-        taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    except OSError:  # no Linux
-        taken = 2**31
-    for what, most in ((resource.RLIMIT_AS, taken + memory), (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_CORE, 0), (resource.RLIMIT_NOFILE, 64)):
-        resource.setrlimit(what, (most, most))
 
 
 def serve(source: BinaryIO, sink: BinaryIO) -> None:
     """Do jobs until the input ends."""
     from safetensors.numpy import save
 
+    from realgrain.detector.clips import look_through, packed
     from realgrain.detector.seen import look, prepare
     from realgrain.evidence.c2pa import read_trust_list
 
     task = TASK.validate_json(source.readline())
     trusted = None if task.trust_list is None else read_trust_list(task.trust_list)
+    with contextlib.suppress(ModuleNotFoundError):  # which is told when a clip is opened
+        import av  # noqa: F401  (before what it takes is counted)
     confine(task.memory)
     _answer(sink, {"ready": True})
     while head := source.read(SIZES.size):
         order_size, size = SIZES.unpack(head)
         order, data = Order.model_validate_json(source.read(order_size)), source.read(size)
         try:
+            if order.clip:
+                clip, arrays = packed(look_through(data, task.views, name=order.name, limits=task.clips))
+                _answer(sink, {"clip": clip}, arrays)
+                continue
             picture, evidence = look(data, order.name, limits=task.limits, evidence=order.evidence, trust_list=trusted)
             seen = prepare(picture, evidence, task.views, task.smallest_side if order.stability else None)
         except PictureError as error:

@@ -266,7 +266,9 @@ function verdict(item) {
 function build(item) {
   item.heading = h("h3", { id: `${item.id}-name`, tabindex: "-1" }, item.file.name);
   item.body = h("div");
-  item.image = h("img", { src: item.url, alt: t("card.picture", { name: item.file.name }) });
+  item.image = item.file.type.startsWith("video/")
+    ? h("video", { src: item.url, controls: true, muted: true, playsinline: true, preload: "metadata", "aria-label": t("card.clip", { name: item.file.name }) })
+    : h("img", { src: item.url, alt: t("card.picture", { name: item.file.name }) });
   item.frame = h("div", { class: "frame" }, item.image);
   item.image.addEventListener("error", () => {
     if (item.image.isConnected) item.image.replaceWith(h("p", { class: "soft" }, t("card.unseen")));
@@ -347,6 +349,7 @@ const sign = (label) => h("span", { class: "sign", "aria-hidden": "true" }, SIGN
 
 function judged(item) {
   const { report } = item;
+  if (report.kind === "clip") return [leadOfClip(item), ...timeline(item), ...frames(item), ...fileOfClip(report)];
   return [lead(item), ...scale(item), ...strip(report), ...map(item), ...evidence(report), ...file(report), ...report_(item)];
 }
 
@@ -515,6 +518,81 @@ function save(item, text, kind, label) {
 
 // What the file says of itself, and what it is.
 
+// Clips: what is said of single frames, over time.
+
+function leadOfClip(item) {
+  const { report } = item;
+  const rate = report.decision.false_positive;
+  const words_ = rate ? t("clip.rated", { value: thousand(rate.value), low: thousand(rate.low), high: thousand(rate.high), n: number(rate.n) }) : t("clip.wrong");
+  return h("div", { class: `lead ${report.verdict.label}` }, h("p", { class: "verdict" }, sign(report.verdict.label), ` ${verdict(item)}`), h("p", {}, words_));
+}
+
+function timeline(item) {
+  const { clip, frames: shots, scenes, logit, pictures } = item.report;
+  const scaled = shots[0].probability !== null;
+  const values = shots.map((shot) => (scaled ? shot.probability : shot.logit));
+  const bottom = scaled ? 0 : Math.min(...values);
+  const reach = scaled ? 1 : Math.max(...values) - bottom || 1;
+  const x = (time) => place(Math.min(1, time / (clip.seconds || 1)));
+  const y = (value) => place(1 - (value - bottom) / reach);
+  const { camera, ai } = scaled ? ends({ decision: pictures }) : { camera: null, ai: null };
+  const low = camera ?? 0;
+  const hatch = `${item.id}-hatch`;
+  const said = { frames: shots.length, seconds: number(clip.seconds, 1), low: number(Math.min(...values), 2), high: number(Math.max(...values), 2) };
+  const drawn = g("svg", { class: "timeline", role: "img", "aria-label": scaled ? t("clip.label", said) : t("clip.label.logit", said) },
+    g("defs", {}, g("pattern", { id: hatch, width: "6", height: "6", patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" },
+      g("line", { class: "hatch", x1: "0", x2: "0", y1: "0", y2: "6" }))),
+    g("rect", { class: "zone", x: "0", y: "0", width: "100%", height: "100%" }),
+    ai === null ? null : g("rect", { x: "0", y: y(ai), width: "100%", height: place(ai - low), fill: `url(#${hatch})` }),
+    ...[camera, ai].filter((end) => end !== null).map((end) => g("line", { class: "end", x1: "0", x2: "100%", y1: y(end), y2: y(end) })),
+    ...scenes.filter((scene) => scene.start > 0).map((scene) => g("line", { class: "border", x1: x(scene.start), x2: x(scene.start), y1: "0", y2: "100%" })),
+    g("svg", { viewBox: "0 0 100 100", preserveAspectRatio: "none", width: "100%", height: "100%" },
+      g("polyline", { class: "path", points: shots.map((shot, index) => `${parseFloat(x(shot.time))},${parseFloat(y(values[index]))}`).join(" ") })),
+    ...shots.map((shot, index) => g("circle", { class: "dot", cx: x(shot.time), cy: y(values[index]), r: "5" })));
+  return [
+    h("h4", {}, t("clip.title")),
+    h("p", {}, t("clip.words", { frames: shots.length, seconds: number(clip.seconds, 1), scenes: scenes.length, logit: number(logit, 2) })),
+    drawn,
+    h("div", { class: "ends", "aria-hidden": "true" }, h("span", {}, t("clip.seconds", { time: 0 })), h("span", {}, t("clip.seconds", { time: number(clip.seconds, 1) }))),
+    ...(ai === null ? [] : [h("p", { class: "soft" }, t("clip.band", { camera: number(low, 3), ai: number(ai, 3) }))]),
+  ];
+}
+
+/** The numbers of the timeline, and for each a way to see its frame. */
+function frames(item) {
+  const show = (shot) => {
+    const time = number(shot.time, 2);
+    return h("button", { type: "button", class: "small", "aria-label": t("clip.show.of", { time }), click: () => {
+      item.image.pause();
+      item.image.currentTime = shot.time;
+      item.frame.scrollIntoView({ block: "nearest" });
+      say(t("clip.shown", { time }));
+    } }, t("clip.show"));
+  };
+  const seen = item.image.tagName === "VIDEO" && item.image.isConnected; // what the browser cannot play, it cannot show either
+  const head = [t("clip.time"), t("clip.scene"), t("clip.chance"), t("clip.logit")];
+  const rows = item.report.frames.map((shot) => h("tr", {},
+    h("th", { scope: "row" }, t("clip.seconds", { time: number(shot.time, 2) })), h("td", {}, String(shot.scene)),
+    h("td", {}, shot.probability === null ? "–" : number(shot.probability, 3)), h("td", {}, number(shot.logit, 2)), ...(seen ? [h("td", {}, show(shot))] : [])));
+  const name = t("clip.table", { name: item.file.name });
+  return [h("div", { class: "frames", tabindex: "0", role: "region", "aria-label": name }, h("table", {}, h("caption", {}, name),
+    h("thead", {}, h("tr", {}, ...head.map((word) => h("th", { scope: "col" }, word)), ...(seen ? [h("td", {})] : []))), h("tbody", {}, ...rows)))];
+}
+
+function fileOfClip(report) {
+  const { clip } = report;
+  const rows = [
+    [t("file.name"), clip.name],
+    [t("file.format"), clip.format],
+    [t("file.codec"), clip.codec],
+    [t("file.size"), t("file.size.words", { width: clip.width, height: clip.height, bytes: number(clip.bytes) })],
+    [t("file.length"), t("file.length.words", { seconds: number(clip.seconds, 2), frames: number(clip.frames) })],
+    clip.notes.length ? [t("file.notes"), clip.notes.join("; ")] : null,
+    [t("file.sha256"), clip.sha256],
+  ];
+  return whole(report, rows);
+}
+
 const pairs = (rows) => h("dl", {}, ...rows.flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));
 
 function evidence({ evidence: said }) {
@@ -538,7 +616,7 @@ function evidence({ evidence: said }) {
 }
 
 function file(report) {
-  const { picture, decision, detector } = report;
+  const { picture } = report;
   const rows = [
     [t("file.name"), picture.name],
     [t("file.format"), picture.format],
@@ -548,6 +626,14 @@ function file(report) {
     picture.notes.length ? [t("file.notes"), picture.notes.join("; ")] : null,
     report.evidence ? [t("file.carries"), report.evidence.carries.map((kind) => known("kind", kind)).join(", ") || t("file.carries.none")] : null,
     [t("file.sha256"), picture.sha256],
+  ];
+  return whole(report, rows);
+}
+
+function whole(report, rows_) {
+  const { decision, detector } = report;
+  const rows = [
+    ...rows_,
     [t("file.logit"), number(report.logit, 4)],
     decision.profile === null ? null : [t("file.profile"), known("profile", decision.profile)],
     decision.group === null ? null : [t("file.group"), t("file.group.words", { group: number(decision.group + 1), groups: number(decision.groups) })],
