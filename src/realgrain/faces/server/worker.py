@@ -6,6 +6,7 @@ safetensors for views: nothing that comes out of it is ever unpickled or run, be
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import dataclasses
 import json
@@ -24,6 +25,7 @@ from realgrain.picture.views import ViewSpec
 
 SIZES = struct.Struct(">II")  # of a job's header and bytes, and of an answer's JSON and arrays
 _PARENT_DEATH, _NO_NEW_PRIVILEGES = 1, 38  # of prctl(2): PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS
+GOES_FIRST = 500  # of oom_score_adj, 0 as usual to 1000: first
 FACTS = tuple(field.name for field in dataclasses.fields(Picture) if field.name != "pixels")
 
 
@@ -63,6 +65,8 @@ def confine(memory: int) -> None:
         libc = ctypes.CDLL(None)
         libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
         libc.prctl(_PARENT_DEATH, signal.SIGKILL, 0, 0, 0)
+        with contextlib.suppress(OSError):  # where memory runs out, it is this process that goes, and not the server
+            Path("/proc/self/oom_score_adj").write_text(str(GOES_FIRST))
     try:
         import resource
     except ImportError:  # not on Windows: there, only the clock guards
