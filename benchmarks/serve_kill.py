@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx2
 import numpy as np
-from serving import Server, conclude, picture, scratch  # pyrefly: ignore[missing-import] – next to this script
+from serving import Server, add_detector, conclude, detector, picture, scratch  # pyrefly: ignore[missing-import] – next to this script
 
 
 class Receiver:
@@ -65,9 +65,10 @@ def states(url: str, jobs: list[str]) -> dict[str, dict[str, Any]]:
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Accept, kill, restart, and look."""
     moods, hooks = random.Random(options.seed), Receiver()
-    data = picture(np.random.default_rng(options.seed), "PNG", 160)
+    data = picture(np.random.default_rng(options.seed), "PNG", options.side)
     with scratch() as folder:
-        server = Server(Path(folder) / "data", "--private-host", hooks.host, "--jobs-waiting", str(options.jobs + 1), bundle=options.bundle)
+        bundle, judged_by = detector(options, Path(folder))
+        server = Server(Path(folder) / "data", "--private-host", hooks.host, "--jobs-waiting", str(options.jobs + 1), bundle=bundle)
         server.start()
         jobs = accept(server.url, options.jobs, hooks.host, data)
         left = []
@@ -93,6 +94,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     for job, delivery in hooks.got:
         ids.setdefault(job, set()).add(delivery)
     report = {
+        "detector": judged_by,
         "jobs": len(jobs),
         "kills": options.kills,
         "not_ended_at_each_kill": left,
@@ -117,7 +119,8 @@ def main() -> None:
     parser.add_argument("--pause", type=float, default=3, help="seconds, at most, from a start to the next kill (default: 3)")
     parser.add_argument("--wait", type=float, default=900, help="seconds for all to end after the last start (default: 900)")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--bundle", type=Path, help="a bundle's folder; without it, the one that realgrain ships")
+    parser.add_argument("--side", type=int, default=160, help="of the pictures: larger ones keep jobs in line for longer (default: 160)")
+    add_detector(parser)
     options = parser.parse_args()
     conclude(measure(options), options.output)
 

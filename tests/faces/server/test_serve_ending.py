@@ -122,7 +122,9 @@ class TestPassword:
         assert _address("postgresql+psycopg://user@host/name", file) == "postgresql+psycopg://user:p%40ss%3Aw%2Frd@host/name"
         assert _address("sqlite:///a.db", None) == "sqlite:///a.db"
 
-    @pytest.mark.parametrize(("database", "text", "words"), [(None, "x", "no --database"), ("a://b", "\n", "no password in it"), ("none", "x", "URL")])
+    @pytest.mark.parametrize(
+        ("database", "text", "words"), [(None, "x", "no --database"), ("a://b", "\n", "no password in it"), ("none", "x", "URL")]
+    )
     def test_refused(self, tmp_path, database, text, words):
         from realgrain.faces.serve_cli import _address
 
@@ -135,7 +137,8 @@ class TestPassword:
         variables = {"REALGRAIN_DATA": str(tmp_path / "here"), "REALGRAIN_DATABASE": f"sqlite:///{tmp_path / 'there.db'}"}
         assert run("-m", "realgrain", "keys", "add", "desk", env=variables).returncode == 0
         assert (tmp_path / "here" / "webhook.secret").is_file() and (tmp_path / "there.db").is_file()
-        assert "desk" in run("-m", "realgrain", "keys", "list", "--data", tmp_path / "here", "--database", f"sqlite:///{tmp_path / 'there.db'}").stdout
+        listed = run("-m", "realgrain", "keys", "list", "--data", tmp_path / "here", "--database", variables["REALGRAIN_DATABASE"])
+        assert "desk" in listed.stdout
 
 
 class TestMetrics:
