@@ -207,9 +207,9 @@ def serve_kill() -> str:
     found = result("benchmarks/serve_kill.json")
     left = ", ".join(str(count) for count in found["not_ended_at_each_kill"])
     return (
-        f"{found['jobs']} jobs, {found['detector']}, the server killed {found['kills']} times with {left} of them still to end: {found['ended']} ended, "
-        f"{found['with_one_report']} of them with exactly one report; {found['told']} webhooks came, {found['told_under_several_ids']} under more "
-        f"than one id; {found['uploads_left']} uploads were left over."
+        f"{found['jobs']} jobs, {found['detector']}, the server killed {found['kills']} times with {left} of them still to end: "
+        f"{found['ended']} ended, {found['with_one_report']} of them with exactly one report; {found['told']} webhooks came, "
+        f"{found['told_under_several_ids']} under more than one id; {found['uploads_left']} uploads were left over."
     )
 
 
