@@ -8,6 +8,7 @@ import json
 import random
 import threading
 import time
+from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -90,7 +91,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
                 results[job] = http.get(f"/v1/jobs/{job}/results").text.splitlines()
         server.stop()
         uploads = len(list((Path(folder) / "data" / "uploads").iterdir()))
-    ids: dict[str, set[str]] = {}
+    ids, problems = dict[str, set[str]](), Counter[str]()
     for job, delivery in hooks.got:
         ids.setdefault(job, set()).add(delivery)
     report = {
@@ -105,6 +106,9 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "told_more_than_once": len(hooks.got) - len(ids),
         "uploads_left": uploads,
     }
+    for lines in results.values():
+        problems.update(json.loads(line)["problem"]["code"] for line in lines if '"problem"' in line)
+    report["problems"] = dict(problems)
     whole = report["jobs"] == report["ended"] == report["with_one_report"] == report["told"]
     # Where nothing was queued at any kill, nothing was shown.
     return {**report, "passed": whole and sum(left) > 0 and not report["told_under_several_ids"] and not uploads}

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import shutil
 import signal
 import threading
 import time
@@ -147,3 +148,17 @@ class TestMetrics:
         bundle = json.loads(client.get("/v1/model").text)["bundle"]
         assert f'bundle="{bundle}"' in next(line for line in text.splitlines() if line.startswith("realgrain_build_info{"))
         assert float(next(line for line in text.splitlines() if line.startswith("realgrain_data_free_bytes ")).split()[1]) > 0
+
+
+class TestRoom:
+    def test_jobs_that_go_while_uploads_are_counted(self, tmp_path):
+        from realgrain.faces.server.spool import _sizes
+
+        for name in "abc":
+            (tmp_path / name).mkdir()
+            (tmp_path / name / "0").write_bytes(b"four")
+        sizes = _sizes(tmp_path)
+        assert next(sizes) == 4
+        for folder in list(tmp_path.iterdir()):
+            shutil.rmtree(folder)
+        assert list(sizes) == []
