@@ -4,6 +4,7 @@ python benchmarks/serve_kill.py --jobs 200 -o results/benchmarks/serve_kill.json
 """
 
 import argparse
+import contextlib
 import json
 import random
 import threading
@@ -67,10 +68,11 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Accept, kill, restart, and look."""
     moods, hooks = random.Random(options.seed), Receiver()
     data = picture(np.random.default_rng(options.seed), "PNG", options.side)
-    with scratch() as folder:
-        bundle, judged_by = detector(options, Path(folder))
-        server = Server(Path(folder) / "data", "--private-host", hooks.host, "--jobs-waiting", str(options.jobs + 1), bundle=bundle)
-        server.start()
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(scratch()))
+        bundle, judged_by = detector(options, folder)
+        server = Server(folder / "data", "--private-host", hooks.host, "--jobs-waiting", str(options.jobs + 1), bundle=bundle)
+        stack.enter_context(server)
         jobs = accept(server.url, options.jobs, hooks.host, data)
         left = []
         for _ in range(options.kills):
@@ -90,7 +92,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             for job in jobs:
                 results[job] = http.get(f"/v1/jobs/{job}/results").text.splitlines()
         server.stop()
-        uploads = len(list((Path(folder) / "data" / "uploads").iterdir()))
+        uploads = len(list((folder / "data" / "uploads").iterdir()))
     ids, problems = dict[str, set[str]](), Counter[str]()
     for job, delivery in hooks.got:
         ids.setdefault(job, set()).add(delivery)
