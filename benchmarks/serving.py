@@ -1,5 +1,6 @@
 """What the benchmarks of the service share: a server in a process of its own, what is sent to it, and what it is sent."""
 
+import argparse
 import io
 import json
 import os
@@ -119,6 +120,22 @@ def hostile(rng: np.random.Generator) -> dict[str, bytes]:
         "zip": b"PK\x03\x04" + rng.bytes(1000),
         "exe": b"MZ" + rng.bytes(1000),
     }
+
+
+def add_detector(parser: argparse.ArgumentParser) -> None:
+    """The options that say which detector a server has."""
+    parser.add_argument("--bundle", type=Path, help="a bundle's folder; without it, the one that realgrain ships")
+    parser.add_argument("--tiny", action="store_true", help="a detector on a tower of a few kilobytes instead, which is trained first (needs torch)")
+
+
+def detector(options: argparse.Namespace, folder: Path) -> tuple[Path | None, str]:
+    """The bundle that those options ask for, None for the shipped one, and what it is in words; one that is made is made in a folder."""
+    if options.tiny:
+        from bench_path import train_tiny  # pyrefly: ignore[missing-import] – next to this script
+
+        train_tiny(folder)
+        return folder / "bundle", "a detector on a tower of a few kilobytes"
+    return options.bundle, "the detector given" if options.bundle else "the detector that realgrain ships"
 
 
 def scratch() -> tempfile.TemporaryDirectory[str]:

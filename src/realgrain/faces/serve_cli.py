@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,12 +11,23 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from realgrain.faces.options import DONE, SOME_FAILED, Bundle, Offline, Runtime, Threads, say
+from realgrain.faces.options import DONE, WRONG_USAGE, Bundle, Offline, Runtime, Threads, say
 
 LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
-Data = Annotated[Path | None, Parameter(help="Folder for jobs, uploads and keys; without it, one in the user's own data folder.")]
+JUDGING = 10  # seconds, beyond those for decoding, that a request which is being answered has to end when the server ends
+Data = Annotated[
+    Path | None, Parameter(env_var="REALGRAIN_DATA", help="Folder for jobs, uploads and keys; without it, one in the user's own data folder.")
+]
 Database = Annotated[
-    str | None, Parameter(help="Address of SQLAlchemy, such as postgresql+psycopg://user@host/name; without it, SQLite in the data folder.")
+    str | None,
+    Parameter(
+        env_var="REALGRAIN_DATABASE",
+        help="Address of SQLAlchemy, such as postgresql+psycopg://user@host/name; without it, SQLite in the data folder.",
+    ),
+]
+Password = Annotated[
+    Path | None,
+    Parameter(env_var="REALGRAIN_DATABASE_PASSWORD_FILE", help="File with the database's password, which then is in no command line or variable."),
 ]
 
 
@@ -25,6 +37,7 @@ def serve(
     port: Annotated[int, Parameter(help="Port to listen on; 0: any that is free.")] = 8000,
     data: Data = None,
     database: Database = None,
+    database_password_file: Password = None,
     auth: Annotated[
         bool | None,
         Parameter(
@@ -54,14 +67,17 @@ def serve(
     offline: Offline = False,
     threads: Threads = None,
     access_log: Annotated[bool, Parameter(negative="", help="Log each request's address, path and status.")] = False,
+    drain: Annotated[float, Parameter(help="Seconds after SIGTERM that it still takes requests while /ready says no, for a balancer to see.")] = 0,
 ) -> int:
     """Serve a detector over HTTP, with a page at /."""
     from realgrain.detector.detect import load
     from realgrain.evidence.c2pa import read_trust_list
     from realgrain.faces.server.app import create
+    from realgrain.faces.server.service import hold
     from realgrain.faces.server.settings import MIB, Settings
 
-    folder = data or default_folder()
+    folder, database = data or default_folder(), _address(database, database_password_file)
+    hold(folder).release()  # whether another server has it is said now, in a line, and not after the detector is loaded
     local = is_local(host)
     settings = Settings(
         data=folder,
@@ -84,14 +100,16 @@ def serve(
         settings = settings.model_copy(update={"hosts": (*LOCAL_NAMES, host, *allow_host)})
     if trust_list is not None:
         read_trust_list(trust_list)  # what is wrong with it is said now, and not by a worker
-    app = create(settings, load(bundle, runtime=runtime, offline=offline, threads=threads), trust_list)
+    leaving = threading.Event()
+    app = create(settings, load(bundle, runtime=runtime, offline=offline, threads=threads), trust_list, leaving)
     say(f"data in {folder}; {'API keys are needed' if settings.auth else 'no API keys are needed'}")
-    return _run(app, settings, host, port, access_log)
+    return _run(app, settings, host, port, access_log, drain, leaving)
 
 
-def _run(app: object, settings: object, host: str, port: int, access_log: bool) -> int:
+def _run(app: object, settings: object, host: str, port: int, access_log: bool, drain: float, leaving: threading.Event) -> int:
     import uvicorn
 
+    from realgrain.faces.server.leaving import Leaving
     from realgrain.faces.server.protocol import protocol
     from realgrain.faces.server.settings import Settings
 
@@ -108,12 +126,14 @@ def _run(app: object, settings: object, host: str, port: int, access_log: bool) 
         server_header=False,
         limit_concurrency=settings.connections,
         h11_max_incomplete_event_size=settings.header_bytes,
-        timeout_graceful_shutdown=15,
+        timeout_graceful_shutdown=int(settings.seconds) + JUDGING,
         log_level="info",
     )
-    server = uvicorn.Server(config)
-    server.run()
-    return DONE if server.started else SOME_FAILED
+    try:
+        Leaving(config, drain, leaving).run()
+    except SystemExit:  # it could not start, and has logged why
+        return WRONG_USAGE
+    return DONE
 
 
 def _auth(asked: bool | None, local: bool, folder: Path, database: str | None) -> bool:
@@ -136,6 +156,27 @@ def _auth(asked: bool | None, local: bool, folder: Path, database: str | None) -
     if asked and not usable:
         raise ValueError("there are no API keys: make one with `realgrain keys add NAME`")
     return usable if asked is None else asked
+
+
+def _address(database: str | None, password: Path | None) -> str | None:
+    """A database's address with the password out of a file.
+
+    Raises:
+        ValueError: there is nothing in it, or no database that it could be for.
+    """
+    if password is None:
+        return database
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    if database is None:
+        raise ValueError("a password for the database, but no --database")
+    if not (found := password.read_text().rstrip("\r\n")):
+        raise ValueError(f"{password}: no password in it")
+    try:
+        return make_url(database).set(password=found).render_as_string(hide_password=False)
+    except ArgumentError as error:
+        raise ValueError(f"--database: {error}") from None
 
 
 def is_local(host: str) -> bool:
@@ -166,6 +207,7 @@ def add(
     days: Annotated[float | None, Parameter(help="That it works; without it, until it is revoked.")] = None,
     data: Data = None,
     database: Database = None,
+    database_password_file: Password = None,
 ) -> int:
     """Make a key. It is shown once, and kept as a hash. To rotate: make a new one, move to it, revoke the old one."""
     from realgrain.faces.server.auth import make_key
@@ -178,7 +220,7 @@ def add(
         raise ValueError("a key's name has 1 to 200 characters")
     if days is not None and days <= 0:
         raise ValueError(f"--days must be above 0, got {days:g}")
-    store, folder = _store(data, database)
+    store, folder = _store(data, database, database_password_file)
     try:
         key = make_key(store, name, tuple(dict.fromkeys(scope)), rate, days)
     finally:
@@ -189,14 +231,14 @@ def add(
 
 
 @keys_app.command(name="list")
-def list_(*, data: Data = None, database: Database = None) -> int:
+def list_(*, data: Data = None, database: Database = None, database_password_file: Password = None) -> int:
     """List keys, without the keys."""
     from rich.table import Table
     from rich.text import Text
 
     from realgrain.faces import show
 
-    store, _ = _store(data, database)
+    store, _ = _store(data, database, database_password_file)
     try:
         rows = store.all_keys()
     finally:
@@ -212,9 +254,15 @@ def list_(*, data: Data = None, database: Database = None) -> int:
 
 
 @keys_app.command
-def revoke(key: Annotated[str, Parameter(help="Its id, as `keys list` shows it.")], *, data: Data = None, database: Database = None) -> int:
+def revoke(
+    key: Annotated[str, Parameter(help="Its id, as `keys list` shows it.")],
+    *,
+    data: Data = None,
+    database: Database = None,
+    database_password_file: Password = None,
+) -> int:
     """Revoke a key; a running server refuses it within seconds."""
-    store, _ = _store(data, database)
+    store, _ = _store(data, database, database_password_file)
     try:
         if not store.revoke(key, time.time()):
             raise ValueError(f"{key}: no such key, or revoked already")
@@ -226,12 +274,16 @@ def revoke(key: Annotated[str, Parameter(help="Its id, as `keys list` shows it."
 
 @keys_app.command
 def secret(
-    key: Annotated[str, Parameter(help="Its id; anonymous: of a server without keys.")] = "anonymous", *, data: Data = None, database: Database = None
+    key: Annotated[str, Parameter(help="Its id; anonymous: of a server without keys.")] = "anonymous",
+    *,
+    data: Data = None,
+    database: Database = None,
+    database_password_file: Password = None,
 ) -> int:
     """Show what a key's webhooks are signed with."""
     from realgrain.faces.server.webhooks import secret_of, server_secret
 
-    store, folder = _store(data, database)
+    store, folder = _store(data, database, database_password_file)
     try:
         if key != "anonymous" and store.key(key) is None:
             raise ValueError(f"{key}: no such key")
@@ -241,12 +293,12 @@ def secret(
     return DONE
 
 
-def _store(data: Path | None, database: str | None):  # noqa: ANN202  (its type would load SQLAlchemy)
+def _store(data: Path | None, database: str | None, password: Path | None):  # noqa: ANN202  (its type would load SQLAlchemy)
     from realgrain.faces.server.service import open_store
     from realgrain.faces.server.settings import Settings
 
     folder = data or default_folder()
-    return open_store(Settings(data=folder, database=database)), folder
+    return open_store(Settings(data=folder, database=_address(database, password))), folder
 
 
 def _day(when: float) -> str:

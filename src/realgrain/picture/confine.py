@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -9,6 +10,7 @@ import sys
 from pathlib import Path
 
 _PARENT_DEATH, _NO_NEW_PRIVILEGES = 1, 38  # of prctl(2): PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS
+GOES_FIRST = 500  # of oom_score_adj, 0 as usual to 1000: first
 
 
 def child_environment(package: str) -> dict[str, str]:
@@ -28,6 +30,8 @@ def confine(memory: int) -> None:
         libc = ctypes.CDLL(None)
         libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
         libc.prctl(_PARENT_DEATH, signal.SIGKILL, 0, 0, 0)
+        with contextlib.suppress(OSError):  # where memory runs out, it is this process that goes, and not the server
+            Path("/proc/self/oom_score_adj").write_text(str(GOES_FIRST))
     try:
         import resource
     except ImportError:  # not on Windows: there, only the clock guards

@@ -136,7 +136,7 @@ class TestRoutes:
 
     def test_health_ready_and_metrics(self, client):
         assert client.get("/health").json()["status"] == "ok"
-        assert client.get("/ready").json()["parts"] == {"detector": True, "decoders": True, "store": True}
+        assert client.get("/ready").json()["parts"] == {"detector": True, "decoders": True, "store": True, "staying": True}
         client.post("/v1/detect", files=file_of(b"none", "secret-name.png"))
         text = client.get("/metrics").text
         assert 'realgrain_requests_total{method="POST",route="/v1/detect",status="415"}' in text

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import logging
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from http import HTTPStatus
 from pathlib import Path
@@ -13,6 +16,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import FileResponse
+from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
@@ -26,6 +30,8 @@ from realgrain.faces.server.service import Service
 from realgrain.faces.server.settings import Settings
 from realgrain.faces.server.shield import Shield
 
+log = logging.getLogger("realgrain.serve")
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 WEB = Path(__file__).parents[1] / "web"
 ABOUT = (
     "Tells real photographs from AI-generated pictures and shows its evidence. Errors are `application/problem+json` (RFC 9457) with a `code` for "
@@ -33,15 +39,16 @@ ABOUT = (
 )
 
 
-def create(settings: Settings, detector: Detector, trust_list: Path | None = None) -> ASGIApp:
+def create(settings: Settings, detector: Detector, trust_list: Path | None = None, leaving: threading.Event | None = None) -> ASGIApp:
     """An ASGI application that serves a detector.
 
     Args:
         settings: of the server.
         detector: that judges; its policy, limits and trust list are not used.
         trust_list: file of certificates whose C2PA signatures are trusted.
+        leaving: is set when the server is about to end.
     """
-    service = Service(settings, detector, trust_list)
+    service = Service(settings, detector, trust_list, leaving)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -59,6 +66,8 @@ def create(settings: Settings, detector: Detector, trust_list: Path | None = Non
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(OSError, _of_disk)
+    app.add_exception_handler(OperationalError, _of_store)
     app.add_exception_handler(Exception, _unexpected)
     if settings.cors:
         headers = ["Authorization", "X-API-Key", "Content-Type", "Webhook-URL", "Idempotency-Key"]
@@ -117,6 +126,19 @@ async def _invalid(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     found = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:5])
     return Problem(422, "bad_option", found).response()
+
+
+async def _of_disk(_: Request, error: Exception) -> Response:
+    if not isinstance(error, OSError) or error.errno not in NO_ROOM:
+        raise error
+    log.error("the disk is full: %s", error)
+    return Problem(503, "no_room", "the server's disk is full", Retry_After="60").response()
+
+
+async def _of_store(_: Request, error: Exception) -> Response:
+    assert isinstance(error, OperationalError)
+    log.error("the store does not answer: %s", error.orig)
+    return Problem(503, "store_away", "the server's store does not answer", Retry_After="5").response()
 
 
 async def _unexpected(_: Request, __: Exception) -> Response:

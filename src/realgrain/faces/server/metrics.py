@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
@@ -17,6 +17,8 @@ class Metrics:
         self._registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
+        self.build = Info("realgrain_build", "What runs: version, bundle by hash, runtime.", registry=registry)
+        self.free = Gauge("realgrain_data_free_bytes", "Room on the disk of the data folder.", registry=registry)
         self.requests = Counter("realgrain_requests", "Requests by route and status.", ("method", "route", "status"), registry=registry)
         self.seconds = Histogram("realgrain_request_seconds", "Time to answer, by route.", ("route",), buckets=SECONDS, registry=registry)
         self.verdicts = Counter("realgrain_verdicts", "Pictures judged, by verdict.", ("label",), registry=registry)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,6 +13,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field
 
+from realgrain._version import __version__
 from realgrain.detector.apart import memory_for_clips
 from realgrain.detector.clips import ClipReport, conclude
 from realgrain.detector.decision import Policy
@@ -79,6 +82,21 @@ def open_store(settings: Settings) -> Store:
     return Store(address_of(settings.data, settings.database), name)
 
 
+def hold(data: Path) -> FileLock:
+    """A data folder, held for one server; made if need be. Release it.
+
+    Raises:
+        RuntimeError: another server has it.
+    """
+    data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    lock = FileLock(data / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise RuntimeError(f"{data}: another server uses this folder") from None
+    return lock
+
+
 class Service:
     """One server.
 
@@ -86,12 +104,14 @@ class Service:
         settings: of it.
         detector: that judges; its policy, limits and trust list are not used.
         trust_list: file of certificates whose C2PA signatures are trusted.
+        leaving: is set when the server is about to end; it answers, but says that it is not ready.
     """
 
-    def __init__(self, settings: Settings, detector: Detector, trust_list: Path | None = None) -> None:
+    def __init__(self, settings: Settings, detector: Detector, trust_list: Path | None = None, leaving: threading.Event | None = None) -> None:
         self.settings, self.detector = settings, detector
         self.metrics = metrics = Metrics()
-        self._lock = FileLock(settings.data / "lock")
+        self._lock: FileLock | None = None
+        self._leaving = leaving or threading.Event()
         self.store = open_store(settings)
         card = detector.bundle.card
         task = Task(
@@ -121,6 +141,9 @@ class Service:
         )
         self.spool = Spool(settings.data / "uploads", settings)
         self.jobs = Jobs(self.store, self.spool, self._of_job, width=JOB_WIDTH, keep_days=settings.keep_days, ended=self._ended)
+        runtime = detector.runtime
+        metrics.build.info({"version": __version__, "bundle": detector.bundle.hash, "runtime": runtime.name, "precision": runtime.precision})
+        metrics.free.set_function(lambda: shutil.disk_usage(settings.data).free)
         metrics.line.set_function(lambda: self.guard.line)
         metrics.waiting.set_function(lambda: self.jobs.waiting)
         self.started = False
@@ -131,10 +154,7 @@ class Service:
         Raises:
             RuntimeError: another server has the folder.
         """
-        try:
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            raise RuntimeError(f"{self.settings.data}: another server uses this folder") from None
+        self._lock = hold(self.settings.data)
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, "realgrain-serve"))
         await self.guard.start()
         await self.batcher.start()
@@ -150,7 +170,8 @@ class Service:
         await self.batcher.stop()
         await self.guard.stop()
         self.store.close()
-        self._lock.release()
+        if self._lock is not None:
+            self._lock.release()
 
     async def judge(self, data: bytes, name: str, asked: Asked, *, patient: bool = False) -> Report:
         """Judge one picture; ``patient``: wait however many wait already.
@@ -220,7 +241,12 @@ class Service:
             stored = True
         except Exception:  # of whatever driver
             stored = False
-        return {"detector": self.started and self.batcher.alive, "decoders": self.started and self.guard.alive, "store": stored}
+        return {
+            "detector": self.started and self.batcher.alive,
+            "decoders": self.started and self.guard.alive,
+            "store": stored,
+            "staying": not self._leaving.is_set(),
+        }
 
     async def _of_job(self, data: bytes, name: str, asked: str) -> str:
         try:

@@ -241,7 +241,7 @@ class Spool:
 
 
 def _sizes(folder: Path) -> Iterator[int]:
-    for path in folder.rglob("*"):
-        with contextlib.suppress(FileNotFoundError):
-            if path.is_file():
-                yield path.stat().st_size
+    for where, _, names in os.walk(folder):  # unlike Path.rglob it does not mind that a job ends, and its folder goes, meanwhile
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                yield Path(where, name).stat().st_size

@@ -145,7 +145,7 @@ def open_engine(address: str) -> Engine:
         StoreError: the address is none, or its driver is missing.
     """
     try:
-        engine = create_engine(address, pool_pre_ping=True)
+        engine = create_engine(address, pool_pre_ping=True, hide_parameters=True)  # errors are logged, and reports and names are not
     except (SQLAlchemyError, ImportError, ValueError) as error:
         raise StoreError(f"the database cannot be used: {error}") from error
     if engine.dialect.name == "sqlite":
