@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from realgrain.detector.calibration import Calibration, probability
-from realgrain.detector.decision import Policy
+from realgrain.detector.decision import Decision, Policy
 from realgrain.detector.detect import load
 from realgrain.detector.stability import PICTURE, VIEWS, changed, stability
 from realgrain.detector.verdict import Report, decide
@@ -23,9 +23,9 @@ def plain(tiny_bundle):
 
 
 def planted(bundle, ai, camera):
-    """A bundle with other thresholds."""
+    """A bundle without profiles, and with other thresholds."""
     point = bundle.card.operating_point.model_copy(update={"ai": ai, "camera": camera})
-    return replace(bundle, card=bundle.card.model_copy(update={"operating_point": point}))
+    return replace(bundle, card=bundle.card.model_copy(update={"operating_point": point, "profiles": {}}))
 
 
 class TestViews:
@@ -67,30 +67,38 @@ class TestVerdict:
         ("logit", "others", "label", "reasons"),
         [
             (2.0, [1.0, 3.0], "ai", []),
-            (2.0, [0.9, 3.0], "unsure", ["unstable"]),
+            (2.0, [0.5, 3.0], "ai", []),
+            (2.0, [0.4, 3.0], "unsure", ["unstable"]),
             (2.0, [-5.0, 3.0], "unsure", ["unstable"]),
             (-2.0, [-1.0, -3.0], "camera", []),
-            (-2.0, [-0.9, -3.0], "unsure", ["unstable"]),
-            (0.0, [2.0, 3.0], "unsure", ["near_threshold"]),
+            (-2.0, [0.4, -3.0], "camera", []),
+            (-2.0, [0.5, -3.0], "unsure", ["unstable"]),
+            (0.5, [2.0, 3.0], "unsure", ["near_threshold"]),
         ],
     )
-    def test_stands_only_where_all_are_on_one_side(self, tiny_bundle, logit, others, label, reasons):
-        card = planted(tiny_bundle, 1.0, -1.0).card
+    def test_stands_only_where_all_are_on_its_side_of_the_middle(self, tiny_bundle, logit, others, label, reasons):
+        card = planted(tiny_bundle, 1.0, 0.0).card if logit > -2 else planted(tiny_bundle, 2.0, -1.0).card
         seen = stability(logit, {str(index): value for index, value in enumerate(others)}, SCALE)
         verdict, _ = decide(logit, 500, card, None, seen)
         assert (verdict.label, verdict.reasons) == (label, reasons)
 
+    def test_without_a_threshold_of_camera_it_stays_flagged(self, tiny_bundle):
+        card = tiny_bundle.card
+        only = Decision(profile=None, asked_fpr=0.05, ai=1.0, fitted=card.made, bundle="")
+        labels = [decide(2.0, 500, card, only, stability(2.0, {"a": other}, SCALE))[0].label for other in (1.0, 0.9)]
+        assert labels == ["ai", "unsure"]
+
     def test_planted(self, tiny_bundle, toy_pictures, tiny_detector):
-        """Thresholds between what the detector says of a picture and what it says of it saved again."""
+        """Thresholds whose middle lies between what the detector says of a picture and what it says of it saved again."""
         report = tiny_detector.detect(toy_pictures[-1])
         lowest = min(report.stability.logits)
         assert lowest < report.logit
-        for ai, label, reasons in ((report.logit, "unsure", ["unstable"]), (lowest, "ai", [])):
-            detector = load(planted(tiny_bundle, ai, -99), threads=1)
+        for middle, label, reasons in (((report.logit + lowest) / 2, "unsure", ["unstable"]), (lowest, "ai", [])):
+            detector = load(planted(tiny_bundle, report.logit, 2 * middle - report.logit), threads=1)
             found = detector.detect(toy_pictures[-1])
             assert (found.verdict.label, found.verdict.reasons) == (label, reasons)
             assert load(detector.bundle, threads=1, policy=Policy(stability=False)).detect(toy_pictures[-1]).verdict.label == "ai"
-        assert "changes with a re-save" in load(planted(tiny_bundle, report.logit, -99), threads=1).detect(toy_pictures[-1]).sentence
+            assert ("changes with a re-save" in found.sentence) == (label == "unsure")
 
 
 class TestScore:

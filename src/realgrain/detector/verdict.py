@@ -128,7 +128,8 @@ def decide(
         smallest_side: of the picture, in pixels.
         card: of the detector.
         decision: thresholds; without ``ai`` among them the verdict is ``unsure: uncalibrated``. None: those of the card.
-        stability: the verdict stands only where all of its logits are on the same side: it can become ``unsure: unstable``, never another one.
+        stability: the verdict stands only where all of its logits are on its side of the middle between the thresholds, so that no re-save is nearer
+            to the other verdict than to this one: it can become ``unsure: unstable``, never another one (our choice: docs/decisions/0015).
         domain: outside of it the verdict is ``unsure: out_of_domain``.
     """
     point = trained(card, "") if decision is None else decision
@@ -142,15 +143,16 @@ def decide(
         reasons.append("out_of_domain")
     if logit < point.ai and (point.camera is None or logit > point.camera):
         reasons.append("near_threshold")
-    elif stability is not None and not _one_side(stability.logits, point):
+    elif stability is not None and not _one_side(stability.logits, point.ai, point.camera):
         reasons.append("unstable")
     label: Label = "unsure" if reasons else "ai" if logit >= point.ai else "camera"
     return Verdict(label=label, reasons=reasons, threshold=point.ai, false_positive=point.false_positive, missed=point.missed), chance
 
 
-def _one_side(logits: list[float], point: Decision) -> bool:
-    flagged = point.ai is not None and min(logits) >= point.ai
-    return flagged or (point.camera is not None and max(logits) <= point.camera)
+def _one_side(logits: list[float], ai: float, camera: float | None) -> bool:
+    """Whether all logits lie on one side of the middle between the thresholds; without a threshold of ``camera``, of that of ``ai``."""
+    middle = ai if camera is None else (ai + camera) / 2
+    return min(logits) >= middle or max(logits) < middle
 
 
 def explained(verdict: Verdict, decision: Decision) -> str:
