@@ -148,14 +148,12 @@ def carried_graph(bundle: Bundle, runtime: str) -> Path | None:
 
 
 class OpenVinoInt8(OpenVino):
-    """OpenVINO with the bundle's own INT8 graph, as ``realgrain export`` makes it."""
+    """OpenVINO in eight bits: the graph that the bundle carries, or the one that its ranges and the base make; the rest of it is float32."""
 
     name, precision = "openvino-int8", "int8"
 
-    def _graph(self, bundle: Bundle, offline: bool) -> Path:  # noqa: ARG002
-        if path := carried_graph(bundle, self.name):
-            return path
-        raise BundleError(f"{bundle.folder}: carries no INT8 graph; make a bundle that does with `realgrain export`")
+    def _graph(self, bundle: Bundle, offline: bool) -> Path:
+        return carried_graph(bundle, self.name) or compose(bundle, offline=offline, int8=True) / MODEL
 
 
 class Torch:
