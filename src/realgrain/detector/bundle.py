@@ -51,10 +51,23 @@ class BaseRef(_Part):
 
 
 class Graph(_Part):
-    """How a runtime's logits differ from ONNX Runtime f32, as measured by the export gate; ``file`` where the bundle carries that graph."""
+    """How a runtime's logits differ from ONNX Runtime f32, as measured by the export gate.
+
+    Attributes:
+        tolerance: most that they should differ by.
+        measured: most that they did.
+        usual: most that 95 % of them did; so near a threshold, a runtime that rounds is not believed (``second``).
+        usual_distance: the same of the distance from the training pictures.
+        auc_loss: against f32.
+        pictures: that were compared.
+        file: where the bundle carries that graph.
+        sha256: of it.
+    """
 
     tolerance: float = Field(gt=0)
     measured: float = Field(ge=0)
+    usual: float = Field(default=0, ge=0)
+    usual_distance: float = Field(default=0, ge=0)
     auc_loss: float
     pictures: int = Field(ge=1)
     file: str | None = None

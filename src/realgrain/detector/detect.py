@@ -17,6 +17,7 @@ from realgrain.detector.decision import Decision, Policy, decision_of, posterior
 from realgrain.detector.domain import InDomain, placed
 from realgrain.detector.fusion import fuse
 from realgrain.detector.runtime import Runtime, open_runtime
+from realgrain.detector.second import settled, settled_again
 from realgrain.detector.seen import Seen, look, prepare
 from realgrain.detector.stability import stability
 from realgrain.detector.verdict import DetectorFacts, FileFacts, Report, decide, explained, facts
@@ -81,7 +82,8 @@ class Detector:
 
     def judged(self, seen: Seen, found: tuple[np.ndarray, np.ndarray | None] | None = None) -> Report:
         """Judge what ``seen`` made ready; ``found`` is what ``runtime.look`` gives for its views, where that is already known."""
-        view_logits, features = found or self.runtime.look(seen.views)
+        found = found or self.runtime.look(seen.views)
+        view_logits, features = settled(self.runtime, seen.views, found, self.bundle, self.decision)
         domain = self.bundle.card.domain
         place = None if domain is None or features is None else placed(features, domain, self.bundle.statistics)
         return self.conclude(facts(seen.picture), view_logits.tolist(), self._again(seen.again), place, seen.evidence)
@@ -123,7 +125,7 @@ class Detector:
         if not again:
             return {}
         found = self.runtime.logits(np.concatenate(list(again.values()))).reshape(len(again), -1).mean(1, dtype=np.float64)
-        return dict(zip(again, found.tolist(), strict=True))
+        return settled_again(self.runtime, again, dict(zip(again, found.tolist(), strict=True)), self.decision)
 
     def view_logits(self, pixels: np.ndarray) -> np.ndarray:
         """Logits (V,) float32 of the views of RGB pixels (H, W, 3) uint8."""

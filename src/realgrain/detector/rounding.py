@@ -25,8 +25,8 @@ SMOOTHED: Mapping[str, tuple[str | None, tuple[str, ...]]] = {
     "fc1": ("layer_norm2", ("mlp.fc1",)),
     "fc2": (None, ("mlp.fc2",)),
 }
-"""Points whose channels are scaled: what is scaled down, and what is scaled up. What comes out of the activation function is divided where it is, by an
-array of its own, ``INNER``: runtimes make that part of the rounding."""
+"""Points whose channels are scaled: what is scaled down, and what is scaled up. What comes out of the activation function is divided where it is, by
+an array of its own, ``INNER``: runtimes make that part of the rounding."""
 INNER = "mlp.activation.scale"
 
 

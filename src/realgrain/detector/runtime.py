@@ -8,6 +8,7 @@ import importlib
 import os
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol, cast
@@ -151,6 +152,23 @@ class OpenVinoInt8(OpenVino):
     """OpenVINO in eight bits: the graph that the bundle carries, or the one that its ranges and the base make; the rest of it is float32."""
 
     name, precision = "openvino-int8", "int8"
+
+    def __init__(self, bundle: Bundle, *, threads: int, offline: bool) -> None:
+        super().__init__(bundle, threads=threads, offline=offline)
+        stated = bundle.card.runtimes.get(self.name)
+        if stated is None:
+            raise BundleError(f"{bundle.folder}: its card does not say how far eight bits are off; `realgrain export` measures that")
+        self.parity = stated
+        self._exact = partial(OpenVino, bundle, threads=threads, offline=offline)
+        self._loaded: OpenVino | None = None
+        self._lock = threading.Lock()
+
+    def exact(self) -> OpenVino:
+        """The same detector in f32; see ``second``."""
+        with self._lock:
+            if self._loaded is None:
+                self._loaded = self._exact()
+        return self._loaded
 
     def _graph(self, bundle: Bundle, offline: bool) -> Path:
         return carried_graph(bundle, self.name) or compose(bundle, offline=offline, int8=True) / MODEL

@@ -34,9 +34,7 @@ def measure(bundle: Bundle, views: Sequence[np.ndarray]) -> Rounding:
     lows, highs = _extremes(bundle, tower, views)
     smooth = {point: found for point in lows if (found := _divisor(point, tower, np.maximum(-lows[point], highs[point]).max(0))) is not None}
     one = np.ones(1, np.float32)
-    ranges = {
-        point: (float((lows[point] / smooth.get(point, one)).min()), float((highs[point] / smooth.get(point, one)).max())) for point in lows
-    }
+    ranges = {point: (float((lows[point] / smooth.get(point, one)).min()), float((highs[point] / smooth.get(point, one)).max())) for point in lows}
     return Rounding(ranges, smooth)
 
 
@@ -53,8 +51,8 @@ def _extremes(bundle: Bundle, tower: dict[str, np.ndarray], views: Sequence[np.n
     highs: dict[str, list[np.ndarray]] = {point: [] for point in points}
     for one in tqdm(views, "measuring activations", disable=None):
         for point, values in zip(points, session.run(points, {"pixels": one}), strict=True):
-            lows[point].append(values.min((0, 1)))
-            highs[point].append(values.max((0, 1)))
+            lows[point].append(np.asarray(values).min((0, 1)))
+            highs[point].append(np.asarray(values).max((0, 1)))
     return {point: np.stack(each) for point, each in lows.items()}, {point: np.stack(each) for point, each in highs.items()}
 
 
