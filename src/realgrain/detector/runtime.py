@@ -98,12 +98,12 @@ def _core() -> Any:
 class OpenVino:
     """OpenVINO; its precision is set, because left alone it computes in bf16 where the processor can."""
 
-    name, precision = "openvino", "f32"
+    name, precision, hint = "openvino", "f32", "f32"  # the hint is for what is not rounded in the graph itself
 
     def __init__(self, bundle: Bundle, *, threads: int, offline: bool) -> None:
         openvino = import_openvino()
         self.version = openvino.__version__.split("-")[0]
-        settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}
+        settings = {"INFERENCE_PRECISION_HINT": self.hint, "INFERENCE_NUM_THREADS": threads}
         self._model = _core().compile_model(self._graph(bundle, offline), "CPU", settings)
         # Graphs that were exported before there was a second output have none.
         self._gives_features = any("feature" in output.get_names() for output in self._model.outputs)
