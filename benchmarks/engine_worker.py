@@ -1,7 +1,7 @@
 """One contestant of engine.py, in a process of its own: paths of pictures in, scores and seconds out, as lines of JSON.
 
-Imports nothing before it knows what it is to be, so that memory and start are the contestant's own. It also runs inside the peer's virtual environment,
-which has no realgrain.
+Imports nothing before it knows what it is to be, so that memory and start are the contestant's own. It also runs inside the peer's virtual
+environment, which has no realgrain.
 """
 
 from __future__ import annotations

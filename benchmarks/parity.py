@@ -2,9 +2,9 @@
 
     python benchmarks/parity.py --data MANIFEST.csv -o results/benchmarks/parity.json
 
-Pictures are taken from each source in turn. bf16 is OpenVINO with nothing rounded in its graph, told to compute in bf16 where the processor can; it is
-no runtime of realgrain's, only compared. Verdicts are those of `realgrain detect --no-stability`, with the thresholds of the card. Exit code 1 where a
-target is missed.
+Pictures are taken from each source in turn. bf16 is OpenVINO with nothing rounded in its graph, told to compute in bf16 where the processor can; it
+is no runtime of realgrain's, only compared. Verdicts are those of `realgrain detect --no-stability`, with the thresholds of the card. Exit code 1
+where a target is missed.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def opened(name: str, bundle: Bundle) -> Runtime:
 
 
 class Scores(BaseModel):
-    """What one runtime says of all pictures, in their order: raw logits and distances, verdicts as given and as they would be without a second look."""
+    """What one runtime says of all pictures, in order: raw logits and distances, verdicts as given and as they would be without a second look."""
 
     logits: list[float]
     distances: list[float]

@@ -1,6 +1,6 @@
 """How fast these processors multiply: matrix products of a tower's shapes in OpenVINO, with nothing between them but rounding.
 
-Used by engine.py. Each model is a chain of the four products of transformer blocks (hidden x hidden, hidden x 4 hidden, 4 hidden x hidden); in int8 what is
+Used by engine.py. Each model is a chain of products of transformer blocks (hidden x hidden, hidden x 4 hidden, 4 hidden x hidden); in int8 what is
 between two products stays in eight bits, as in the detector's graph.
 """
 

