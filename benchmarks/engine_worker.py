@@ -53,7 +53,7 @@ def realgrain(runtime: str, threads: int, bundle: str | None) -> tuple[Score, Ma
 
 
 def pipeline(precision: str, threads: int) -> tuple[Score, Many]:
-    """Transformers' pipeline for features of pictures, with the tower that realgrain stands on: no detector, so the score is a feature's first number."""
+    """Transformers' pipeline for features of pictures of the same tower: no detector, so the score is a number of the feature."""
     import torch
     from transformers import CLIPImageProcessorPil, CLIPVisionModelWithProjection
     from transformers import pipeline as make

@@ -159,12 +159,12 @@ class OpenVinoInt8(OpenVino):
         if stated is None:
             raise BundleError(f"{bundle.folder}: its card does not say how far eight bits are off; `realgrain export` measures that")
         self.parity = stated
-        self._exact = partial(OpenVino, bundle, threads=threads, offline=offline)
-        self._loaded: OpenVino | None = None
+        self._exact = partial(OnnxRuntime, bundle, threads=threads, offline=offline)
+        self._loaded: OnnxRuntime | None = None
         self._lock = threading.Lock()
 
-    def exact(self) -> OpenVino:
-        """The same detector in f32; see ``second``."""
+    def exact(self) -> OnnxRuntime:
+        """The same detector in f32; see ``second``. ONNX Runtime, because it maps the weights instead of copying them: it takes less memory."""
         with self._lock:
             if self._loaded is None:
                 self._loaded = self._exact()
