@@ -48,7 +48,12 @@ class TestCard:
     def test_carries_no_graph(self, shipped):
         """Graphs are composed from the base, which is not ours to ship."""
         assert all(graph.file is None for graph in shipped.card.runtimes.values())
-        assert {path.name for path in shipped.folder.iterdir()} <= {"card.json", "head.safetensors", "statistics.safetensors"}
+        assert {path.name for path in shipped.folder.iterdir()} <= {
+            "card.json",
+            "head.safetensors",
+            "statistics.safetensors",
+            "int8.safetensors",
+        }
 
 
 @pytest.mark.weights

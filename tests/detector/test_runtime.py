@@ -97,8 +97,8 @@ def test_unknown_runtime(tiny_bundle):
         open_runtime("tensorrt", tiny_bundle)
 
 
-def test_int8_without_its_graph(tiny_bundle):
-    with pytest.raises(BundleError, match=r"carries no INT8 graph.*realgrain export"):
+def test_int8_of_a_bundle_that_was_not_prepared(tiny_bundle):
+    with pytest.raises(BundleError, match=r"does not say how to round to eight bits.*realgrain export"):
         open_runtime("openvino-int8", tiny_bundle)
 
 

@@ -1,5 +1,6 @@
 """A detector as a folder: ``card.json`` and what was learned (``head.safetensors`` and, where the tower moved,
-``adapter.safetensors``), with the statistics that verdicts need (``statistics.safetensors``). The base tower is named by id and sha256, never
+``adapter.safetensors``), with the statistics that verdicts need (``statistics.safetensors``) and, where it was prepared for eight-bit arithmetic,
+how to round (``int8.safetensors``). The base tower is named by id and sha256, never
 included.
 """
 
@@ -22,6 +23,7 @@ from realgrain.detector.profiles import Profile
 from realgrain.picture.views import ViewSpec
 
 CARD, HEAD, ADAPTER, STATISTICS = "card.json", "head.safetensors", "adapter.safetensors", "statistics.safetensors"
+INT8 = "int8.safetensors"
 F32_TOLERANCE = 1e-4  # of a logit: between f32 runtimes, their versions and processors, only the order of sums differs
 DEFAULT = Path(__file__).parent / "bundles" / "default"
 
@@ -49,14 +51,39 @@ class BaseRef(_Part):
 
 
 class Graph(_Part):
-    """How a runtime's logits differ from ONNX Runtime f32, as measured by the export gate; ``file`` where the bundle carries that graph."""
+    """How a runtime's logits differ from ONNX Runtime f32, as measured by the export gate.
+
+    Attributes:
+        tolerance: most that they should differ by.
+        measured: most that they did.
+        usual: most that 95 % of them did; so near a threshold, a runtime that rounds is not believed (``second``).
+        usual_distance: the same of the distance from the training pictures.
+        auc_loss: against f32.
+        pictures: that were compared.
+        file: where the bundle carries that graph.
+        sha256: of it.
+    """
 
     tolerance: float = Field(gt=0)
     measured: float = Field(ge=0)
+    usual: float = Field(default=0, ge=0)
+    usual_distance: float = Field(default=0, ge=0)
     auc_loss: float
     pictures: int = Field(ge=1)
     file: str | None = None
     sha256: str | None = None
+
+
+class Eight(_Part):
+    """How the tower is rounded to eight bits, see ``rounding``.
+
+    Attributes:
+        sha256: of ``int8.safetensors``.
+        pictures: on which activations were measured.
+    """
+
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    pictures: int = Field(ge=1)
 
 
 class TrainingData(_Part):
@@ -103,6 +130,7 @@ class Card(_Part):
         profiles: calibration data by profile; their logits are among the statistics.
         domain: from where on a picture is unlike the training pictures, whose features are among the statistics; None: that is not known.
         statistics_sha256: of ``statistics.safetensors``; None where there is none.
+        int8: how to compute in eight bits; None: nobody has measured that.
         parents: what it was made of, oldest first; empty for a bundle as it was trained.
         smallest_side: pixels; below it the verdict is ``unsure: too_small``.
         training: its data.
@@ -127,6 +155,7 @@ class Card(_Part):
     profiles: dict[str, Profile] = {}
     domain: Domain | None = None
     statistics_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
+    int8: Eight | None = None
     parents: tuple[Parent, ...] = ()
     smallest_side: int = Field(ge=1)
     training: TrainingData
@@ -147,6 +176,7 @@ class Bundle:
         hash: sha256 of the bytes of ``card.json``, which binds the weights in turn: the detector's identity.
         statistics: what verdicts need beside the weights, as ``profiles`` and ``domain`` name them, and what adapting needs (``learning.replay``);
             no logit depends on it.
+        int8: as ``rounding.from_arrays`` takes it; empty where the card has none.
     """
 
     folder: Path
@@ -155,6 +185,7 @@ class Bundle:
     adapter: dict[str, np.ndarray]
     hash: str
     statistics: dict[str, np.ndarray] = field(default_factory=dict)
+    int8: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def read_bundle(folder: Path | str | None = None) -> Bundle:
@@ -177,7 +208,8 @@ def read_bundle(folder: Path | str | None = None) -> Bundle:
         found = ", ".join(f"{name} {array.shape}" for name, array in head.items())
         raise BundleError(f"{folder / HEAD}: a head is a weight (dimensions,) and a bias (1,), not {found}")
     statistics = {} if card.statistics_sha256 is None else _arrays(folder / STATISTICS, card.statistics_sha256)
-    return Bundle(folder, card, head, adapter, hashlib.sha256(raw).hexdigest(), statistics)
+    int8 = {} if card.int8 is None else _arrays(folder / INT8, card.int8.sha256)
+    return Bundle(folder, card, head, adapter, hashlib.sha256(raw).hexdigest(), statistics, int8)
 
 
 def _arrays(path: Path, sha256: str) -> dict[str, np.ndarray]:
@@ -220,13 +252,20 @@ def statistics_sha256(arrays: Mapping[str, np.ndarray]) -> str | None:
 
 
 def write_bundle(
-    folder: Path, card: Card, head: Mapping[str, np.ndarray], adapter: Mapping[str, np.ndarray], statistics: Mapping[str, np.ndarray] | None = None
+    folder: Path,
+    card: Card,
+    head: Mapping[str, np.ndarray],
+    adapter: Mapping[str, np.ndarray],
+    statistics: Mapping[str, np.ndarray] | None = None,
+    int8: Mapping[str, np.ndarray] | None = None,
 ) -> Bundle:
-    """Write a bundle and read it back; the card must name the arrays by their ``array_sha256``, and the statistics by ``statistics_sha256``."""
+    """Write a bundle and read it back; the card must name the arrays by their ``array_sha256``, statistics and int8 by ``statistics_sha256``."""
     folder.mkdir(parents=True, exist_ok=True)
     files = {HEAD: array_bytes(head), CARD: _card_bytes(card)}
     if statistics:
         files = {STATISTICS: statistics_bytes(statistics), **files}
+    if int8:
+        files = {INT8: statistics_bytes(int8), **files}
     if adapter:
         files = {ADAPTER: array_bytes(adapter), **files}
     _write(folder, files)

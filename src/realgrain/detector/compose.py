@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,31 +12,42 @@ import numpy as np
 
 from realgrain.detector import graph as graphs
 from realgrain.detector import weights
-from realgrain.detector.bundle import Bundle, BundleError
+from realgrain.detector.bundle import INT8, Bundle, BundleError
 from realgrain.detector.merging import merge
+from realgrain.detector.rounding import Range, from_arrays, smoothed
 
 if TYPE_CHECKING:
     import onnx
 
 MODEL, DATA, SEALS = "model.onnx", "model.data", "graph.json"
 PAGE = 4096  # bytes; runtimes map external data, and mapping wants page-aligned offsets
+ROUNDED = 1  # version of the rounding, part of its cache key: raise it when ``rounding`` or its part of the graph changes
 SMALL = 1024  # bytes; shorter arrays stay inside the model file, where shape inference can see them
 
 
-def compose(bundle: Bundle, *, offline: bool = False) -> Path:
+def compose(bundle: Bundle, *, offline: bool = False, int8: bool = False) -> Path:
     """Folder with ``model.onnx`` and ``model.data`` for a bundle, made on first use.
+
+    Args:
+        bundle: what to compose.
+        offline: never touch the network.
+        int8: rounded to eight bits, as the bundle says.
 
     Raises:
         WeightsError: the base cannot be had.
-        BundleError: the base is not the one that the card names, or the cached graph was changed.
+        BundleError: the base is not the one that the card names, the cached graph was changed, or the bundle does not say how to round.
     """
+    if int8 and bundle.card.int8 is None:
+        raise BundleError(f"{bundle.folder}: does not say how to round to eight bits; `realgrain export` makes a bundle that does")
     parts = f"{bundle.card.base.model_dump_json()} {bundle.card.head_sha256} {bundle.card.adapter_sha256} {bundle.card.block} {graphs.VERSION}"
+    if int8 and bundle.card.int8 is not None:
+        parts += f" int8 {ROUNDED} {bundle.card.int8.sha256}"
     folder = weights.home() / "graphs" / hashlib.sha256(parts.encode()).hexdigest()[:24]
     if not folder.exists():
         tower = base_of(bundle, offline=offline)
         with weights.building(folder) as scratch:
             if scratch is not None:
-                _write(scratch, tower, bundle)
+                _write(scratch, tower, bundle, int8)
     if not _untouched(folder):
         raise BundleError(f"{folder}: changed since it was composed; delete it and run again")
     return folder
@@ -79,11 +91,27 @@ def tower_of(bundle: Bundle, tower: weights.Tower) -> dict[str, np.ndarray]:
         raise BundleError(f"{bundle.folder}: its adapter does not fit {tower.id}: {error}") from error
 
 
-def _write(folder: Path, tower: weights.Tower, bundle: Bundle) -> None:
+def rounded(bundle: Bundle, arrays: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, Range]]:
+    """A tower's arrays smoothed as a bundle says, and the ranges of its activations.
+
+    Raises:
+        BundleError: what the bundle says does not fit the tower.
+    """
+    try:
+        rounding = from_arrays(bundle.int8)
+        return smoothed(arrays, rounding.smooth), rounding.ranges
+    except (KeyError, ValueError) as error:
+        raise BundleError(f"{bundle.folder / INT8}: does not fit {bundle.card.base.id}: {error}") from error
+
+
+def _write(folder: Path, tower: weights.Tower, bundle: Bundle, int8: bool) -> None:
     import onnx
 
+    tensors, ranges = tower_of(bundle, tower), {}
+    if int8:
+        tensors, ranges = rounded(bundle, tensors)
     try:
-        model, arrays = graphs.build_graph(tower_of(bundle, tower), tower.config(), bundle.head, bundle.card.block)
+        model, arrays = graphs.build_graph(tensors, tower.config(), bundle.head, bundle.card.block, ranges)
     except KeyError as error:
         raise weights.WeightsError(f"{tower.id}: {tower.tensors} has no {error}") from error
     except ValueError as error:

@@ -150,6 +150,11 @@ def decision_of(bundle: Bundle, policy: Policy, group: int | None = None) -> Dec
     )
 
 
+def middle(found: Decision) -> float | None:
+    """Between the two thresholds; that of ``ai`` where there is no other. None: uncalibrated."""
+    return found.ai if found.ai is None or found.camera is None else (found.ai + found.camera) / 2
+
+
 @dataclass(frozen=True)
 class _Found:
     """What ``Decision`` has of one group."""

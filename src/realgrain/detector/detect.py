@@ -18,6 +18,7 @@ from realgrain.detector.decision import Decision, Policy, decision_of, posterior
 from realgrain.detector.domain import InDomain, placed
 from realgrain.detector.fusion import fuse
 from realgrain.detector.runtime import Runtime, open_runtime
+from realgrain.detector.second import settled, settled_again
 from realgrain.detector.seen import Seen, look, prepare
 from realgrain.detector.stability import stability
 from realgrain.detector.verdict import DetectorFacts, FileFacts, Report, decide, explained, facts
@@ -90,10 +91,14 @@ class Detector:
 
     def judged(self, seen: Seen, found: tuple[np.ndarray, np.ndarray | None] | None = None) -> Report:
         """Judge what ``seen`` made ready; ``found`` is what ``runtime.look`` gives for its views, where that is already known."""
-        view_logits, features = found or self.runtime.look(seen.views)
+        found = found or self.runtime.look(seen.views)
+        view_logits, features = settled(self.runtime, seen.views, found, self.bundle, self.decision_in(self._place(found[1])))
+        place = self._place(features)
+        return self.conclude(facts(seen.picture), view_logits.tolist(), self._again(seen.again, place), place, seen.evidence)
+
+    def _place(self, features: np.ndarray | None) -> InDomain | None:
         domain = self.bundle.card.domain
-        place = None if domain is None or features is None else placed(features, domain, self.bundle.statistics)
-        return self.conclude(facts(seen.picture), view_logits.tolist(), self._again(seen.again), place, seen.evidence)
+        return None if domain is None or features is None else placed(features, domain, self.bundle.statistics)
 
     def conclude(
         self, picture: FileFacts, view_logits: Sequence[float], again: Mapping[str, float], place: InDomain | None, evidence: Evidence | None
@@ -128,12 +133,12 @@ class Detector:
             fused=None if scale is None or policy.fuse is None or evidence is None else fuse(scale, logit, evidence, policy.fuse, policy.prior),
         )
 
-    def _again(self, again: Mapping[str, np.ndarray]) -> dict[str, float]:
+    def _again(self, again: Mapping[str, np.ndarray], place: InDomain | None) -> dict[str, float]:
         """All views of the changed picture in one run. The picture itself has its own: with other batch-mates its last bits might be others."""
         if not again:
             return {}
         found = self.runtime.logits(np.concatenate(list(again.values()))).reshape(len(again), -1).mean(1, dtype=np.float64)
-        return dict(zip(again, found.tolist(), strict=True))
+        return settled_again(self.runtime, again, dict(zip(again, found.tolist(), strict=True)), self.decision_in(place))
 
     def view_logits(self, pixels: np.ndarray) -> np.ndarray:
         """Logits (V,) float32 of the views of RGB pixels (H, W, 3) uint8."""

@@ -7,10 +7,13 @@ Runtime and OpenVINO read the same file. It holds no preprocessing and no calibr
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
+
+from realgrain.detector.rounding import INNER, Range, layer_name, rounded_weight, step_of
 
 if TYPE_CHECKING:
     import onnx
@@ -46,9 +49,11 @@ class TowerConfig(BaseModel):
 class _Graph:
     """Collects nodes and initialisers; each method adds one operator and returns the name of its output."""
 
-    def __init__(self) -> None:
+    def __init__(self, ranges: Mapping[str, Range]) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self.arrays: dict[str, np.ndarray] = {}
+        self.points: dict[str, str] = {}
+        self._ranges = ranges
 
     def array(self, name: str, value: np.ndarray) -> str:
         self.arrays[name] = np.ascontiguousarray(value)
@@ -64,9 +69,32 @@ class _Graph:
         self.nodes.append(helper.make_node(kind, list(inputs), [name], name=name, **attributes))
         return name
 
+    def at(self, point: str, tensor: str) -> str:
+        """The tensor at a named point, in the 256 steps of its range where there is one."""
+        self.points[point] = tensor
+        if point not in self._ranges:
+            return tensor
+        scale, zero = step_of(*self._ranges[point])
+        step = self.array(f"{point}.step", np.array(scale, np.float32)), self.array(f"{point}.zero", np.array(zero, np.uint8))
+        return self.op("DequantizeLinear", self.op("QuantizeLinear", tensor, *step), *step)
+
+    def weight(self, name: str, value: np.ndarray, point: str) -> str:
+        """A linear weight (out, in) as (in, out), in eight bits where what it is multiplied with is."""
+        if point not in self._ranges:
+            return self.array(name, value.T)
+        rounded, step = rounded_weight(value)
+        parts = self.array(f"{name}.int8", rounded.T), self.array(f"{name}.step", step), self.array(f"{name}.zero", np.zeros(len(step), np.int8))
+        return self.op("DequantizeLinear", *parts, axis=1)
+
 
 def build_graph(
-    tower: Mapping[str, np.ndarray], config: TowerConfig, head: Mapping[str, np.ndarray], block: int | None = None
+    tower: Mapping[str, np.ndarray],
+    config: TowerConfig,
+    head: Mapping[str, np.ndarray],
+    block: int | None = None,
+    ranges: Mapping[str, Range] = MappingProxyType({}),
+    *,
+    watched: bool = False,
 ) -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
     """Compose tower and head.
 
@@ -76,6 +104,9 @@ def build_graph(
         head: ``weight`` (D,) and ``bias`` (1,): logit = weight . feature + bias.
         block: which feature: the class token after this many transformer blocks (D = hidden_size; later blocks are left out of the graph), or
             None for the joint-space embedding (D = projection_dim), which is not L2-normalised.
+        ranges: lowest and highest value of activations by point (``rounding.POINTS``): they, and the weights that they meet, are rounded to eight
+            bits by pairs of QuantizeLinear and DequantizeLinear, which runtimes turn into integer arithmetic. Elsewhere the graph is float32.
+        watched: the activations at all points are outputs too, by name.
 
     Returns:
         The model, whose initialisers are named but empty, and their arrays. Input ``pixels`` float32 (N, 3, H, W), outputs ``logit`` float32 (N,)
@@ -93,10 +124,10 @@ def build_graph(
     size, wanted = np.size(head["weight"]), config.projection_dim if block is None else config.hidden_size
     if size != wanted:
         raise ValueError(f"the head reads {size} numbers, but this tower's feature has {wanted}")
-    g = _Graph()
+    g = _Graph(ranges)
     hidden = _embed(g, tower, config)
     for layer in range(blocks):
-        hidden = _block(g, tower, f"vision_model.encoder.layers.{layer}.", hidden, config)
+        hidden = _block(g, tower, layer, hidden, config)
     token = g.op("Reshape", g.op("Slice", hidden, g.ints(0), g.ints(1), g.ints(1)), g.ints(-1, config.hidden_size))
     feature = token if block is not None else _project(g, tower, token, config)
     weight = g.array("head.weight", np.asarray(head["weight"], np.float32).reshape(-1, 1))
@@ -104,6 +135,10 @@ def build_graph(
     g.nodes.append(helper.make_node("Reshape", [score, g.ints(-1)], ["logit"], name="logit"))
     g.nodes.append(helper.make_node("Identity", [feature], ["feature"], name="feature"))
     size = config.image_size
+    seen = []
+    if watched:
+        g.nodes += [helper.make_node("Identity", [tensor], [point], name=point) for point, tensor in g.points.items()]
+        seen = [helper.make_tensor_value_info(point, TensorProto.FLOAT, ["views", "tokens", f"{point}.channels"]) for point in g.points]
     graph = helper.make_graph(
         g.nodes,
         "realgrain",
@@ -111,6 +146,7 @@ def build_graph(
         [
             helper.make_tensor_value_info("logit", TensorProto.FLOAT, ["views"]),
             helper.make_tensor_value_info("feature", TensorProto.FLOAT, ["views", wanted]),
+            *seen,
         ],
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=9), g.arrays
@@ -130,24 +166,30 @@ def _embed(g: _Graph, tower: Mapping[str, np.ndarray], config: TowerConfig) -> s
     return _norm(g, tower, "vision_model.pre_layrnorm", g.op("Concat", first, patches, axis=1), config)
 
 
-def _block(g: _Graph, tower: Mapping[str, np.ndarray], name: str, hidden: str, config: TowerConfig) -> str:
+def _block(g: _Graph, tower: Mapping[str, np.ndarray], layer: int, hidden: str, config: TowerConfig) -> str:
     """One pre-norm transformer block, (N, tokens, hidden) -> the same."""
-    hidden = g.op("Add", hidden, _attention(g, tower, name + "self_attn.", _norm(g, tower, name + "layer_norm1", hidden, config), config))
-    inner = _linear(g, tower, name + "mlp.fc1", _norm(g, tower, name + "layer_norm2", hidden, config))
-    return g.op("Add", hidden, _linear(g, tower, name + "mlp.fc2", _activation(g, inner, config.hidden_act)))
+    name = layer_name(layer)
+    hidden = g.op("Add", hidden, _attention(g, tower, layer, _norm(g, tower, name + "layer_norm1", hidden, config), config))
+    inner = g.at(f"{layer}.fc1", _norm(g, tower, name + "layer_norm2", hidden, config))
+    inner = _activation(g, _linear(g, tower, name + "mlp.fc1", inner, f"{layer}.fc1"), config.hidden_act)
+    if name + INNER in tower:
+        inner = g.op("Mul", inner, g.array(name + INNER, tower[name + INNER]))
+    return g.op("Add", hidden, _linear(g, tower, name + "mlp.fc2", g.at(f"{layer}.fc2", inner), f"{layer}.fc2"))
 
 
-def _attention(g: _Graph, tower: Mapping[str, np.ndarray], name: str, hidden: str, config: TowerConfig) -> str:
-    heads = config.num_attention_heads
+def _attention(g: _Graph, tower: Mapping[str, np.ndarray], layer: int, hidden: str, config: TowerConfig) -> str:
+    heads, name = config.num_attention_heads, layer_name(layer) + "self_attn."
     depth = config.hidden_size // heads
+    hidden = g.at(f"{layer}.attention", hidden)
 
     def split(part: str, perm: list[int]) -> str:
-        return g.op("Transpose", g.op("Reshape", _linear(g, tower, name + part, hidden), g.ints(0, 0, heads, depth)), perm=perm)
+        return g.op("Transpose", g.op("Reshape", _linear(g, tower, name + part, hidden, f"{layer}.attention"), g.ints(0, 0, heads, depth)), perm=perm)
 
     query = g.op("Mul", split("q_proj", [0, 2, 1, 3]), g.array("attention.scale", np.array(depth**-0.5, np.float32)))
     weights = g.op("Softmax", g.op("MatMul", query, split("k_proj", [0, 2, 3, 1])), axis=-1)
     mixed = g.op("Transpose", g.op("MatMul", weights, split("v_proj", [0, 2, 1, 3])), perm=[0, 2, 1, 3])
-    return _linear(g, tower, name + "out_proj", g.op("Reshape", mixed, g.ints(0, 0, config.hidden_size)))
+    mixed = g.op("Reshape", mixed, g.ints(0, 0, config.hidden_size))
+    return _linear(g, tower, name + "out_proj", g.at(f"{layer}.mixed", mixed), f"{layer}.mixed")
 
 
 def _project(g: _Graph, tower: Mapping[str, np.ndarray], token: str, config: TowerConfig) -> str:
@@ -156,8 +198,8 @@ def _project(g: _Graph, tower: Mapping[str, np.ndarray], token: str, config: Tow
     return g.op("MatMul", token, g.array("projection.weight", tower["visual_projection.weight"].T))
 
 
-def _linear(g: _Graph, tower: Mapping[str, np.ndarray], name: str, hidden: str) -> str:
-    product = g.op("MatMul", hidden, g.array(name + ".weight", tower[name + ".weight"].T))
+def _linear(g: _Graph, tower: Mapping[str, np.ndarray], name: str, hidden: str, point: str) -> str:
+    product = g.op("MatMul", hidden, g.weight(name + ".weight", tower[name + ".weight"], point))
     return g.op("Add", product, g.array(name + ".bias", tower[name + ".bias"]))
 
 

@@ -8,6 +8,7 @@ import importlib
 import os
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol, cast
@@ -97,12 +98,12 @@ def _core() -> Any:
 class OpenVino:
     """OpenVINO; its precision is set, because left alone it computes in bf16 where the processor can."""
 
-    name, precision = "openvino", "f32"
+    name, precision, hint = "openvino", "f32", "f32"  # the hint is for what is not rounded in the graph itself
 
     def __init__(self, bundle: Bundle, *, threads: int, offline: bool) -> None:
         openvino = import_openvino()
         self.version = openvino.__version__.split("-")[0]
-        settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}
+        settings = {"INFERENCE_PRECISION_HINT": self.hint, "INFERENCE_NUM_THREADS": threads}
         self._model = _core().compile_model(self._graph(bundle, offline), "CPU", settings)
         # Graphs that were exported before there was a second output have none.
         self._gives_features = any("feature" in output.get_names() for output in self._model.outputs)
@@ -148,14 +149,29 @@ def carried_graph(bundle: Bundle, runtime: str) -> Path | None:
 
 
 class OpenVinoInt8(OpenVino):
-    """OpenVINO with the bundle's own INT8 graph, as ``realgrain export`` makes it."""
+    """OpenVINO in eight bits: the graph that the bundle carries, or the one that its ranges and the base make; the rest of it is float32."""
 
     name, precision = "openvino-int8", "int8"
 
-    def _graph(self, bundle: Bundle, offline: bool) -> Path:  # noqa: ARG002
-        if path := carried_graph(bundle, self.name):
-            return path
-        raise BundleError(f"{bundle.folder}: carries no INT8 graph; make a bundle that does with `realgrain export`")
+    def __init__(self, bundle: Bundle, *, threads: int, offline: bool) -> None:
+        super().__init__(bundle, threads=threads, offline=offline)
+        stated = bundle.card.runtimes.get(self.name)
+        if stated is None:
+            raise BundleError(f"{bundle.folder}: its card does not say how far eight bits are off; `realgrain export` measures that")
+        self.parity = stated
+        self._exact = partial(OnnxRuntime, bundle, threads=threads, offline=offline)
+        self._loaded: OnnxRuntime | None = None
+        self._lock = threading.Lock()
+
+    def exact(self) -> OnnxRuntime:
+        """The same detector in f32; see ``second``. ONNX Runtime, because it maps the weights instead of copying them: it takes less memory."""
+        with self._lock:
+            if self._loaded is None:
+                self._loaded = self._exact()
+        return self._loaded
+
+    def _graph(self, bundle: Bundle, offline: bool) -> Path:
+        return carried_graph(bundle, self.name) or compose(bundle, offline=offline, int8=True) / MODEL
 
 
 class Torch:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from realgrain.detector.bundle import Card
 from realgrain.detector.calibration import Rate, probability
-from realgrain.detector.decision import Decision, Posterior, sentence, trained
+from realgrain.detector.decision import Decision, Posterior, middle, sentence, trained
 from realgrain.detector.domain import InDomain
 from realgrain.detector.fusion import Fused
 from realgrain.detector.stability import Stability
@@ -143,16 +143,14 @@ def decide(
         reasons.append("out_of_domain")
     if logit < point.ai and (point.camera is None or logit > point.camera):
         reasons.append("near_threshold")
-    elif stability is not None and not _one_side(stability.logits, point.ai, point.camera):
+    elif stability is not None and not _one_side(stability.logits, middle(point)):
         reasons.append("unstable")
     label: Label = "unsure" if reasons else "ai" if logit >= point.ai else "camera"
     return Verdict(label=label, reasons=reasons, threshold=point.ai, false_positive=point.false_positive, missed=point.missed), chance
 
 
-def _one_side(logits: list[float], ai: float, camera: float | None) -> bool:
-    """Whether all logits lie on one side of the middle between the thresholds; without a threshold of ``camera``, of that of ``ai``."""
-    middle = ai if camera is None else (ai + camera) / 2
-    return min(logits) >= middle or max(logits) < middle
+def _one_side(logits: list[float], between: float | None) -> bool:
+    return between is not None and (min(logits) >= between or max(logits) < between)
 
 
 def explained(verdict: Verdict, decision: Decision) -> str:

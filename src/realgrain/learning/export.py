@@ -1,24 +1,24 @@
-"""Bundle -> the same bundle with ONNX, OpenVINO and INT8 graphs beside it, behind a parity gate."""
+"""Bundle -> the same bundle prepared for eight bits, with ONNX and OpenVINO graphs beside it, behind a parity gate."""
 
 from __future__ import annotations
 
-import io
 import logging
 import math
 import shutil
-import sys
 from collections.abc import Sequence
-from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from realgrain.detector.bundle import F32_TOLERANCE, Bundle, Graph, read_bundle, write_bundle
+from realgrain.detector.bundle import F32_TOLERANCE, Bundle, Eight, Graph, read_bundle, statistics_sha256, write_bundle
 from realgrain.detector.compose import DATA, MODEL, compose
+from realgrain.detector.domain import distances
+from realgrain.detector.rounding import as_arrays
 from realgrain.detector.runtime import OpenVino, OpenVinoInt8, Runtime, graph_sha256, import_openvino, open_runtime
 from realgrain.detector.weights import building
+from realgrain.learning import rounding
 from realgrain.learning.data import ManifestError, Sample
 from realgrain.picture.image import PictureError, open_picture
 from realgrain.picture.views import make_views
@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 F32, INT8 = "openvino.xml", "openvino-int8.xml"
 AUC_LOSS = 0.005  # of INT8 against f32, at most
+USUAL = 0.95  # of pictures are off by no more than what the card calls usual (our choice)
 MARGIN = 1.25  # stated INT8 tolerance over the largest difference seen: other pictures will differ a little more (our choice)
 
 
@@ -35,14 +36,15 @@ class ParityError(RuntimeError):
 
 
 def export(bundle: Bundle, samples: Sequence[Sample], output: Path, *, calibration: int = 300) -> Bundle:
-    """Build the graphs, compare them with ONNX Runtime f32 on pictures that did not calibrate the INT8 one, and write a bundle that carries them.
+    """Measure how to round to eight bits, build the graphs, compare them with ONNX Runtime f32 on pictures that were not measured on, and write a
+    bundle that carries all of it.
 
     Args:
         bundle: what to export.
         samples: labelled pictures; those of the split that the bundle was trained on calibrate, the others are compared. With one split only,
             at most half of them calibrate and the rest are compared.
         output: folder to make; must not exist.
-        calibration: pictures to calibrate INT8 activations on, spread evenly over the samples.
+        calibration: pictures to measure activations on, spread evenly over the samples.
 
     Raises:
         ParityError: OpenVINO f32 is off by more than 1e-4 of logit, or INT8 loses more than 0.005 of AUC.
@@ -53,19 +55,35 @@ def export(bundle: Bundle, samples: Sequence[Sample], output: Path, *, calibrati
     with building(output) as scratch:
         if scratch is None:
             raise FileExistsError(f"{output}: exists already")
-        graph = compose(bundle)
+        rounded = prepared(bundle, [views for _, views in _views(ranges, bundle, "reading")])
         for name in (MODEL, DATA):
-            shutil.copyfile(graph / name, scratch / name)
-        _convert(scratch, [views for _, views in _views(ranges, bundle, "calibrating")])
-        card = bundle.card.model_copy(update={"runtimes": {**bundle.card.runtimes, **_measure(bundle, scratch, compared)}})
-        write_bundle(scratch, card, bundle.head, bundle.adapter, bundle.statistics)
+            shutil.copyfile(compose(rounded) / name, scratch / name)
+        _convert(rounded, scratch)
+        card = rounded.card.model_copy(update={"runtimes": {**bundle.card.runtimes, **_measure(rounded, scratch, compared)}})
+        write_bundle(scratch, card, bundle.head, bundle.adapter, bundle.statistics, rounded.int8)
     return read_bundle(output)
 
 
+def prepared(bundle: Bundle, views: Sequence[np.ndarray]) -> Bundle:
+    """The bundle with what eight-bit arithmetic needs, measured on the views (V, 3, H, W) of pictures; nothing is written."""
+    blocks = bundle.card.block or bundle.card.base.config.num_hidden_layers
+    arrays = as_arrays(rounding.measure(bundle, views), blocks)
+    facts = Eight(sha256=str(statistics_sha256(arrays)), pictures=len(views))
+    return replace(bundle, card=bundle.card.model_copy(update={"int8": facts}), int8=arrays)
+
+
 def record(bundle: Bundle, exported: Bundle) -> Bundle:
-    """Write what an export measured into the card of the bundle that it was made from, which carries no graphs itself."""
+    """Write what an export measured into the bundle that it was made from: tolerances, and how to round. It carries no graphs itself.
+
+    Raises:
+        ValueError: the export was made from another detector.
+    """
+    for name in ("head_sha256", "adapter_sha256", "base", "views", "block"):
+        if getattr(exported.card, name) != getattr(bundle.card, name):
+            raise ValueError(f"{exported.folder} and {bundle.folder} differ in {name}: they are not the same detector")
     stated = {name: graph.model_copy(update={"file": None, "sha256": None}) for name, graph in exported.card.runtimes.items()}
-    return write_bundle(bundle.folder, bundle.card.model_copy(update={"runtimes": stated}), bundle.head, bundle.adapter, bundle.statistics)
+    card = bundle.card.model_copy(update={"runtimes": stated, "int8": exported.card.int8})
+    return write_bundle(bundle.folder, card, bundle.head, bundle.adapter, bundle.statistics, exported.int8)
 
 
 def _divide(samples: Sequence[Sample], trained: str, calibration: int) -> tuple[list[Sample], list[Sample]]:
@@ -90,17 +108,11 @@ def _views(samples: Sequence[Sample], bundle: Bundle, doing: str) -> list[tuple[
     return found
 
 
-def _convert(folder: Path, views: list[np.ndarray]) -> None:
-    """Write the OpenVINO graphs: f32, and INT8 by post-training quantisation (per channel, SmoothQuant: Xiao et al. 2023)."""
+def _convert(bundle: Bundle, folder: Path) -> None:
+    """Write the OpenVINO graphs, for programs other than realgrain, which composes them itself."""
     openvino = import_openvino()
-    import nncf
-
-    model = openvino.convert_model(folder / MODEL)
-    openvino.save_model(model, folder / F32, compress_to_fp16=False)
-    data = nncf.Dataset([{"pixels": picture} for picture in views])
-    with redirect_stdout(sys.stderr if sys.stderr.isatty() else io.StringIO()):  # where NNCF draws its progress bars
-        small = nncf.quantize(model, data, subset_size=len(views), model_type=nncf.ModelType.TRANSFORMER)
-    openvino.save_model(small, folder / INT8, compress_to_fp16=False)
+    for file, int8 in ((F32, False), (INT8, True)):
+        openvino.save_model(openvino.convert_model(compose(bundle, int8=int8) / MODEL), folder / file, compress_to_fp16=False)
 
 
 def _measure(bundle: Bundle, folder: Path, samples: Sequence[Sample]) -> dict[str, Graph]:
@@ -110,16 +122,23 @@ def _measure(bundle: Bundle, folder: Path, samples: Sequence[Sample]) -> dict[st
     seen = _views(samples, bundle, "comparing")
     fake = [sample.fake for sample, _ in seen]
 
-    def logits(runtime: Runtime) -> np.ndarray:
-        return np.array([runtime.logits(views).mean(dtype=np.float64) for _, views in tqdm(seen, runtime.name, disable=None)])
+    def looked(runtime: Runtime) -> tuple[np.ndarray, np.ndarray]:
+        logits, far = [], []
+        for _, views in tqdm(seen, runtime.name, disable=None):
+            each, features = runtime.look(views)
+            logits.append(each.mean(dtype=np.float64))
+            known = bundle.card.domain is not None and features is not None
+            far.append(distances(features[None], bundle.statistics)[0] if known else 0.0)
+        return np.array(logits), np.array(far)
 
-    reference = logits(open_runtime("onnxruntime", bundle))
+    reference, place = looked(open_runtime("onnxruntime", bundle))
     measured = {}
     for name, file in ((OpenVino.name, F32), (OpenVinoInt8.name, INT8)):
         graph = Graph(tolerance=F32_TOLERANCE, measured=0, auc_loss=0, pictures=len(seen), file=file, sha256=graph_sha256(folder / file))
         trial = replace(bundle, folder=folder, card=bundle.card.model_copy(update={"runtimes": {name: graph}}))
-        found = logits(open_runtime(name, trial))
+        found, there = looked(open_runtime(name, trial))
         difference = float(np.abs(found - reference).max())
+        usual, apart = (float(np.quantile(np.abs(gap), USUAL)) for gap in (found - reference, there - place))
         loss = float(roc_auc_score(fake, reference) - roc_auc_score(fake, found))
         if name == OpenVino.name and difference > F32_TOLERANCE:
             raise ParityError(f"OpenVINO f32 is {difference:.2e} of logit off ONNX Runtime f32, more than {F32_TOLERANCE:.0e}")
@@ -127,6 +146,8 @@ def _measure(bundle: Bundle, folder: Path, samples: Sequence[Sample]) -> dict[st
             raise ParityError(f"{name} loses {loss:.4f} of AUC on {len(seen)} pictures, more than {AUC_LOSS}")
         tolerance = F32_TOLERANCE if name == OpenVino.name else _round_up(max(difference * MARGIN, F32_TOLERANCE))
         measured[name] = graph.model_copy(update={"tolerance": tolerance, "measured": difference, "auc_loss": loss})
+        if name == OpenVinoInt8.name:
+            measured[name] = measured[name].model_copy(update={"usual": usual, "usual_distance": apart})
     return measured
 
 

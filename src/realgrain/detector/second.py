@@ -1,0 +1,64 @@
+"""Where rounded arithmetic cannot tell, float32 is asked: a picture whose logit or distance lies near a threshold is looked at again.
+
+So a rounded runtime need not have thresholds, or error rates, of its own. What counts as near is in the card, measured by the export gate: as far as
+95 % of its pictures were off. The others may still change sides, seldom, and only into ``unsure`` or out of it (our choice, docs/decisions/0016).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from realgrain.detector.bundle import Bundle, Graph
+from realgrain.detector.decision import Decision, middle
+from realgrain.detector.domain import placed
+from realgrain.detector.runtime import Runtime
+
+Found = tuple[np.ndarray, np.ndarray | None]
+
+
+@runtime_checkable
+class Rounded(Protocol):
+    """A runtime that rounds.
+
+    Attributes:
+        parity: how far it is from float32, by the card.
+    """
+
+    @property
+    def parity(self) -> Graph: ...
+
+    def exact(self) -> Runtime:
+        """The same detector in float32; loaded when it is first asked for."""
+        ...
+
+
+def close(logit: float, decision: Decision, near: float) -> bool:
+    """Whether a logit lies within ``near`` of a threshold."""
+    return any(abs(logit - threshold) <= near for threshold in (decision.ai, decision.camera) if threshold is not None)
+
+
+def settled(runtime: Runtime, views: np.ndarray, found: Found, bundle: Bundle, decision: Decision) -> Found:
+    """What a runtime found in a picture's views, or what float32 finds where that is too near a threshold."""
+    if not isinstance(runtime, Rounded):
+        return found
+    logits, features = found
+    domain, parity = bundle.card.domain, runtime.parity
+    doubtful = close(float(np.mean(logits, dtype=np.float64)), decision, parity.usual)
+    if not doubtful and domain is not None and features is not None:
+        doubtful = abs(placed(features, domain, bundle.statistics).distance - domain.threshold) <= parity.usual_distance
+    return runtime.exact().look(views) if doubtful else found
+
+
+def settled_again(runtime: Runtime, again: Mapping[str, np.ndarray], logits: Mapping[str, float], decision: Decision) -> dict[str, float]:
+    """Likewise the logits of a picture's changed views, by name: those near the middle, which they must not cross, once more, together."""
+    between = middle(decision)
+    if not isinstance(runtime, Rounded) or between is None:
+        return dict(logits)
+    doubtful = [name for name, logit in logits.items() if abs(logit - between) <= runtime.parity.usual]
+    if not doubtful:
+        return dict(logits)
+    found = runtime.exact().logits(np.concatenate([again[name] for name in doubtful])).reshape(len(doubtful), -1).mean(1, dtype=np.float64)
+    return {**logits, **dict(zip(doubtful, found.tolist(), strict=True))}
