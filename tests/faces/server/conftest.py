@@ -65,6 +65,8 @@ def start(bundle_folder, tmp_path):
 @pytest.fixture(scope="session")
 def live(bundle_folder, tmp_path_factory):
     """A real server without keys, shared by tests that only ask."""
-    server = Server(bundle_folder, tmp_path_factory.mktemp("live") / "data", "--rate", "100000/minute", "--seconds", "20", "--max-mib", "4")
+    server = Server(
+        bundle_folder, tmp_path_factory.mktemp("live") / "data", "--rate", "100000/minute", "--seconds", "20", "--max-mib", "4", "--max-clip-mib", "4"
+    )
     yield server
     server.stop()

@@ -35,7 +35,8 @@ class TestPictures:
             if len(path.name) < 200 and path.is_file() and path.stat().st_size < 30_000_000:
                 answer = client.post("/v1/detect?stability=false", files=file_of(path.read_bytes(), name))
                 assert answer.status_code in (413, 415, 422), (name, answer.text)
-                assert answer.json()["code"] in codes, name
+                told = codes | {"corrupt"} if name == "video" else codes  # here clips are taken, and this one is none
+                assert answer.json()["code"] in told, name
         alive(client)
 
     def test_decompression_bomb(self, client):
