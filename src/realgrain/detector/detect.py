@@ -92,8 +92,10 @@ class Detector:
     def judged(self, seen: Seen, found: tuple[np.ndarray, np.ndarray | None] | None = None) -> Report:
         """Judge what ``seen`` made ready; ``found`` is what ``runtime.look`` gives for its views, where that is already known."""
         found = found or self.runtime.look(seen.views)
-        view_logits, features = settled(self.runtime, seen.views, found, self.bundle, self.decision_in(self._place(found[1])))
-        place = self._place(features)
+        place = self._place(found[1])
+        view_logits, features = settled(self.runtime, seen.views, found, place, self.decision_in(place))
+        if features is not found[1]:
+            place = self._place(features)
         return self.conclude(facts(seen.picture), view_logits.tolist(), self._again(seen.again, place), place, seen.evidence)
 
     def _place(self, features: np.ndarray | None) -> InDomain | None:

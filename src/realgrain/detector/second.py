@@ -11,9 +11,9 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from realgrain.detector.bundle import Bundle, Graph
+from realgrain.detector.bundle import Graph
 from realgrain.detector.decision import Decision, middle
-from realgrain.detector.domain import placed
+from realgrain.detector.domain import InDomain
 from realgrain.detector.runtime import Runtime
 
 Found = tuple[np.ndarray, np.ndarray | None]
@@ -40,15 +40,13 @@ def close(logit: float, decision: Decision, near: float) -> bool:
     return any(abs(logit - threshold) <= near for threshold in (decision.ai, decision.camera) if threshold is not None)
 
 
-def settled(runtime: Runtime, views: np.ndarray, found: Found, bundle: Bundle, decision: Decision) -> Found:
-    """What a runtime found in a picture's views, or what float32 finds where that is too near a threshold."""
+def settled(runtime: Runtime, views: np.ndarray, found: Found, place: InDomain | None, decision: Decision) -> Found:
+    """What a runtime found in a picture's views, or what float32 finds where that, or its ``place`` by the same, is too near a threshold."""
     if not isinstance(runtime, Rounded):
         return found
-    logits, features = found
-    domain, parity = bundle.card.domain, runtime.parity
-    doubtful = close(float(np.mean(logits, dtype=np.float64)), decision, parity.usual)
-    if not doubtful and domain is not None and features is not None:
-        doubtful = abs(placed(features, domain, bundle.statistics).distance - domain.threshold) <= parity.usual_distance
+    doubtful = close(float(np.mean(found[0], dtype=np.float64)), decision, runtime.parity.usual)
+    if not doubtful and place is not None:
+        doubtful = abs(place.distance - place.threshold) <= runtime.parity.usual_distance
     return runtime.exact().look(views) if doubtful else found
 
 

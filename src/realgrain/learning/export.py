@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from realgrain.detector.bundle import F32_TOLERANCE, Bundle, Eight, Graph, read_bundle, statistics_sha256, write_bundle
+from realgrain.detector.bundle import F32_TOLERANCE, Bundle, Eight, Graph, check_same_detector, read_bundle, statistics_sha256, write_bundle
 from realgrain.detector.compose import DATA, MODEL, compose
 from realgrain.detector.domain import distances
 from realgrain.detector.rounding import as_arrays
@@ -78,9 +78,7 @@ def record(bundle: Bundle, exported: Bundle) -> Bundle:
     Raises:
         ValueError: the export was made from another detector.
     """
-    for name in ("head_sha256", "adapter_sha256", "base", "views", "block"):
-        if getattr(exported.card, name) != getattr(bundle.card, name):
-            raise ValueError(f"{exported.folder} and {bundle.folder} differ in {name}: they are not the same detector")
+    check_same_detector(exported, bundle)
     stated = {name: graph.model_copy(update={"file": None, "sha256": None}) for name, graph in exported.card.runtimes.items()}
     card = bundle.card.model_copy(update={"runtimes": stated, "int8": exported.card.int8})
     return write_bundle(bundle.folder, card, bundle.head, bundle.adapter, bundle.statistics, exported.int8)

@@ -137,8 +137,9 @@ def learn_without(problem: Problem, left_out: Sequence[np.ndarray], recipe: Reci
     group = {name: np.zeros(len(fake), int) for name in recipe.deliveries}
     if (features := model.features(problem)) is not None:
         near = domain.choose({name: np.concatenate([of[name] for of in far]) for name in recipe.deliveries}, fake, source)
-        statistics |= domain.fit(_in_turn(features)) | replay.fit(problem.samples, features)
-        statistics |= content.fit(domain.places(_in_turn(features)[~problem.fake], statistics))
+        turn = _in_turn(features)
+        statistics |= domain.fit(turn) | replay.fit(problem.samples, features)
+        statistics |= content.fit(domain.places(turn[~problem.fake], statistics))
         group = _groups([model.features(part) or {} for part in parts], statistics)
     made: dict[str, int] = {}
     for name, deliveries in profiles.DELIVERED.items():

@@ -1,5 +1,6 @@
 """A real server for tests, and what is sent to it."""
 
+import asyncio
 import io
 import os
 import re
@@ -13,6 +14,8 @@ from pathlib import Path
 import httpx2
 
 import realgrain
+from realgrain.faces.server.guard import Guard
+from realgrain.faces.server.worker import Task
 
 
 def file_of(data: bytes, name: str = "a.png", field: str = "file"):
@@ -25,6 +28,21 @@ def zipped(*entries: tuple[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> b
         for name, data in entries:
             archive.writestr(name, data)
     return file.getvalue()
+
+
+def guarded(task: Task, talk, **options):
+    """What a conversation with a guard of one worker gives, and the decoders that were lost in it."""
+    lost: list[str] = []
+
+    async def run():
+        guard = Guard(task, **{"workers": 1, "seconds": 30, "waiting": 4, "lost": lost.append, **options})
+        await guard.start()
+        try:
+            return await talk(guard), lost
+        finally:
+            await guard.stop()
+
+    return asyncio.run(run())
 
 
 class Server:

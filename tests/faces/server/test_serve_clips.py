@@ -5,11 +5,11 @@ import base64
 
 import pytest
 from filming import filmed, heard, take
-from serving import file_of
+from serving import file_of, guarded
 from starlette.testclient import TestClient
 
 from realgrain.detector.clips import ClipReport, detect_clip
-from realgrain.faces.server.guard import Broken, Guard, memory_for
+from realgrain.faces.server.guard import Broken, memory_for
 from realgrain.faces.server.problems import Problem
 from realgrain.faces.server.worker import Task
 from realgrain.picture.clip import ClipLimits
@@ -73,18 +73,8 @@ def test_limits(open_app, clip):
 
 class TestGuard:
     def guarded(self, talk, **options):
-        lost: list[str] = []
         task = Task(views=VIEWS, smallest_side=64, limits=Limits(), clips=ClipLimits(), trust_list=None, memory=memory_for(9_500_000, 2**25))
-
-        async def run():
-            guard = Guard(task, **{"workers": 1, "seconds": 30, "waiting": 4, "lost": lost.append, **options})
-            await guard.start()
-            try:
-                return await talk(guard), lost
-            finally:
-                await guard.stop()
-
-        return asyncio.run(run())
+        return guarded(task, talk, **options)
 
     def test_decoder_that_hangs_is_replaced(self, clip, monkeypatch):
         monkeypatch.setattr("realgrain.faces.server.guard.CLIP_GRACE", 0)

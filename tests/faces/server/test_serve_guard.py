@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import serving
 from hostile import build_hostile_with_codes, encoded
 
 import realgrain
@@ -27,18 +28,8 @@ LIMITS = Limits(max_pixels=4_000_000)
 
 def guarded(talk, *, memory: int | None = None, **options):
     """Run a conversation with a guard."""
-    lost: list[str] = []
     task = Task(views=VIEWS, smallest_side=64, limits=LIMITS, trust_list=None, memory=memory or memory_for(LIMITS.max_pixels, LIMITS.max_bytes))
-
-    async def run():
-        guard = Guard(task, **{"workers": 1, "seconds": 30, "waiting": 4, "lost": lost.append, **options})
-        await guard.start()
-        try:
-            return await talk(guard), lost
-        finally:
-            await guard.stop()
-
-    return asyncio.run(run())
+    return serving.guarded(task, talk, **options)
 
 
 def worker_of(guard: Guard):
