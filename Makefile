@@ -33,7 +33,7 @@ detect: $(VENV)/.core $(if $(filter default file,$(origin IMAGES)),$(DEMO)/.done
 	$(RUN)realgrain detect $(IMAGES)
 
 test: $(VENV)/.dev
-	$(RUN)python -m pytest $(TESTS)
+	$(RUN)python -m pytest --numprocesses auto --dist loadfile $(TESTS)
 
 check: $(VENV)/.dev
 	$(RUN)ruff format --check

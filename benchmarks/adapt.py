@@ -181,7 +181,7 @@ def main() -> None:
     """Measure, write and print."""
     parser = argparse.ArgumentParser(description="Adapt a head to a generator that was left out of its training.")
     parser.add_argument("manifest", type=Path)
-    parser.add_argument("--recipe", type=Path, default=Path("recipes/probe.yaml"))
+    parser.add_argument("--recipe", type=Path, default=Path("recipes/realgrain.yaml"))
     parser.add_argument("--generator", required=True, help="name or source")
     parser.add_argument("--counts", type=int, nargs="+", default=[8, 32, 128])
     parser.add_argument("--seeds", type=int, default=3)

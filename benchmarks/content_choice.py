@@ -1,6 +1,6 @@
 """How many groups of content get thresholds of their own: verdicts on sources that neither head nor thresholds have seen. Tests are not looked at.
 
-    python benchmarks/content_choice.py recipes/probe.yaml --data data/manifest.csv -o results/left-out/content.json
+    python benchmarks/content_choice.py recipes/realgrain.yaml --data data/manifest.csv -o results/left-out/content.json
 
 Each fold is judged by a head that was fitted without it and by thresholds that were chosen, and groups that were found, on the other folds' pictures.
 """

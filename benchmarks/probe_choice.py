@@ -1,6 +1,6 @@
 """How the shipped probe was chosen: AUC on left-out training sources by views, feature, penalty and content directions. Tests are not looked at.
 
-python benchmarks/probe_choice.py recipes/probe.yaml --data MANIFEST.csv -o results/left-out/choice.json
+python benchmarks/probe_choice.py recipes/realgrain.yaml --data MANIFEST.csv -o results/left-out/choice.json
 """
 
 import argparse

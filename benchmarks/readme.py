@@ -16,7 +16,7 @@ from realgrain.detector.decision import Policy, decision_of, interval
 from realgrain.detector.profiles import PHOTO, from_arrays
 
 ROOT = Path(__file__).parents[1]
-NAMES = {"probe": "realgrain", "level": "realgrain, method `level`", "sahu65": "sahu65 1.1.0"}
+NAMES = {"realgrain": "realgrain", "probe": "frozen probe (UnivFD)", "level": "method `level`", "sahu65": "sahu65 1.1.0"}
 UNMEASURED = "Not measured yet."
 CONDITIONS = ("clean", "web", "hard")
 

@@ -1,9 +1,10 @@
-"""Gives a bundle the profiles and the domain of another one with the same weights, trained again by a newer version.
+"""Gives a bundle the name, recipe, profiles and domain of another one with the same weights, trained again by a newer version.
 
-    realgrain train recipes/probe.yaml --data data/manifest.csv -o build/again
+    realgrain train recipes/realgrain.yaml --data data/manifest.csv -o build/again
     python benchmarks/refit.py build/again src/realgrain/detector/bundles/default
 
-Weights, thresholds, probability scale, measured runtimes and the day of training stay; a bundle with another head or adapter is refused.
+Weights, thresholds, probability scale, measured runtimes, how to round and the day of training stay; a bundle with another head or
+adapter is refused.
 """
 
 import argparse
@@ -20,9 +21,9 @@ def refit(again: Bundle, bundle: Bundle) -> Bundle:
         ValueError: the two are not the same detector.
     """
     check_same_detector(again, bundle)
-    parent = Parent(bundle=bundle.hash, change="profiles and domain of the same training, run again", made=datetime.now(UTC).date())
-    update = {"profiles": again.card.profiles, "domain": again.card.domain, "parents": (*bundle.card.parents, parent)}
-    return rewrite_statistics(bundle.folder, bundle.card.model_copy(update=update), again.statistics)
+    parent = Parent(bundle=bundle.hash, change="name, recipe, profiles and domain of the same training, run again", made=datetime.now(UTC).date())
+    taken = {name: getattr(again.card, name) for name in ("name", "method", "recipe", "profiles", "domain")}
+    return rewrite_statistics(bundle.folder, bundle.card.model_copy(update={**taken, "parents": (*bundle.card.parents, parent)}), again.statistics)
 
 
 def main() -> None:

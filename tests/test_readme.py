@@ -88,7 +88,7 @@ def serves(realgrain: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.weights
 def test_shell_blocks_run(real_home, user_folder):
-    recipe = user_folder / "recipes" / "probe.yaml"
+    recipe = user_folder / "recipes" / "realgrain.yaml"
     recipe.write_text(recipe.read_text().split("folds:")[0])  # the toy pictures have sources of their own
     environment_bin = Path(sys.executable).parent
     for command in commands():

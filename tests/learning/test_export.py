@@ -107,6 +107,7 @@ class TestExported:
         for name, graph in found.card.runtimes.items():
             assert graph == exported.card.runtimes[name].model_copy(update={"file": None, "sha256": None})
         assert found.hash != original.hash
+        assert found.card.parents[-1].bundle == original.hash
         pixels = np.random.default_rng(0).normal(size=(1, 3, 224, 224)).astype(np.float32)
         composed, carried = (open_runtime("openvino-int8", one, threads=1).logits(pixels) for one in (found, exported))
         assert composed.tobytes() == carried.tobytes()

@@ -12,7 +12,7 @@ from realgrain.learning.recipe import RecipeError
 from realgrain.learning.train import train
 from realgrain.learning.tune import TunedFitter
 
-FROZEN = {"probe", "level"}
+FROZEN = {"probe", "level", "realgrain"}
 TUNED = [name for name in methods.names() if name not in FROZEN]
 
 

@@ -7,12 +7,13 @@ import math
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from realgrain.detector.bundle import F32_TOLERANCE, Bundle, Eight, Graph, check_same_detector, read_bundle, statistics_sha256, write_bundle
+from realgrain.detector.bundle import F32_TOLERANCE, Bundle, Eight, Graph, Parent, check_same_detector, read_bundle, statistics_sha256, write_bundle
 from realgrain.detector.compose import DATA, MODEL, compose
 from realgrain.detector.domain import distances
 from realgrain.detector.rounding import as_arrays
@@ -80,7 +81,10 @@ def record(bundle: Bundle, exported: Bundle) -> Bundle:
     """
     check_same_detector(exported, bundle)
     stated = {name: graph.model_copy(update={"file": None, "sha256": None}) for name, graph in exported.card.runtimes.items()}
-    card = bundle.card.model_copy(update={"runtimes": stated, "int8": exported.card.int8})
+    parent = Parent(
+        bundle=bundle.hash, change="ranges of eight-bit arithmetic and tolerances by `realgrain export --record`", made=datetime.now(UTC).date()
+    )
+    card = bundle.card.model_copy(update={"runtimes": stated, "int8": exported.card.int8, "parents": (*bundle.card.parents, parent)})
     return write_bundle(bundle.folder, card, bundle.head, bundle.adapter, bundle.statistics, exported.int8)
 
 

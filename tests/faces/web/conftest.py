@@ -19,9 +19,9 @@ from serving import Server
 AXE = "4.14.1"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
-    """Debian's chromium, or another that is on the path."""
+    """Debian's chromium, or another that is on the path. Not kept longer: while it is open, its event loop is that of the whole process."""
     api = pytest.importorskip("playwright.sync_api", reason="no browser tests without playwright (extra dev)")
     found = os.environ.get("REALGRAIN_BROWSER") or next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if found is None:

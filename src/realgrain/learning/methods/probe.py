@@ -1,10 +1,10 @@
 """Linear probe of a frozen tower (UnivFD: Ojha, Li and Lee 2023): nothing hidden, nothing perturbed, nothing moves but the head.
 
 Deviations from the paper: the head is fitted to its optimum by L-BFGS instead of some steps of AdamW; features are standardised first, and the
-scaling is folded into the head; the penalty is far stronger, because a weakly penalised head learns what the pictures show (our choice, see the
-recipe); the feature may be an earlier block's class token instead of the joint-space embedding. And ours: the head may be kept from looking along
-the directions in which real pictures vary most, which are what the pictures show (nuisance attribute projection does so for speakers: Solomonoff,
-Campbell and Boardman 2005).
+scaling is folded into the head. What a recipe may change: the penalty, because a weakly penalised head learns what the pictures show; the feature,
+which may be an earlier block's class token instead of the joint-space embedding. And ours: the head may be kept from looking along the directions in
+which real pictures vary most, which are what the pictures show (nuisance attribute projection does so for speakers: Solomonoff, Campbell and Boardman
+2005). Method ``realgrain`` uses all three.
 """
 
 from __future__ import annotations
