@@ -157,10 +157,10 @@ class TestTable:
 
 
 class TestForDrift:
-    """With a day, rows carry what `drift` reads."""
+    """With a day and traits, rows carry what `drift` reads."""
 
     def test_day_file_and_distance(self, tiny_detector, samples):
-        found = list(score(tiny_detector, samples[:3], ("clean", "web"), day="2026-11-24"))
+        found = list(score(tiny_detector, samples[:3], ("clean", "web"), day="2026-11-24", traits=True))
         for row, plain in zip(found, score(tiny_detector, samples[:3], ("clean", "web")), strict=True):
             assert plain.items() <= row.items()
             assert row.keys() - plain.keys() == {"day", "format", "width", "height", "feature_distance", "content_group"}
@@ -176,18 +176,18 @@ class TestForDrift:
 
     @pytest.mark.parametrize("own", [{"day": "2026-01-02"}, {"time": "2026-01-02T03:04:05"}])
     def test_a_samples_own_day_stays(self, tiny_detector, samples, own):
-        (row,) = score(tiny_detector, [Sample.model_validate({**samples[0].model_dump(), **own})], day="2026-11-24")
+        (row,) = score(tiny_detector, [Sample.model_validate({**samples[0].model_dump(), **own})], day="2026-11-24", traits=True)
         assert own.items() <= row.items()
         assert row.get("day") != "2026-11-24"
 
     def test_a_detector_without_a_domain(self, tiny_bundle, samples):
         card = tiny_bundle.card.model_copy(update={"domain": None})
         detector = load(Bundle(tiny_bundle.folder, card, tiny_bundle.head, {}, tiny_bundle.hash, tiny_bundle.statistics), threads=1)
-        (row,) = score(detector, samples[:1], day="2026-11-24")
+        (row,) = score(detector, samples[:1], day="2026-11-24", traits=True)
         assert "feature_distance" not in row
 
     def test_a_bad_file_has_a_day(self, tiny_detector, samples, tmp_path):
-        (row,) = score(tiny_detector, [samples[0].model_copy(update={"file": tmp_path / "gone.png"})], day="2026-11-24")
+        (row,) = score(tiny_detector, [samples[0].model_copy(update={"file": tmp_path / "gone.png"})], day="2026-11-24", traits=True)
         assert row["day"] == "2026-11-24"
         assert row["error"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -44,7 +43,7 @@ def calibrate(
         raise ValueError("clips are scored as their files are: --profile video takes no --conditions")
     detector = load(bundle, runtime=runtime, offline=offline, threads=threads)
     samples = calibrating.unseen(data, detector.bundle, split)
-    scored = score_clips(detector, samples) if profile == VIDEO else score(detector, samples, conditions, day=datetime.now(UTC).date().isoformat())
+    scored = score_clips(detector, samples) if profile == VIDEO else score(detector, samples, conditions, traits=True)
     rows = show.progress(scored, len(samples) * len(conditions), "scoring")
     made = calibrating.calibrate(detector, rows, samples, data, output, profile)
     say(f"{output}: bundle {made.hash}")

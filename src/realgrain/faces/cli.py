@@ -110,7 +110,7 @@ def score(
         raise ValueError(f"{manifest}: no pictures" + (f" in split {split!r}" if split else ""))
     detector = load(bundle, runtime=runtime, offline=offline, threads=threads)
     when = (day or datetime.now(UTC).date()).isoformat()
-    rows = list(show.progress(scoring.score(detector, samples, conditions, day=when), len(samples) * len(conditions), "scoring"))
+    rows = list(show.progress(scoring.score(detector, samples, conditions, day=when, traits=True), len(samples) * len(conditions), "scoring"))
     point = detector.bundle.card.operating_point
     scoring.write_table(scoring.as_table(rows, None if point is None else point.ai), output)
     errors = dict.fromkeys(row["error"] for row in rows if row["error"])

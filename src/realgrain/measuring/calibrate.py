@@ -46,7 +46,7 @@ def calibrate(
 
     Args:
         detector: that the rows were scored with.
-        rows: of the samples in one or more conditions, as ``score.score`` gives them with a day; pictures that did
+        rows: of the samples in one or more conditions, as ``score.score`` gives them with traits; pictures that did
             not open are left out, and named on the log.
         samples: what the rows are of.
         manifest: they come from.

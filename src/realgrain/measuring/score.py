@@ -32,7 +32,13 @@ SCHEMA = pa.schema([(name, pa.string()) for name in TEXT] + [("logit", pa.float6
 
 
 def score(
-    detector: Detector, samples: Iterable[Sample], conditions: Sequence[str] = ("clean",), *, skip: int = 0, day: str | None = None
+    detector: Detector,
+    samples: Iterable[Sample],
+    conditions: Sequence[str] = ("clean",),
+    *,
+    skip: int = 0,
+    day: str | None = None,
+    traits: bool = False,
 ) -> Iterator[dict[str, Any]]:
     """Rows of the scores table, in order of samples, then conditions; a bad file gives rows with its error.
 
@@ -43,9 +49,10 @@ def score(
         samples: labelled or not; extra columns are kept. They are drawn as they are needed.
         conditions: names of ``realgrain.picture.conditions.CONDITIONS``.
         skip: rows to leave out at the beginning, which are there already.
-        day: of scoring, such as 2026-11-24; rows then carry all that ``drift`` reads: the day, format and size of the file, and, where the detector
-            knows them, the distance of the feature from those of training and the group of its content. A sample's own ``day`` or ``time`` stays.
-            None: nothing that depends on when it is run, as runs that can be resumed need it.
+        day: of scoring, such as 2026-11-24, which rows then carry; a sample's own ``day`` or ``time`` stays. None: nothing that depends on when it is
+            run, as runs that can be resumed need it.
+        traits: rows carry format and size of the file, and, where the detector knows them, the distance of the feature from those of training and
+            the group of its content: all that ``drift`` and ``calibrate`` read.
 
     Raises:
         ValueError: an unknown condition.
@@ -60,7 +67,7 @@ def score(
         if seen.views is None:
             yield {**row, "sha256": "", "error": seen.error, "logit": None, "probability": None}
             continue
-        if day is None:
+        if not traits:
             view_logits = detector.runtime.logits(seen.views)
         else:
             view_logits, features = detector.runtime.look(seen.views)
