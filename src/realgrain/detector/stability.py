@@ -1,7 +1,8 @@
 """Does a verdict survive a re-save? The same picture through a fixed set of harmless changes, judged by the same runtime.
 
 What a reader receives has nearly always been saved again, and whoever sends it chooses how: a verdict that such a change turns round is none. The set
-is small, because each of its views costs what the picture itself costs. Which changes, and that all have to agree, is our choice.
+is small, because each of its views costs what the picture itself costs. Which changes is our choice, and so is what takes a verdict
+back (docs/decisions/0015).
 """
 
 from __future__ import annotations
