@@ -1,6 +1,6 @@
 """Does a detector know what is no photograph? Rendered and packaged non-photographs, and photographs of sources that it never saw.
 
-    python benchmarks/out_of_domain.py data/manifest.csv --each 20 -o results/out_of_domain/probe.json
+    python benchmarks/out_of_domain.py data/manifest.csv --each 20 -o results/out_of_domain/realgrain.json
 
 Photographs are those of the test split; of each source the ones whose sha256 comes first. For each kind: how many are outside, and what the verdicts
 would have been without the check.

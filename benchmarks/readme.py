@@ -259,8 +259,25 @@ def verdicts() -> str:
     )
 
 
+def doubt() -> str:
+    """What is outside of what the detector knows, what files' false words do, and what a look at re-saves costs."""
+    found, cost = result("out_of_domain/realgrain.json")["result"], result("benchmarks/stability.json")["result"]
+    drawn, packaged = ([kind["outside"] for name, kind in found["non_photographs"].items() if (name == "packaged") == own] for own in (False, True))
+    counts = [sum(of[part] for of in drawn) for part in ("k", "n")]
+    spoofs = result("evidence/spoofing.json")["result"]["spoofs"]
+    each = [of for kinds in spoofs.values() for of in kinds.values()]
+    files, logits, verdict, believed = (sum(of[name] for of in each) for name in ("files", "same_logits", "same_verdict", "believed"))
+    return (
+        f"Of {counts[1]} rendered pages, scans, screenshots, drawings, posters and charts {counts[0]} are `unsure: out_of_domain`, of {packaged[0]['n']} "
+        f"non-photographs from packages {packaged[0]['k']}, of photographs of test sources {share(found['false_alarm'])}. In {files} files with false "
+        f"metadata the logits stayed the same in {logits}, the verdict in {verdict}, and {believed} claims were believed. Looking at re-saves takes "
+        f"{cost['times_as_much']:.1f} times as long."
+    )
+
+
 FIGURES = {
     "verdicts": verdicts,
+    "doubt": doubt,
     "adapt": adapt,
     "ablation": ablation,
     "audit": audit,

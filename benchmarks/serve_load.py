@@ -221,7 +221,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--probe", type=float, default=30, help="seconds that a measurement of capacity takes (default: 30)")
     parser.add_argument("--width", type=int, default=8, help="clients that measure capacity (default: 8)")
     parser.add_argument("--interval", type=float, default=10, help="seconds between looks at memory (default: 10)")
-    parser.add_argument("--stability", action="store_true", help="ask for stability too, which is seven times the work")
+    parser.add_argument("--stability", action="store_true", help="ask for stability too, which takes eight times as long")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--bundle", type=Path, help="a bundle's folder; without it, the one that realgrain ships")
     parser.add_argument("--peer", action="store_true", help="measure sahu65's server as well")
