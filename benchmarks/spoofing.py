@@ -216,7 +216,7 @@ def main() -> None:
     parser.add_argument("--each", type=int, default=10, help="pictures of each source")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--bundle", type=Path)
-    parser.add_argument("--stability", action="store_true", help="with re-saved views too, at seven times the cost")
+    parser.add_argument("--stability", action="store_true", help="with re-saved views too, at eight times the cost")
     parser.add_argument("-o", "--output", type=Path, required=True)
     options = parser.parse_args()
     samples = first_of_each(

@@ -217,7 +217,8 @@ def measure(options: argparse.Namespace) -> Training:
 def draw(result: Training) -> Image.Image:
     """Bars of time for each picture, and the ratios below."""
     lines = [f"{name}: {found.value:.2f} ({found.low:.2f} to {found.high:.2f})" for name, found in result.ratios.items()]
-    lines.append("level, probe, realgrain: a picture's whole training, a frozen tower's passes over all its versions; the others: one step of many")
+    frozen = [name for name in result.costs if name in methods.names() and not {"masking", "noise", "adapter"} & methods.defaults(name).keys()]
+    lines.append(f"{', '.join(frozen)}: a picture's whole training, a frozen tower's passes over all its versions; the others: one step of many")
     canvas = Image.new("RGB", (WIDTH, LINE * (len(result.costs) + len(lines) + 3)), "white")
     pen, font = ImageDraw.Draw(canvas), ImageFont.load_default(14)
     pen.text((8, LINE / 2), f"ms of training a picture, {result.base}, {result.cores} cores: median and quartiles; peak memory", "black", font, "lm")

@@ -67,14 +67,14 @@ def score(
         if seen.views is None:
             yield {**row, "sha256": "", "error": seen.error, "logit": None, "probability": None}
             continue
-        if not traits:
-            view_logits = detector.runtime.logits(seen.views)
-        else:
+        if traits:
             view_logits, features = detector.runtime.look(seen.views)
             row |= {"format": seen.format, "width": seen.width, "height": seen.height}
             if card.domain is not None and features is not None:
                 place = placed(features, card.domain, detector.bundle.statistics)
                 row |= {"feature_distance": place.distance, "content_group": place.group}
+        else:
+            view_logits = detector.runtime.logits(seen.views)
         logit = float(view_logits.mean(dtype="float64"))
         chance = None if card.calibration is None else float(probability(card.calibration, logit))
         yield {**row, "sha256": seen.sha256, "error": "", "logit": logit, "probability": chance}
