@@ -145,6 +145,12 @@ class TestPictures:
             prepare(quick_recipe.model_copy(update={"split": "validation"}), changed(rows))
         assert len(prepare(quick_recipe.model_copy(update={"split": ""}), changed(rows)).samples) == len(rows)
 
+    def test_few_pictures_of_each_source(self, quick_recipe, toy_manifest, tmp_path, caplog):
+        found = train(quick_recipe.model_copy(update={"per_source": 4}), toy_manifest, tmp_path / "b")
+        counts = found.card.training.counts
+        assert {*counts["fake"].values(), *counts["real"].values()} == {4}
+        assert not [record for record in caplog.records if "only" in record.getMessage()]  # as few as were asked for
+
     def test_no_base(self, tiny_recipe, toy_manifest, tmp_path):
         with pytest.raises(WeightsError, match="nowhere"):
             train(tiny_recipe.model_copy(update={"base": str(tmp_path / "nowhere")}), toy_manifest, tmp_path / "b")

@@ -55,23 +55,24 @@ class Problem:
         return Problem([self.samples[row] for row in rows], [self.sha256[row] for row in rows], self.twins[rows])
 
 
-def prepare(recipe: Recipe, manifest: Path, *, limit: int | None = None) -> Problem:
-    """Open and check a manifest's pictures; unreadable ones, which are left out, are named on the log, and so are ``concerns``.
+def prepare(recipe: Recipe, manifest: Path) -> Problem:
+    """Open and check a manifest's pictures; unreadable ones, which are left out, are named on the log.
+
+    So are ``concerns``, unless the recipe asks for few pictures of each source.
 
     Args:
-        recipe: gives split and distance of near-duplicates.
+        recipe: gives split, pictures of each source, and distance of near-duplicates.
         manifest: labelled pictures.
-        limit: of each source and label open no more than these many, whose sha256 comes first; None: all, and then there may be concerns.
 
     Raises:
         ManifestError: unusable, one label only, or the same bytes carry both labels.
     """
     samples = [sample for sample in read_manifest(manifest) if not recipe.split or sample.split == recipe.split]
-    samples = samples if limit is None else first_of_each(samples, limit)
+    samples = samples if recipe.per_source is None else first_of_each(samples, recipe.per_source)
     problem, forms = survey(samples, str(manifest), recipe.duplicate_distance)
     if len({sample.label for sample in problem.samples}) < 2:
         raise ManifestError(f"{manifest}: training needs readable pictures of both labels in split {recipe.split!r}")
-    if limit is None and processes.rank() == 0:
+    if recipe.per_source is None and processes.rank() == 0:
         for concern in concerns(problem.samples, forms):
             log.warning("%s: %s", manifest, concern)
     return problem

@@ -108,6 +108,7 @@ class Recipe(BaseModel):
         draws: of that law for each picture, where what they give is kept.
         precision: of the tower in training.
         split: rows of the manifest to use; empty: all.
+        per_source: pictures of each source and label at most, those whose sha256 comes first: few, as in MPFT; null: all.
         folds: sources to leave out together; empty: dealt automatically.
         deliveries: in which the held-out pictures are scored for calibration and thresholds.
         calibration: of the probability.
@@ -137,6 +138,7 @@ class Recipe(BaseModel):
     draws: int = Field(default=3, ge=1)
     precision: Literal["f32", "bf16"] = "f32"
     split: str = "train"
+    per_source: int | None = Field(default=None, ge=1)
     folds: tuple[Fold, ...] = ()
     deliveries: tuple[str, ...] = ("clean", "web", "hard")
     calibration: Literal["platt", "temperature"] = "platt"

@@ -79,12 +79,12 @@ def inspect(
         raise ValueError(f"a limit of {limit} pictures of a source leaves nothing to compare; give at least 2")
     if base is not None and bundle.adapter:
         raise ValueError(f"{bundle.folder}: changed its own base, and fits no other; leave out the base")
-    card, recipe = bundle.card, Recipe.model_validate(bundle.card.recipe).model_copy(update={"split": split})
+    card, recipe = bundle.card, Recipe.model_validate(bundle.card.recipe).model_copy(update={"split": split, "per_source": limit})
     tower = base_of(bundle, offline=offline) if base is None else weights.pull(base, offline=offline)
     spec = ViewSpec(tuple(map(View, views)), card.views.mean, card.views.std) if views else card.views
     tap = (card.block if block is None else block) or None
     _check_fit(tower, spec, tap)
-    problem = prepare(recipe, manifest, limit=limit)
+    problem = prepare(recipe, manifest)
     folds = _folds(recipe, problem)
     plain = {"penalty": Recipe().penalty, "content_directions": 0}
     own = {"penalty": recipe.penalty, "content_directions": recipe.content_directions}
