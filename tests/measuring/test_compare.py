@@ -310,6 +310,22 @@ def test_words_leave_out_what_all_settings_share(ledger):
     ]
 
 
+def test_settings_that_one_word_fits_are_told_apart(ledger):
+    """By what one of them sets and the other leaves as it is, and by digests where they set the same over recipes that differ."""
+    ledger.add("none", {"clean": scores(0)})
+    ledger.add("pin", {"clean": scores(1)})
+    ledger.add("any", {"clean": scores(2)}, settings={"noise.kind": "pin", "tuning.head_rate": 1e-7}, recipe_sha256="e" * 64)
+    for recipe in "cd":
+        ledger.add("gaussian", {"clean": scores(3)}, recipe_sha256=recipe * 64)
+    names = sorted(found.setting for found in compare(ledger.path, {"noise.kind": "none"}, resamples=1) if found.condition == "clean")
+    assert names[:1] + names[2:4] == [
+        "noise.kind=gaussian (recipe cccccc, pictures bbbbbb, 60/10/60 of a source)",
+        "noise.kind=none",
+        "noise.kind=pin",
+    ]
+    assert "recipe dddddd" in names[1] and names[4] == "noise.kind=pin, tuning.head_rate=1e-07"
+
+
 def test_table_says_what_was_left_out(filled):
     filled.add("pin", {"clean": scores(1), "web": scores(1)}, seed=2).unlink()
     shown = text_of(compare(filled.path, resamples=10))

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -157,7 +157,20 @@ def _name(settings: Sequence[Setting]) -> None:
         setting.name = (f"{setting.line['method']}: " if several else "") + (", ".join(told) or "as the recipe")
         same[setting.line["protocol"], setting.name].append(setting)
     for group in same.values():
-        for setting in group if len(group) > 1 else []:
+        if len(group) > 1:
+            _tell_apart(group)
+
+
+def _tell_apart(group: Sequence[Setting]) -> None:
+    """Names for settings that had one: with what not all of them set; where that is the same too, with digests of recipe and pictures, and sizes."""
+    flat = [_flat(setting.settings) for setting in group]
+    shared = set.intersection(*({(key, str(value)) for key, value in each.items()} for each in flat))
+    for setting, each in zip(group, flat, strict=True):
+        told = [f"{key}={value}" for key, value in each.items() if (key, str(value)) not in shared and f"{key}={value}" not in setting.name]
+        setting.name = ", ".join([setting.name, *told])
+    names = Counter(setting.name for setting in group)
+    for setting in group:
+        if names[setting.name] > 1:
             line = setting.line
             sizes = "/".join(str(size) for size in line["sizes"].values())
             setting.name += f" (recipe {line['recipe_sha256'][:6]}, pictures {line['pictures_sha256'][:6]}, {sizes} of a source)"
