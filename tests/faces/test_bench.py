@@ -34,10 +34,23 @@ def test_list_as_json_is_the_cards(bench):
 
 class TestCheck:
     def test_whole(self, bench, tmp_path):
-        code, out, err = bench("check", "synthwildx", fill(tmp_path, benchmark("synthwildx").layout["official"]))
+        names = [f"{name}/{number}.jpg" for name in ("dalle3", "firefly", "midjourney", "real") for number in range(500)]
+        code, out, err = bench("check", "synthwildx", fill(tmp_path, names))
         assert (code, err) == (0, "")
-        assert "nothing is missing or broken; every picture was opened" in out
-        assert "500" in out
+        assert out.endswith("\nnothing is missing or broken; every picture was opened\n")
+        assert out.count("500") == 12
+
+    def test_short(self, bench, tmp_path):
+        code, out, _ = bench("check", "synthwildx", fill(tmp_path, benchmark("synthwildx").layout["official"]))
+        assert code == 1
+        assert "short: 1 of 500 fake pictures of set dalle3 (test)" in out
+        assert "not whole; every picture was opened" in out
+
+    def test_shorter_than_a_number_that_may_be_wrong(self, bench, tmp_path):
+        code, out, _ = bench("check", "genimage", fill(tmp_path, benchmark("genimage").layout["re-layout"]), "--quick")
+        assert code == 0
+        assert "remark: 1 of 6000 real pictures of set ADM (test); the number is recalled" in out
+        assert out.endswith("\nnothing is broken or surely missing; no picture was opened\n")
 
     def test_not_whole(self, bench, tmp_path):
         root = fill(tmp_path, ["dalle3/a.jpg", "real/a.jpg", "real/b.jpg", "midjourney/a.jpg", "sora/[/]a.jpg"])

@@ -57,7 +57,7 @@ def check(
     quick: Annotated[bool, Parameter(negative="", help="Look at names and sizes only; open no picture.")] = False,
     json: Json = False,
 ) -> int:
-    """Say what is missing, broken or extra in a benchmark's folder. Exits with 1 when something is missing or broken."""
+    """Say what is missing, short, broken or extra in a benchmark's folder. Exits with 1 unless all that was surely published is there and opens."""
     from realgrain.faces import show
     from realgrain.measuring.benchmarks import benchmark
     from realgrain.measuring.benchmarks.check import check as look
@@ -208,10 +208,13 @@ def _counts(found: Findings) -> Table:
 
 def _lines(found: Findings) -> list[str]:
     lines = [f"missing: {printable(what)}" for what in found.missing]
+    lines += [f"short: {what}" for what in found.short]
+    lines += [f"remark: {what}" for what in found.remarks]
     lines += [f"broken: {printable(broken.path)}: {broken.reason}" for broken in found.broken[:SHOWN]]
     lines += [f"extra: {path}" for path in found.extra[:SHOWN]]
     for what, files in (("broken", found.broken), ("extra", found.extra)):
         if len(files) > SHOWN:
             lines.append(f"{what}: and {len(files) - SHOWN} more; --json names all")
     how = "every picture was opened" if found.opened else "no picture was opened"
-    return [*lines, f"{'nothing is missing or broken' if found.ok else 'not whole'}; {how}"]
+    whole = "nothing is broken or surely missing" if found.remarks else "nothing is missing or broken"
+    return [*lines, f"{whole if found.ok else 'not whole'}; {how}"]

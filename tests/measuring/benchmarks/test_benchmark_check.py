@@ -47,6 +47,51 @@ class TestMissing:
         assert check(fill(tmp_path, ["real/0.png"]), benchmark("folder")).missing == ("no fake pictures",)
 
 
+class TestShort:
+    @pytest.fixture
+    def wild(self, tmp_path):
+        """SynthWildX as published, 500 of each, in number."""
+        fill(tmp_path, [f"{name}/{number}.jpg" for name in ("dalle3", "firefly", "midjourney", "real") for number in range(500)])
+        return benchmark("synthwildx"), tmp_path
+
+    def test_half_a_download_of_what_is_surely_known(self, tmp_path):
+        of = benchmark("synthwildx")
+        found = check(fill(tmp_path, of.layout["official"]), of)
+        assert found.short == tuple(
+            f"1 of 500 {label} pictures of set {name} (test)" for name in ("dalle3", "firefly", "midjourney") for label in ("real", "fake")
+        )
+        assert (found.missing, found.remarks, found.ok) == ((), (), False)
+
+    def test_one_picture(self, wild):
+        of, root = wild
+        assert check(root, of, quick=True).ok
+        (root / "firefly" / "7.jpg").unlink()
+        found = check(root, of, quick=True)
+        assert found.short == ("499 of 500 fake pictures of set firefly (test)",)
+        assert not found.ok
+
+    def test_more_than_published_is_no_fault(self, wild):
+        of, root = wild
+        assert check(fill(root, ["real/more.jpg"]), of, quick=True).ok
+
+    def test_of_a_number_that_may_be_wrong_is_a_remark(self, genimage):
+        found = check(genimage[1], genimage[0], quick=True)
+        assert "1 of 6000 fake pictures of set ADM (test); the number is recalled" in found.remarks
+        assert len(found.remarks) == 16
+        assert found.ok
+        assert not found.short
+
+    def test_of_a_number_that_nobody_knows_is_not_said(self, tmp_path):
+        of = benchmark("wildrf")
+        found = check(fill(tmp_path, of.layout["official"]), of, quick=True)
+        assert (found.short, found.remarks) == ((), ())
+
+    def test_a_class_that_is_not_there_is_missing_not_short(self, genimage):
+        of, root = genimage
+        (root / "test" / "ADM" / "0_real" / "000001.png").unlink()
+        assert not any(words.startswith("0 of") for words in check(root, of, quick=True).remarks)
+
+
 class TestBroken:
     def test_corrupt_and_empty(self, genimage):
         of, root = genimage

@@ -1,4 +1,4 @@
-"""Looks a benchmark's data over before hours are spent on it: what is missing, broken, or no part of it."""
+"""Looks a benchmark's data over before hours are spent on it: what is missing, short, broken, or no part of it."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from realgrain.picture.errors import PictureError, printable
 from realgrain.picture.image import open_picture
 
 MAX_PATH = 4096  # characters of an extra file's path that are kept, its control characters escaped (our choice)
+SURE: tuple[Known, ...] = ("paper", "code")  # numbers that a copy must reach to be whole; from other places they may be wrong (our choice)
 AT_ONCE = 512  # pictures given to the threads before their answers are read: bounds memory (our choice)
 Watch = Callable[[Iterable["Broken | None"], int], Iterable["Broken | None"]]
 
@@ -62,6 +63,8 @@ class Findings(_Frozen):
         pictures: files or packed pictures, each once.
         counts: of samples, by set and split; a picture that sets share counts in each.
         missing: sets, and classes of sets, in words.
+        short: classes of sets with fewer pictures than were published, in words, where the number is from the paper or the code.
+        remarks: likewise, where the number is from elsewhere and may be wrong.
         broken: pictures that cannot be used.
         extra: files below the root that are no part of the benchmark.
     """
@@ -72,13 +75,15 @@ class Findings(_Frozen):
     pictures: int
     counts: tuple[Count, ...]
     missing: tuple[str, ...]
+    short: tuple[str, ...]
+    remarks: tuple[str, ...]
     broken: tuple[Broken, ...]
     extra: tuple[str, ...]
 
     @property
     def ok(self) -> bool:
-        """True if nothing is missing or broken; extra files harm nothing."""
-        return not self.missing and not self.broken
+        """True if nothing is missing, surely short, or broken; remarks and extra files harm nothing."""
+        return not (self.missing or self.short or self.broken)
 
 
 def _unwatched(items: Iterable[Broken | None], total: int) -> Iterable[Broken | None]:  # noqa: ARG001
@@ -100,13 +105,16 @@ def check(root: Path, benchmark: Benchmark, *, quick: bool = False, watch: Watch
     samples = benchmark.samples(root)
     once = list({(sample.file, sample.path): sample for sample in samples}.values())
     answers = map(_by_size, once) if quick else _opened(once)
+    counts = _counts(samples, benchmark.card.sizes)
     return Findings(
         benchmark=benchmark.card.name,
         root=str(root),
         opened=not quick,
         pictures=len(once),
-        counts=_counts(samples, benchmark.card.sizes),
+        counts=counts,
         missing=_missing(samples, benchmark.card.sizes),
+        short=tuple(words for count in counts if count.known in SURE for words in _short(count)),
+        remarks=tuple(f"{words}; the number is {count.known}" for count in counts if count.known not in SURE for words in _short(count)),
         broken=tuple(answer for answer in watch(answers, len(once)) if answer),
         extra=_extra(root, samples, benchmark.card.beside),
     )
@@ -176,6 +184,16 @@ def _missing(samples: Sequence[Sample], sizes: Sequence[Size]) -> tuple[str, ...
             if not counts[label] and published != 0:
                 found.append(f"{label} pictures of set {size.set} ({size.split})")
     return tuple(found)
+
+
+def _short(count: Count) -> list[str]:
+    """Classes that are there in part, in words; those that are not there at all are missing."""
+    classes = (("real", count.real, count.published_real), ("fake", count.fake, count.published_fake))
+    return [
+        f"{there} of {published} {label} pictures of set {count.set} ({count.split})"
+        for label, there, published in classes
+        if published is not None and 0 < there < published
+    ]
 
 
 def _extra(root: Path, samples: Sequence[Sample], beside: Sequence[str]) -> tuple[str, ...]:
