@@ -1,3 +1,8 @@
+import multiprocessing
+import os
+import shutil
+import signal
+
 import numpy as np
 import pytest
 import torch
@@ -113,18 +118,34 @@ class TestFit:
 
     @pytest.mark.slow
     def test_a_killed_run_ends_as_one_that_was_not(self, problem, recipe_of, home):
-        recipe = recipe_of("pinclip")
+        """SIGKILL after a checkpoint, and two more of which a kill left a part; the same steps, weights and diagnostics in the end."""
+        recipe = recipe_of("pinclip", **{"tuning.patience": 2, "tuning.evaluate_every": 2, "tuning.head_rate": 3.0})
         whole = TunedFitter(recipe).fit(problem)
-
-        class Stop(TrainerCallback):
-            def on_step_end(self, args, state, control, **_):
-                if state.global_step == 6:  # after a checkpoint
-                    raise KeyboardInterrupt
-
-        with pytest.raises(KeyboardInterrupt):
-            TunedFitter(recipe, callbacks=(Stop(),)).fit(problem)
-        assert len(list((home / "runs").iterdir())) == 1
+        child = multiprocessing.get_context("spawn").Process(target=fit_and_die, args=(recipe, problem))
+        child.start()
+        child.join()
+        assert child.exitcode == -signal.SIGKILL
+        (run,) = (home / "runs").iterdir()
+        last = run / "checkpoint-4"
+        for name, keep in (("checkpoint-6", 0), ("checkpoint-8", 20)):
+            shutil.copytree(last, run / name)
+            state = run / name / "trainer_state.json"
+            state.write_bytes(state.read_bytes()[:keep]) if keep else state.unlink()
         resumed = TunedFitter(recipe.model_copy(update={"tuning": recipe.tuning.model_copy(update={"workers": 1})})).fit(problem)
+        assert resumed.diagnostics == pytest.approx(whole.diagnostics, rel=1e-3)
+        assert whole.diagnostics["steps"] == 6  # it ran out of patience, of which a part was gone when it was killed
         np.testing.assert_allclose(resumed.head["weight"], whole.head["weight"], atol=1e-5)
         for name, array in whole.adapter.items():
             np.testing.assert_allclose(resumed.adapter[name], array, atol=1e-5)
+
+
+class Die(TrainerCallback):
+    """Kills its process after the second checkpoint."""
+
+    def on_step_end(self, args, state, control, **_):
+        if state.global_step == 5:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def fit_and_die(recipe, problem):
+    TunedFitter(recipe, callbacks=(Die(),)).fit(problem)

@@ -11,6 +11,7 @@ from sklearn.metrics import balanced_accuracy_score
 
 from realgrain.detector.weights import file_sha256
 from realgrain.learning import tune
+from realgrain.learning.collapse import NoiseCollapse
 from realgrain.learning.data import read_manifest
 from realgrain.learning.recipe import RecipeError
 from realgrain.measuring import ablate as ablating
@@ -175,6 +176,15 @@ def test_tuned_runs_too(plan_file, toy_manifest, tmp_path, home):
     axes = {"method": ["pinclip"], "tuning.epochs": [1], "tuning.batch": [8], "tuning.evaluate_every": [4]}
     lines = run(plan_file(axes=axes, protocols={"pairs": FOLDS[:1]}), toy_manifest, tmp_path / "runs.jsonl")
     assert {(line["adapter"], line["noise"]) for line in lines} == {("lora", "pin")}
+
+
+def test_a_collapse_of_noise_costs_its_own_run_alone(plan_file, toy_manifest, tmp_path, home):
+    """Noise as good as none, in one run of two: the other has its lines, and the end says which collapsed."""
+    axes = {"noise.kind": ["gaussian"], "noise.energy": [1e-6, 0.5], "tuning.epochs": [4], "tuning.batch": [8]}
+    plan, ledger = plan_file(axes=axes, protocols={"pairs": FOLDS[:1]}), tmp_path / "runs.jsonl"
+    with pytest.raises(NoiseCollapse, match=r"1e-06.* without gan-a\|camera-a: the noise's standard deviation"):
+        run(plan, toy_manifest, ledger)
+    assert {line["settings"]["noise.energy"] for line in read_lines(ledger)} == {0.5}
 
 
 def test_first_axis_changes_last(plan_file, toy_manifest):

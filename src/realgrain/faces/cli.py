@@ -211,16 +211,21 @@ def ablate(
 ) -> int:
     """Run a grid of settings on left-out sources, and show the mean of each beside the plan's baseline."""
     from realgrain.faces import show
+    from realgrain.learning.collapse import NoiseCollapse
     from realgrain.measuring import ablate as ablating
     from realgrain.measuring.compare import compare
     from realgrain.measuring.plan import read_plan
     from realgrain.measuring.tables import render_ablation
 
-    what = read_plan(plan)
-    for line in ablating.ablate(what, data, output):
-        say(f"{line['settings']} without {line['left_out']}, {line['delivery']}: AUC {line['auc']:.3f}")
+    what, code = read_plan(plan), DONE
+    try:
+        for line in ablating.ablate(what, data, output):
+            say(f"{line['settings']} without {line['left_out']}, {line['delivery']}: AUC {line['auc']:.3f}")
+    except NoiseCollapse as error:
+        say(str(error))
+        code = SOME_FAILED
     show.console().print(render_ablation(compare(output, what.baseline)))
-    return DONE
+    return code
 
 
 @app.command

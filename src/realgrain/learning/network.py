@@ -12,13 +12,10 @@ from transformers import CLIPVisionModelWithProjection
 from realgrain.detector import weights
 from realgrain.learning import adapters, backbone
 from realgrain.learning.anchors import prototypes, text_anchors
-from realgrain.learning.collapse import check_collapse
 from realgrain.learning.incentive import Diagnostics, mean_logits, noise_loss
 from realgrain.learning.masking import fill_patches, hidden_patches, kept_tokens, luminance
 from realgrain.learning.noise_law import PositiveIncentiveNoise, make_noise
 from realgrain.learning.recipe import Recipe
-
-WINDOW = 50  # steps over which noise must look collapsed before training stops (our choice)
 
 
 class Network(nn.Module):
@@ -142,8 +139,6 @@ class Network(nn.Module):
         loss, seen = noise_loss(self._rest, reached, fake, self.noise if self.training else None, self.recipe.noise, logits=logits)
         if self.training:
             self.history.append(seen)
-            if self.noise is not None:
-                check_collapse(self.history, WINDOW)
         return {"loss": loss + adapters.regulariser(self.tower, self.recipe.adapter), "logits": logits}
 
     def _rest(self, reached: Tensor) -> Tensor:

@@ -9,20 +9,34 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.nn import functional
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import Dataset, Sampler
-from transformers import EarlyStoppingCallback, EvalPrediction, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import (
+    EarlyStoppingCallback,
+    EvalPrediction,
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
+from transformers.trainer_callback import ExportableState
 
 from realgrain.learning import processes
+from realgrain.learning.collapse import check_collapse
 from realgrain.learning.data import balanced_weights
 from realgrain.learning.draws import Balanced, Draws
+from realgrain.learning.incentive import Diagnostics
 from realgrain.learning.network import Network
 from realgrain.learning.recipe import Recipe, RecipeError, Tuning
 
 LOG_EVERY = 10  # steps
+WINDOW = 50
+"""Steps that diagnostics are the mean of, and over which noise must look collapsed before training stops; our choice."""
+LEAST_WINDOW = 5
 
 
 class BalancedTrainer(Trainer):
@@ -41,6 +55,36 @@ class BalancedTrainer(Trainer):
         if "loss" in logs and isinstance(network, Network) and network.noise is not None and network.history:
             logs = {**logs, **asdict(network.history[-1])}
         super().log(logs, start_time)
+
+
+class Watch(TrainerCallback, ExportableState):
+    """Stops training where its noise has collapsed, and keeps what the last steps looked like in checkpoints, so that a resumed run knows them.
+
+    A run that is too short for ``WINDOW`` is judged over half of its steps, ``LEAST_WINDOW`` at least.
+    """
+
+    def __init__(self) -> None:
+        self.history: list[dict[str, float]] = []
+
+    def state(self) -> dict:
+        """What a checkpoint keeps."""
+        return {"args": {}, "attributes": {"history": self.history}}
+
+    def on_train_begin(self, *_: Any, **kwargs: Any) -> None:
+        """Give the network what the checkpoint kept."""
+        network: Network = kwargs["model"]
+        network.history[:] = [Diagnostics(**step) for step in self.history]
+
+    def on_step_end(self, args: TrainingArguments, *_: Any, **kwargs: Any) -> None:
+        """Look at the last steps.
+
+        Raises:
+            NoiseCollapse: the noise stopped teaching anything.
+        """
+        network: Network = kwargs["model"]
+        self.history = [asdict(step) for step in network.history[-WINDOW:]]
+        if network.noise is not None:
+            check_collapse(network.history, min(WINDOW, max(LEAST_WINDOW, args.max_steps // 2)))
 
 
 def make_trainer(
@@ -71,6 +115,7 @@ def make_trainer(
         save_strategy="steps",
         save_steps=tuning.evaluate_every,
         save_total_limit=1,
+        restore_callback_states_from_checkpoint=True,  # patience counts on where it was
         load_best_model_at_end=True,
         metric_for_best_model="eval_cross_entropy",
         greater_is_better=False,
@@ -94,7 +139,7 @@ def make_trainer(
         eval_dataset=validation,
         compute_metrics=_cross_entropy,
         optimizers=(optimiser, LambdaLR(optimiser, rate_of(tuning, steps, tuning.epochs / steps))),
-        callbacks=[EarlyStoppingCallback(tuning.patience), *_writers(tuning, folder.name), *callbacks],
+        callbacks=[EarlyStoppingCallback(tuning.patience), Watch(), *_writers(tuning, folder.name), *callbacks],
     )
     trainer.remove_callback(PrinterCallback)  # it writes to stdout, which belongs to results
     torch.manual_seed(tuning.seed + processes.rank())  # noise and masks of each process are its own

@@ -7,10 +7,12 @@ import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import TrainerCallback
+from transformers import TrainerCallback, TrainerState
+from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import get_last_checkpoint
 
 from realgrain.detector import weights
@@ -20,12 +22,12 @@ from realgrain.learning.draws import Draws
 from realgrain.learning.features import Delivery
 from realgrain.learning.incentive import Diagnostics
 from realgrain.learning.methods import probe
-from realgrain.learning.network import WINDOW, Network
+from realgrain.learning.network import Network
 from realgrain.learning.problem import Problem
 from realgrain.learning.recipe import Recipe
 from realgrain.learning.remaking import with_remakes
 from realgrain.learning.stem import Stem
-from realgrain.learning.trainer import determinism, make_trainer
+from realgrain.learning.trainer import WINDOW, determinism, make_trainer
 
 LOOK = 256  # pictures, at most, that the scale of the features is taken from
 
@@ -109,7 +111,7 @@ class TunedFitter:
         start, _ = network.shipped()
         folder = weights.home() / "runs" / _name(problem, self.recipe)
         trainer = make_trainer(network, self.recipe, training, validation, folder, self.callbacks)
-        trainer.train(resume_from_checkpoint=get_last_checkpoint(folder) if folder.is_dir() else None)
+        trainer.train(resume_from_checkpoint=_last_whole_checkpoint(folder))
         processes.wait()  # the others may still be reading the best checkpoint
         if processes.rank() == 0:
             shutil.rmtree(folder, ignore_errors=True)
@@ -143,6 +145,18 @@ class TunedFitter:
             return known, fake, None, places
         settings = {"penalty": self.recipe.penalty, "content_directions": self.recipe.content_directions}
         return known, fake, probe.fit(known.numpy(), some.fake, balanced_weights(some.samples), **settings), places
+
+
+def _last_whole_checkpoint(folder: Path) -> str | None:
+    """The last checkpoint that was written to its end, None without one. The Trainer writes its own state last; what a kill cut off before goes."""
+    if processes.rank() == 0:
+        for checkpoint in folder.glob("checkpoint-*"):
+            try:
+                TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
+            except (OSError, ValueError):
+                shutil.rmtree(checkpoint)
+    processes.wait()
+    return get_last_checkpoint(folder) if folder.is_dir() else None
 
 
 def _last_steps(history: Sequence[Diagnostics], steps: int) -> dict[str, float]:

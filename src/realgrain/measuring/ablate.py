@@ -17,6 +17,7 @@ from sklearn.metrics import balanced_accuracy_score, roc_auc_score, roc_curve
 from tqdm import tqdm
 
 from realgrain.detector import weights
+from realgrain.learning.collapse import NoiseCollapse
 from realgrain.learning.data import left_in, read_manifest
 from realgrain.learning.frozen import FrozenFitter
 from realgrain.learning.problem import Problem, prepare
@@ -40,6 +41,7 @@ def ablate(plan: Plan, manifest: Path, ledger: Path) -> Iterator[dict[str, Any]]
     Raises:
         ManifestError: the pictures do not allow it.
         RecipeError: a combination is no recipe.
+        NoiseCollapse: after all other runs: the noise of these stopped teaching anything, so they have no lines.
     """
     runs = runs_of(plan, read_manifest(manifest))  # a wrong value is found before hours are spent
     done: dict[str, dict[str, int]] = {}
@@ -51,15 +53,22 @@ def ablate(plan: Plan, manifest: Path, ledger: Path) -> Iterator[dict[str, Any]]
     problem, manifest_sha256 = prepare(read_recipe(plan.recipe), manifest), weights.file_sha256(manifest)
     asked = problem.keep(np.logical_or.reduce([_asked(run, problem) for run in todo]))
     frozen: dict[str, FrozenFitter] = {}
+    collapsed = []
     for run in tqdm(todo, "runs", disable=None):
         # what an earlier plan asked for is scored again with the rest, so that all lines of a run speak of the same model
-        lines, scores = _measure(run, {**done.get(run.key, {}), **run.conditions}, problem, asked, frozen)
+        try:
+            lines, scores = _measure(run, {**done.get(run.key, {}), **run.conditions}, problem, asked, frozen)
+        except NoiseCollapse as error:
+            collapsed.append(f"{run.changes} without {run.fold.name}: {error}")
+            continue
         file = ledger.parent / "scores" / f"{hashlib.sha256(run.key.encode()).hexdigest()[:16]}.parquet"
         write_table(scores, file)
         named = {"manifest_sha256": manifest_sha256, "scores": f"scores/{file.name}", "scores_sha256": weights.file_sha256(file)}
         lines = [{**line, **named} for line in lines]
         append_lines(ledger, lines)
         yield from lines
+    if collapsed:
+        raise NoiseCollapse("\n".join(collapsed))
 
 
 def _parts(run: Run, problem: Problem) -> tuple[Problem, Problem, Problem]:
