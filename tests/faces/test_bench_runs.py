@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -6,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from realgrain.faces.cli import main
+from realgrain.measuring.finished import read_run
 from realgrain.measuring.overview import Overview
 from realgrain.measuring.pairing import PairedRuns
 from realgrain.measuring.verifying import Verification
@@ -34,7 +36,12 @@ def test_run(command, done, tmp_path, capsys):
     assert main([*command, "--conditions", "clean", "web", "-o", str(tmp_path / "again")]) == 0
     out, err = capsys.readouterr()
     assert "auc" in out
-    assert "audit of the pictures: ok" in out
+    assert f"Audit of the pictures, in full in {tmp_path / 'again' / 'audit.json'}:" in " ".join(out.split())
+    audit = out[out.index("Audit of the pictures") :]
+    for check in read_run(done).audit.checks:
+        assert re.search(rf"│ {check.name} +│ {check.verdict} +│", audit)
+    assert "Pictures by source and label" in audit
+    assert audit.endswith("ok: nothing that was looked at leaks the label\n")
     assert err == f"realgrain: {tmp_path / 'again'}: 32 pictures in 2 conditions, 0 pictures failed\n"
     assert sorted(path.name for path in done.iterdir()) == ["audit.json", "lock.json", "manifest.csv", "metrics.json", "scores.parquet"]
     for file in done.iterdir():

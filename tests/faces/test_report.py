@@ -223,7 +223,7 @@ class TestRun:
         for _ in range(2):
             assert main(["bench", "run", "genimage", str(tree), "-o", str(tmp_path / "run"), *arguments]) == 0
         out = capsys.readouterr().out
-        assert out.count("audit of the pictures: ") == 2
+        assert out.count("Audit of the pictures, in full in ") == 2
         assert "Published on GenImage" in out and "MPFT" in out
 
     def test_audit_repeats(self, done, tree, tiny_bundle, tmp_path):

@@ -94,8 +94,7 @@ def run(
     """Score and measure a benchmark into one folder: lock file, manifest with the sha256 of every picture, scores, metrics, audit of the pictures."""
     from realgrain.detector.detect import load
     from realgrain.faces import show
-    from realgrain.measuring import peers, running
-    from realgrain.measuring.audit_tables import conclusion
+    from realgrain.measuring import audit_tables, peers, running
     from realgrain.measuring.benchmarks import benchmark
     from realgrain.measuring.lock import Protocol
     from realgrain.measuring.run_audit import AUDIT, audit_run
@@ -118,7 +117,8 @@ def run(
     if beside:
         console.print(peers.as_tables(beside))
     audited = audit_run(output, found.lock, samples)
-    console.print(f"audit of the pictures: {conclusion(audited)}; {output / AUDIT} has all", markup=False, highlight=False)
+    console.print(f"Audit of the pictures, in full in {output / AUDIT}:", markup=False, highlight=False)
+    console.print(audit_tables.render(audited))
     say(f"{output}: {found.lock.manifest.pictures} pictures in {len(protocol.conditions)} conditions, {len(found.errors)} pictures failed")
     return SOME_FAILED if found.errors else DONE
 
