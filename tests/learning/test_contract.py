@@ -1,4 +1,4 @@
-"""What every method must do, found by its name. That each one's bundle scores the same in every runtime is in ``test_tune``."""
+"""What every method must do, found by its name. That each one's bundle scores as what was trained, in every runtime, is in ``test_tune``."""
 
 import re
 

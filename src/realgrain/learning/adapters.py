@@ -6,6 +6,7 @@ names that ``realgrain.detector.merging`` adds them back by. An adapted tower gi
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -246,13 +247,28 @@ def learned(tower: CLIPVisionModelWithProjection, adapter: Adapter) -> dict[str,
                 found[f"{name}.weight.{UP}"], found[f"{name}.weight.{DOWN}"] = module.change()
     else:
         moved = dict(tower.named_parameters())
-        for name, first in start.weights.items():
-            change = _array(moved[name]) - _array(first)
-            if change.ndim > 1 and adapter.export_rank is not None:
-                found[f"{name}.{UP}"], found[f"{name}.{DOWN}"] = _truncated(change, adapter.export_rank)
-            else:
-                found[f"{name}.{DELTA}"] = change
+        whole = {f"{name}.{DELTA}": _array(moved[name]) - _array(first) for name, first in start.weights.items()}
+        return whole if adapter.export_rank is None else truncated(whole, adapter.export_rank)
     return {name: _array(value) if isinstance(value, torch.Tensor) else value for name, value in found.items()}
+
+
+def truncated(arrays: Mapping[str, np.ndarray], rank: int) -> dict[str, np.ndarray]:
+    """What ``learned`` gives, with each whole change of a matrix cut to a rank: the best factors of it (Eckart and Young 1936).
+
+    Args:
+        arrays: of an adapter; those that are of low rank already, and changes of vectors, stay as they are.
+        rank: at least 1.
+    """
+    found: dict[str, np.ndarray] = {}
+    for key, change in arrays.items():
+        name, _, part = key.rpartition(".")
+        if part == DELTA and change.ndim > 1:
+            # Torch's SVD, not NumPy's: of a whole tower it takes seconds instead of minutes.
+            left, values, right = torch.linalg.svd(torch.from_numpy(change).flatten(1), full_matrices=False)
+            found[f"{name}.{UP}"], found[f"{name}.{DOWN}"] = _array(left[:, :rank] * values[:rank]), _array(right[:rank])
+        else:
+            found[key] = change
+    return found
 
 
 def _lora_factors(tower: CLIPVisionModelWithProjection) -> dict[str, torch.Tensor | np.ndarray]:
@@ -270,13 +286,6 @@ def _lora_factors(tower: CLIPVisionModelWithProjection) -> dict[str, torch.Tenso
 
 def _array(value: torch.Tensor) -> np.ndarray:
     return np.ascontiguousarray(value.detach().float().cpu().numpy())
-
-
-def _truncated(change: np.ndarray, rank: int) -> tuple[np.ndarray, np.ndarray]:
-    """The best factors (out, r) and (r, in) of a matrix (Eckart and Young 1936)."""
-    # Torch's SVD, not NumPy's: of a whole tower it takes seconds instead of minutes.
-    left, values, right = torch.linalg.svd(torch.from_numpy(change).flatten(1), full_matrices=False)
-    return _array(left[:, :rank] * values[:rank]), _array(right[:rank])
 
 
 def svd_error(delta: np.ndarray, rank: int) -> float:
