@@ -26,15 +26,17 @@ class Noise:
         at: where it is added. ``feature``: to what the head reads, as PiNI does; ``class_token``: before the projection, after the final norm, which
             is the same place where the head reads a block's class token; ``tokens``: to every token that enters the last block that is run, so that
             noise passes through one block of attention. The paper's place is not known.
-        weight: of the loss on noised features, against 1 for clean ones; at least 0. The paper's value is not known.
+        weight: of the loss on noised features, against 1 for clean ones; at least 0. The paper's value is not known; at 1 both count alike.
         draws: for each feature vector and step; the published relatives take 1.
-        energy: gaussian: standard deviation relative to that of the features; at least 0. To compare with ``pin`` on even terms, take
-            ``Diagnostics.energy`` of a ``pin`` run.
+        energy: gaussian: standard deviation relative to that of the features; at least 0. The default is small, our choice. To compare with ``pin``
+            on even terms, take the mean of ``Diagnostics.energy`` over ``pin`` runs of the same settings.
         inference_draws: the logit is the mean over so many draws in use too; 0: no noise in use, as the paper is understood. No bundle can carry it.
         anchors: pin: what stands for the classes. ``prototype``: class means of the untuned tower at the place of the noise; ``text``: the prompts
             through the base's text tower, as in the paper, which fit features of the joint space alone.
-        heads: pin: of the cross-attention; must divide the feature size. With two anchors and one head the attended vector has one degree of freedom.
-        detach_query: pin: the generator looks at the features without moving them; otherwise the tower also learns to be looked at.
+        heads: pin: of the cross-attention; must divide the feature size. With two anchors and one head the attended vector has one degree of freedom,
+            with 8 it has 8; one is the lightest, as the paper calls its module.
+        detach_query: pin: the generator looks at the features without moving them (our choice: a tower that learns to be looked at can carry the
+            label in what it shows the generator); otherwise the tower learns from that too.
         parts: pin: ``mean`` and ``deviation`` keep that part of the noise alone, for ablations.
         keys: pin: ``label_free``: a picture attends to both anchors; ``own_class``: to that of its own class only, as VPN's labelled generator, which
             can leak the label.
