@@ -30,8 +30,8 @@ class Masking:
             ones more often, so that a picture does not show the same patches in every epoch.
         ratio: share of the patches that is hidden, at least 0 and below 1; rounded down to whole patches. The papers' value is not known to us;
             half hides as much as it shows.
-        fill: ``mean``: the colour that normalisation takes to 0, so that a hidden patch is neither dark nor bright; ``black``; ``drop``: hidden tokens
-            do not enter the encoder at all, which takes about half the time (README) and needs as many kept in each picture.
+        fill: ``mean``: the colour that normalisation takes to 0, so that a hidden patch is neither dark nor bright; ``black``; ``drop``: hidden
+            tokens do not enter the encoder at all, which takes about half the time (README) and needs as many kept in each picture.
         probability: 0..1, that a picture is masked; drawn for each, but with ``drop`` for the whole batch, which must stay rectangular.
         power: of ``soft``, at least 0: patches are drawn without replacement, each with weight rank**power, rank 1 being the smoothest. 0 is as
             ``random``; the larger, the closer to ``texture``; 2 lies between (our choice).
