@@ -16,7 +16,7 @@ from realgrain.faces.cli import main
 from realgrain.measuring.benchmarks.published import published
 from realgrain.measuring.finished import read_run
 from realgrain.measuring.peers import MOST, PAPERS, peers
-from realgrain.measuring.report_words import summary
+from realgrain.measuring.report_words import estimate, summary
 from realgrain.measuring.running import METRICS, SCORES
 from realgrain.measuring.worst import SHOWN, worst
 
@@ -105,6 +105,13 @@ class TestPage:
         assert run.lock.sha256 in text and run.lock.manifest.sha256 in text
         for name in run.evaluation.conditions:
             assert name in text
+
+    def test_worst_set_beside_each_mean(self, page, done):
+        table = page[page.index("Means over sets (mAcc)") : page.index("Worst errors, ")]
+        for of in read_run(done).evaluation.conditions.values():
+            for metric in ("accuracy_at_half", "balanced_accuracy_at_half", "ap"):
+                mean = of.over_sets[metric]
+                assert re.search(rf">{re.escape(estimate(mean))}</td><td[^>]*>{mean.worst} {mean.worst_value:.3f}</td>", table)
 
     def test_published_figures(self, page):
         text = Page(page).text

@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -355,15 +356,37 @@ class TestTables:
         assert any(line[0] == "mean over sets of accuracy, at 0.5" and line[1].startswith("0.750") for line in lines)
         assert any(line[0] == "mean over sets of balanced accuracy, at the threshold" for line in lines)
 
+    def test_worst_beside_each_macc(self):
+        rows = [row("real", -1.0, "a")] * 9 + [row("fake", -1.0, "a", by="p")]  # 9 of 10 right; balanced 0.5
+        rows += [row("real", 1.0, "b"), row("fake", 1.0, "b", by="q"), row("fake", 1.0, "b", by="r"), row("fake", -1.0, "b", by="r")]
+        rows += [row("real", -1.0, "c"), row("fake", 1.0, "c", by="q")]
+        lines = [[cell.strip() for cell in line.strip("│").split("│")] for line in self.text(evaluate(table(rows), resamples=0)).splitlines()]
+        labels = [line[0] for line in lines]
+        for words, worst in (("accuracy", "b 0.500"), ("balanced accuracy", "b 0.333")):
+            for where in ("at 0.5", "at the threshold"):
+                assert lines[labels.index(f"mean over sets of {words}, {where}") + 1] == ["worst of these", worst]
+        third = "mean of one real accuracy and each generator's, at 0.5"
+        assert lines[labels.index(third) + 1] == ["worst of these", "p 0.000"]
+
+    def test_the_real_pictures_may_be_the_worst_of_the_third_macc(self):
+        rows = [row("real", 1.0, "a"), row("real", -1.0, "a"), row("fake", 1.0, "a", by="p"), row("real", -1.0, "b"), row("fake", 1.0, "b", by="q")]
+        text = self.text(evaluate(table([*rows, row("real", 1.0, "b"), row("real", 1.0, "b")]), resamples=0))
+        assert "real pictures 0.400" in text
+
     def test_without_sets_there_is_nothing_of_them(self):
         assert "by set" not in self.text(evaluate(table(random_rows(15, sets=0)), resamples=0))
 
     def test_many_conditions_are_an_overview(self):
         names = [f"jpeg-{quality}" for quality in range(90, 90 - MOST - 1, -1)]
-        text = self.text(evaluate(table([of for name in names for of in random_rows(16, n=40, condition=name)]), resamples=0))
+        found = evaluate(table([of for name in names for of in random_rows(16, n=40, condition=name)]), resamples=0)
+        text = self.text(found)
         assert f"{len(names)} conditions" in text
         assert all(name in text for name in names)
         assert "Recall by generator" not in text
+        (line,) = [line for line in text.splitlines() if names[0] in line]
+        for metric in ("accuracy_at_half", "balanced_accuracy_at_half"):
+            over = found.conditions[names[0]].over_sets[metric]
+            assert re.search(rf"│ +{over.value:.3f} +│ +{over.worst} {over.worst_value:.3f} +│", line)
 
     def test_clusters_are_said(self):
         rows = [{**of, "origin": str(place // 2)} for place, of in enumerate(random_rows(17))]

@@ -22,6 +22,8 @@ from realgrain.picture.errors import printable
 
 TABLE = {"auc": "AUC", "balanced_accuracy_at_threshold": "balanced accuracy", "tpr_at_1_fpr": "recall at 1 % FPR", "ece": "ECE"}
 """Figures of the table of conditions."""
+MEANS = {"accuracy_at_half": "accuracy at 0.5", "balanced_accuracy_at_half": "balanced accuracy at 0.5", "ap": "AP"}
+"""Figures whose mean over sets publications print."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ def render(runs: Sequence[Finished], roots: Sequence[Path | None], info: dict[st
     parts = [_part(name, run, root) for name, run, root in zip(names, runs, roots, strict=True)]
     # one after the other, as they were given: a chain of n runs has n - 1 steps, all pairs would be a wall of tables
     pairs = [_compared(names[a], names[b], runs[a], runs[b], resamples) for a, b in pairwise(range(len(runs)))]
-    return page.fill("run.html", parts=parts, pairs=pairs, run=info, cells=paired_cells, estimate=report_words.estimate)
+    return page.fill("run.html", parts=parts, pairs=pairs, run=info, cells=paired_cells, estimate=report_words.estimate, lowest=report_words.lowest)
 
 
 def _names(runs: Sequence[Finished]) -> list[str]:
@@ -79,6 +81,7 @@ def _part(name: str, run: Finished, root: Path | None) -> dict[str, Any]:
         "summary": report_words.summary(run),
         "plots": [(plot, page.uri(plot.light, "png"), page.uri(plot.dark, "png")) for plot in plots(run)],
         "metrics": TABLE,
+        "means": MEANS,
         "conditions": run.evaluation.conditions,
         "worst": {_titled(title, found): [_shown(one) for one in found] for title, found in worst(run, root).items()},
         "pictures": root is not None,

@@ -8,7 +8,7 @@ from realgrain.detector.calibration import Rate, rate
 from realgrain.measuring.audit_tables import conclusion
 from realgrain.measuring.benchmarks import NAMES, benchmark
 from realgrain.measuring.finished import Finished
-from realgrain.measuring.results import ConditionResult, Estimate
+from realgrain.measuring.results import ConditionResult, Estimate, Mean
 from realgrain.measuring.unsure import unsure
 from realgrain.picture.errors import printable
 
@@ -40,6 +40,13 @@ def estimate(of: Estimate | None) -> str:
     if of is None or of.value is None:
         return "–"
     return f"{of.value:.3f}" + ("" if of.low is None or of.high is None else f" ({of.low:.3f} to {of.high:.3f})")
+
+
+def lowest(of: Mean | None) -> str:
+    """``glide 0.612``: the worst of what a mean averages."""
+    if of is None or of.worst is None or of.worst_value is None:
+        return "–"
+    return f"{_group(of.worst)} {of.worst_value:.3f}"
 
 
 def share(of: Rate | Estimate) -> str:

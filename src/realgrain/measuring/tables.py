@@ -23,6 +23,8 @@ MACC = {
     "mean_balanced_accuracy_over_sets": "mean over sets of balanced accuracy",
     "mean_of_real_and_generators": "mean of one real accuracy and each generator's",
 }
+OVER_SETS = {"mean_accuracy_over_sets": "accuracy", "mean_balanced_accuracy_over_sets": "balanced_accuracy"}
+"""What those conventions average that are over sets."""
 ABLATED = {"auc": "AUC", "balanced_accuracy": "Balanced accuracy", "tpr_at_5_fpr": "Recall at 5 % false positives"}
 
 
@@ -31,8 +33,8 @@ def render(found: Evaluation | LeftOut) -> "RenderableType":
 
     Args:
         found: An evaluation: metrics, recall by generator and source, false positives by source, each with its 95 % interval; the main metrics
-            by set where there are sets, with their mean, the worst generator and the worst real source; each convention of mAcc; and why some
-            figures have no interval. Or a cross-validation: the AUC of each fold and the mean of every metric.
+            by set where there are sets, with their mean, the worst generator and the worst real source; each convention of mAcc, with the worst
+            of what it averages; and why some figures have no interval. Or a cross-validation: the AUC of each fold and the mean of every metric.
     """
     from rich.console import Group
     from rich.text import Text
@@ -162,18 +164,26 @@ def _overview(conditions: Mapping[str, ConditionResult], title: str) -> "Table":
     from rich.text import Text
 
     brief = {"balanced_accuracy_at_threshold": "balanced\nat thr.", "accuracy_at_half": "acc.\nat 0.5", "tpr_at_1_fpr": "TPR at\n1 % FPR"}
-    means = {"mean_accuracy_over_sets_at_half": "mAcc\nof acc.", "mean_balanced_accuracy_over_sets_at_half": "mAcc of\nbalanced"}
+    means = {
+        "mean_accuracy_over_sets": ("mAcc\nof acc.", "worst set,\nacc."),
+        "mean_balanced_accuracy_over_sets": ("mAcc of\nbalanced", "worst set,\nbalanced"),
+    }
     means = {name: words for name, words in means.items() if any(found.sets for found in conditions.values())}
     worst = {"over_generators": "worst generator,\nAUC", "over_real_sources": "worst real\nsource, AUC"}
     table = Table(title=title, title_justify="left")
     table.add_column(no_wrap=True)
-    for words in ("failed", "AUC", *brief.values(), *means.values()):
+    for words in ("failed", "AUC", *brief.values()):
         table.add_column(words, justify="right", no_wrap=True)
+    for mean, least in means.values():
+        table.add_column(mean, justify="right", no_wrap=True)
+        table.add_column(least, justify="right", overflow="fold")
     for words in worst.values():
         table.add_column(words, justify="right", overflow="fold")
     for name, found in conditions.items():
-        cells = [str(found.n_failed), _estimate(found.metrics["auc"])]
-        cells += [_value(found.metrics[metric].value) for metric in brief] + [_value(found.macc[mean].value) for mean in means]
+        cells: list[RenderableType] = [str(found.n_failed), _estimate(found.metrics["auc"])]
+        cells += [_value(found.metrics[metric].value) for metric in brief]
+        for mean in means:
+            cells += [_value(found.macc[f"{mean}_at_half"].value), _worst_of_macc(found, mean, "half")]
         table.add_row(Text(name), *cells, *(_worst(getattr(found, field).get("auc")) for field in worst))
     return table
 
@@ -191,7 +201,7 @@ def _worst(mean: Mean | None) -> "RenderableType":
 
 
 def _macc(conditions: Mapping[str, ConditionResult]) -> "Table":
-    """The conventions of mAcc, at both thresholds, those that are defined in some condition, where there are sets."""
+    """The conventions of mAcc, at both thresholds, those that are defined in some condition, each with the worst below; where there are sets."""
     table = _table("mAcc, by convention: not comparable with one another", conditions)
     if not any(found.sets for found in conditions.values()):
         return table
@@ -200,7 +210,17 @@ def _macc(conditions: Mapping[str, ConditionResult]) -> "Table":
             cells = [found.macc.get(f"{name}_at_{at}", Estimate(value=None)) for found in conditions.values()]
             if any(cell.value is not None for cell in cells):
                 table.add_row(f"{words}, {where}", *map(_estimate, cells))
+                table.add_row("worst of these", *(_worst_of_macc(found, name, at) for found in conditions.values()), end_section=True)
     return table
+
+
+def _worst_of_macc(found: ConditionResult, name: str, at: str) -> "RenderableType":
+    """The set with the lowest value of those that a convention averages; of the third, the generator, or the real pictures."""
+    if name in OVER_SETS:
+        return _worst(found.over_sets.get(f"{OVER_SETS[name]}_at_{at}"))
+    fakes, real = found.over_generators.get(f"fake_accuracy_at_{at}"), found.metrics[f"real_accuracy_at_{at}"].value
+    lowest = None if fakes is None else fakes.worst_value
+    return f"real pictures {real:.3f}" if real is not None and (lowest is None or real < lowest) else _worst(fakes)
 
 
 def _rates(rates: Mapping[str, Mapping[str, Rate]], title: str) -> "Table":
