@@ -89,8 +89,10 @@ class TestVerify:
         found = Verification.model_validate_json(capsys.readouterr().out)
         assert found.ok
         assert found.checks[-1].detail.startswith("14 scores of 7 pictures")
-        assert main(arguments) == 0
-        assert "WRONG" not in capsys.readouterr().out
+        assert main([*arguments, "--seed", "5"]) == 0
+        out = capsys.readouterr().out
+        assert "WRONG" not in out
+        assert "drawn with seed 5" in out
 
     def test_wrong(self, done, pictures, tiny_bundle, tmp_path, capsys):
         shutil.copytree(done, tmp_path / "run")

@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import toy
 
 from realgrain.detector.bundle import Bundle, read_bundle
+from realgrain.detector.calibration import probability
 from realgrain.detector.detect import load
 from realgrain.learning.data import read_manifest
 from realgrain.measuring import verifying
@@ -72,6 +74,7 @@ def test_a_good_run(copy, faults, tiny_detector):
         "metrics",
         "pictures",
         "audit",
+        "probabilities",
         "logits",
     ]
     assert "128 scores of 64 pictures, equal to the last bit" in found.checks[-1].detail
@@ -88,9 +91,20 @@ def test_size_of_the_draw(copy, tiny_detector, options, pictures):
 def test_another_seed_draws_other_pictures(copy, tiny_detector, monkeypatch):
     seen = []
     monkeypatch.setattr(verifying, "score", lambda _, chosen, __: seen.append([sample.path for sample in chosen]) or iter(()))
+    samples = read_manifest(copy / "pictures" / "manifest.csv")
     for seed in (0, 0, 1):
-        verify(copy / "run", tiny_detector, read_manifest(copy / "pictures" / "manifest.csv"), count=9, seed=seed)
+        verify(copy / "run", tiny_detector, samples, count=9, seed=seed)
     assert seen[0] == seen[1] != seen[2]
+
+
+def test_without_a_seed_nobody_knows_the_draw(copy, tiny_detector, monkeypatch):
+    seen = []
+    monkeypatch.setattr(verifying, "score", lambda _, chosen, __: seen.append([sample.path for sample in chosen]) or iter(()))
+    samples = read_manifest(copy / "pictures" / "manifest.csv")
+    found = [verify(copy / "run", tiny_detector, samples, count=9) for _ in range(2)]
+    assert seen[0] != seen[1]
+    assert verify(copy / "run", tiny_detector, samples, count=9, seed=found[0].seed).seed == found[0].seed
+    assert seen[2] == seen[0]
 
 
 @pytest.mark.parametrize("forge", [lambda _: None, measure_again])
@@ -113,6 +127,46 @@ def test_changed_logit(copy, faults):
     found = faults()
     assert list(found) == ["logits"]
     assert found["logits"][0].startswith("fake/diffusion-b/06.png, hard: logit ")
+
+
+@pytest.mark.parametrize("forge", [lambda row: float(row["label"] == "fake"), lambda row: 0.5, lambda row: None])
+def test_changed_probability(copy, faults, forge):
+    """Accuracy at 0.5, ECE and Brier come from it, and no draw of pictures is needed to see that it is not the logit's."""
+    edit_scores(copy / "run", lambda rows: [*rows[:-1], {**rows[-1], "probability": forge(rows[-1])}])
+    measure_again(copy / "run")
+    found = faults(count=0)
+    assert list(found) == ["probabilities"]
+    assert found["probabilities"][0].startswith(f"fake/diffusion-b/06.png, hard: probability {forge({'label': 'fake'})}, and 0.")
+
+
+def test_probability_without_a_scale(copy, faults, tiny_bundle, tiny_detector):
+    """A bundle without one gives none; what the table then holds is made up."""
+    bundle = replace(tiny_bundle, card=tiny_bundle.card.model_copy(update={"calibration": None}))
+    found = faults(type(tiny_detector)(bundle, tiny_detector.runtime), count=0)
+    assert list(found) == ["probabilities"]
+    assert found["probabilities"][-1] == "and 121 more"
+    assert found["probabilities"][0].endswith("and None by the bundle's scale")
+    edit_scores(copy / "run", lambda rows: [{**row, "probability": None} for row in rows])
+    measure_again(copy / "run")
+    assert faults(type(tiny_detector)(bundle, tiny_detector.runtime), count=0) == {}
+
+
+def test_changed_clusters(copy, tiny_detector):
+    """Every picture a cluster of its own makes intervals narrower; only the benchmark says what belongs together."""
+    shutil.rmtree(copy / "run")
+    samples = [sample.model_copy(update={"day": f"{place % 10}"}) for place, sample in enumerate(read_manifest(copy / "pictures" / "manifest.csv"))]
+    run(copy / "run", tiny_detector, samples, "toy", PROTOCOL.model_copy(update={"clusters": "day"}))
+    assert verify(copy / "run", tiny_detector, samples, count=0).ok
+    edit_scores(copy / "run", lambda rows: [*rows[:-1], {**rows[-1], "day": "alone"}])
+    (copy / "run" / METRICS).write_text(evaluate(pq.read_table(copy / "run" / SCORES), resamples=20, clusters="day").model_dump_json())
+    found = verify(copy / "run", tiny_detector, samples, count=0)
+    assert [check.faults for check in found.checks if not check.ok] == [["fake/diffusion-b/06.png, hard: day is 'alone', '3' in the benchmark"]]
+
+
+@pytest.mark.parametrize("name", ["probability", "logit", "set"])
+def test_missing_column(copy, faults, name):
+    pq.write_table(pq.read_table(copy / "run" / SCORES).drop_columns(name), copy / "run" / SCORES)
+    assert [fault.split(" of type ")[0] for fault in faults()["files"]] == [f"{SCORES} has no column {name}"]
 
 
 @pytest.mark.parametrize("edit", [lambda rows: rows[2:], lambda rows: [*rows, rows[0]], lambda rows: rows[::-1]])
@@ -239,11 +293,16 @@ def test_files_that_are_none(copy, faults, name):
 
 def test_other_versions_are_no_fault(copy, tiny_detector, monkeypatch):
     monkeypatch.setattr(verifying, "environment", lambda: environment().model_copy(update={"python": "9.9"}))
-    edit_scores(copy / "run", lambda rows: [{**rows[0], "logit": rows[0]["logit"] + 9e-5}, {**rows[1], "logit": rows[1]["logit"] + 2e-4}, *rows[2:]])
+    scale = tiny_detector.bundle.card.calibration
+
+    def moved(row, by):
+        return {**row, "logit": row["logit"] + by, "probability": float(probability(scale, row["logit"] + by))}
+
+    edit_scores(copy / "run", lambda rows: [moved(rows[0], 9e-5), moved(rows[1], 2e-4), *rows[2:]])
     measure_again(copy / "run")
     found = verify(copy / "run", tiny_detector, read_manifest(copy / "pictures" / "manifest.csv"))
     assert [note.split(" was ")[0] for note in found.notes] == ["python"]
-    assert [len(check.faults) for check in found.checks] == [0] * 7 + [1]
+    assert [len(check.faults) for check in found.checks] == [0] * 8 + [1]
     assert "hard: logit" in found.checks[-1].faults[0]
 
 

@@ -130,7 +130,7 @@ def verify(
     *,
     share: Annotated[float | None, Parameter(help="Of the pictures to score again, 0 to 1; without it, --count of them.")] = None,
     count: Annotated[int, Parameter(help="Pictures to score again.")] = 64,
-    seed: Seed = 0,
+    seed: Annotated[int | None, Parameter(help="Of the draw of these; without it, a new one, so that nobody can know it beforehand.")] = None,
     bundle: Bundle = None,
     threads: Threads = None,
     offline: Offline = False,

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def checks(found: Verification) -> RenderableType:
-    """A row for each check, with its faults; below, how this machine is another than the run's."""
+    """A row for each check, with its faults; below, the seed of the draw, and how this machine is another than the run's."""
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
@@ -21,7 +21,8 @@ def checks(found: Verification) -> RenderableType:
     table = Table("check", "", "what")
     for check in found.checks:
         table.add_row(check.name, "ok" if check.ok else "WRONG", Text("\n".join([check.detail, *check.faults])))
-    return Group(table, *(Text(f"* not as in the run: {note}") for note in found.notes))
+    drawn = Text(f"* pictures to score again were drawn with seed {found.seed}; --seed repeats it")
+    return Group(table, drawn, *(Text(f"* not as in the run: {note}") for note in found.notes))
 
 
 def pairs(found: PairedRuns) -> RenderableType:

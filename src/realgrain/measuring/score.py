@@ -154,7 +154,12 @@ def schema_with(columns: Iterable[str], **metadata: Any) -> pa.Schema:
 def table_of(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
     """Rows as a table of a schema by ``schema_with``; an extra column that a row lacks is empty."""
     extra = schema.names[len(SCHEMA) :]
-    return pa.Table.from_pylist([{**row, **{name: "" if row.get(name) is None else str(row[name]) for name in extra}} for row in rows], schema=schema)
+    return pa.Table.from_pylist([{**row, **{name: cell(row.get(name)) for name in extra}} for row in rows], schema=schema)
+
+
+def cell(value: Any) -> str:
+    """What an extra column holds of a value: its text, empty for None."""
+    return "" if value is None else str(value)
 
 
 def write_table(table: pa.Table, path: Path) -> None:

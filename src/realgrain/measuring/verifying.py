@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +17,7 @@ from pydantic import BaseModel, ConfigDict
 
 from realgrain.detector.ahead import ahead
 from realgrain.detector.bundle import F32_TOLERANCE
+from realgrain.detector.calibration import probability
 from realgrain.detector.detect import Detector
 from realgrain.detector.weights import file_sha256
 from realgrain.learning.data import ManifestError, Sample
@@ -24,7 +26,7 @@ from realgrain.measuring.metrics import stored_threshold
 from realgrain.measuring.run_audit import AUDIT, audit_chosen, read_audit
 from realgrain.measuring.run_manifest import Entry, Key, content_sha256, key_of, read_entries
 from realgrain.measuring.running import MANIFEST, METRICS, SCORES, Watch, measure, read_scores, threshold_of, unwatched
-from realgrain.measuring.score import SAMPLE, score
+from realgrain.measuring.score import SAMPLE, SCHEMA, cell, schema_with, score
 
 SHOWN = 5  # faults of a check that are named; the rest are counted
 SAME = 1e-9  # relative: figures computed again by other versions of the same libraries
@@ -56,6 +58,7 @@ class Verification(BaseModel):
     """All checks of a run, with what is needed to do them again.
 
     Attributes:
+        seed: of the draw of pictures that were scored again.
         notes: how this machine differs from the one of the run; no fault.
     """
 
@@ -88,10 +91,10 @@ def verify(
     *,
     share: float | None = None,
     count: int = 64,
-    seed: int = 0,
+    seed: int | None = None,
     watch: Watch = unwatched,
 ) -> Verification:
-    """Check every file of a run, every picture, every figure, the audit if there is one, and the scores of some pictures drawn at random.
+    """Check every file of a run, every picture, probability and figure, the audit if there is one, and the logits of some pictures drawn at random.
 
     Logits must be equal to the last bit where versions and processor are those of the run, else within the tolerance that the card states for the
     runtime.
@@ -102,7 +105,7 @@ def verify(
         samples: of the run's benchmark, all or more.
         share: of the pictures to score again; None: ``count`` of them.
         count: pictures to score again, or all if there are fewer.
-        seed: of the draw.
+        seed: of the draw; None: a new one, so that nobody knows beforehand which scores are looked at. The result says which it was.
         watch: shows progress.
 
     Raises:
@@ -111,6 +114,7 @@ def verify(
     """
     if (share is not None and not 0 <= share <= 1) or count < 0:
         raise ValueError(f"share must be 0 to 1 and count not negative, got {share} and {count}")
+    seed = secrets.randbits(32) if seed is None else seed
     lock = read_lock(folder)
     if not (folder / SCORES).is_file():
         read_scores(folder, lock)
@@ -121,13 +125,19 @@ def verify(
         found = _Found(folder, lock, list(read_entries(folder / MANIFEST)), read_scores(folder, lock))
     except (LockError, ManifestError) as error:  # without them there is nothing more to compare
         return Verification(seed=seed, checks=[*checks, _check("files", [str(error)], f"{MANIFEST} and {SCORES}")], notes=notes)
+    columns = _check_columns(found)
+    if not columns.ok:
+        return Verification(seed=seed, checks=[*checks, columns], notes=notes)
     there = {key_of(sample): sample for sample in samples}
     checks += [_check_rows(found), _check_threshold(found, detector), _check_metrics(found), _check_pictures(found, there, watch)]
+    if lock.protocol.clusters is not None and lock.protocol.clusters not in SCHEMA.names:  # those are compared whatever they are for
+        checks.append(_check_clusters(found, there, lock.protocol.clusters))
     checks.append(_check_audit(found, there, exact=exact))
     size = min(len(found.entries), count if share is None else math.ceil(share * len(found.entries)))
     drawn = sorted(np.random.default_rng(seed).choice(len(found.entries), size, replace=False).tolist())
     if checks[0].ok:
-        checks.append(_check_scores(found, detector, there, drawn, exact=exact, watch=watch))
+        checks.append(_check_probabilities(found, detector))
+        checks.append(_check_logits(found, detector, there, drawn, exact=exact, watch=watch))
     return Verification(seed=seed, checks=checks, notes=notes)
 
 
@@ -149,6 +159,13 @@ def _check_manifest(folder: Path, lock: Lock) -> Check:
     file = folder / MANIFEST
     same = file.is_file() and file_sha256(file) == lock.manifest.sha256
     return _check("manifest", [] if same else [f"{MANIFEST} is not the one whose sha256 is in {LOCK}"], f"sha256 of {MANIFEST}")
+
+
+def _check_columns(found: _Found) -> Check:
+    clusters = found.lock.protocol.clusters
+    wanted = schema_with([] if clusters is None else [clusters])
+    faults = [f"{SCORES} has no column {field.name} of type {field.type}" for field in wanted if field not in list(found.table.schema)]
+    return _check("files", faults, f"columns of {SCORES}")
 
 
 def _check_rows(found: _Found) -> Check:
@@ -223,6 +240,18 @@ def _check_pictures(found: _Found, there: dict[Key, Sample], watch: Watch) -> Ch
     return _check("pictures", faults, f"labels and sha256 of {len(found.entries)} pictures")
 
 
+def _check_clusters(found: _Found, there: dict[Key, Sample], column: str) -> Check:
+    """What intervals draw together is what the benchmark says: the manifest does not hold columns of its own."""
+    faults = []
+    for row in found.table.select(["set", "path", "condition", column]).to_pylist():
+        sample = there.get((row["set"], row["path"]))
+        if sample is not None:
+            value = cell((sample.model_extra or {}).get(column))
+            if row[column] != value:
+                faults.append(f"{row['path']}, {row['condition']}: {column} is {row[column]!r}, {value!r} in the benchmark")
+    return _check("clusters", faults, f"{column}, by which pictures are drawn together for the intervals")
+
+
 def _check_audit(found: _Found, there: dict[Key, Sample], *, exact: bool) -> Check:
     """The audit that is written, if there is one, is that of the run's pictures as they are now."""
     if not (found.folder / AUDIT).is_file():
@@ -243,7 +272,20 @@ def _check_audit(found: _Found, there: dict[Key, Sample], *, exact: bool) -> Che
     return _check("audit", faults, f"{len(new)} figures and verdicts of {again.real + again.fake} pictures found again{how}")
 
 
-def _check_scores(found: _Found, detector: Detector, there: dict[Key, Sample], drawn: Sequence[int], *, exact: bool, watch: Watch) -> Check:
+def _check_probabilities(found: _Found, detector: Detector) -> Check:
+    """Each is that of its logit on the bundle's scale: figures at 0.5 and of calibration are computed from it."""
+    scale = detector.bundle.card.calibration
+    rows = found.table.select(["path", "condition", "logit", "probability"]).to_pylist()
+    faults = []
+    for row in rows:
+        wanted = None if scale is None or row["logit"] is None else float(probability(scale, row["logit"]))
+        if not _apart(row["probability"], wanted) <= SAME:  # NaN is a fault too
+            faults.append(f"{row['path']}, {row['condition']}: probability {row['probability']}, and {wanted} by the bundle's scale")
+    how = "none, as the bundle has no scale" if scale is None else f"those of the logits beside them, within {SAME:g}"
+    return _check("probabilities", faults, f"{len(rows)} rows: {how}")
+
+
+def _check_logits(found: _Found, detector: Detector, there: dict[Key, Sample], drawn: Sequence[int], *, exact: bool, watch: Watch) -> Check:
     conditions = found.lock.protocol.conditions
     rows = {(row["set"], row["path"], row["condition"]): row for row in found.table.select(["set", "path", "condition", "logit"]).to_pylist()}
     graph = detector.bundle.card.runtimes.get(detector.runtime.name)
