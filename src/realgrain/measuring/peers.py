@@ -29,13 +29,14 @@ CONDITIONS = {
     "degraded copy noise": "aigibench-noise",
     "degraded copy sample": "aigibench-sample",
 }
-"""Published condition -> ours that is nearest."""
+"""Published condition -> ours that is nearest, of the pictures that the protocol tests on."""
 NEAR = {
-    "fakes re-encoded as JPEG 96": "theirs re-encodes the fakes only, ours both classes",
-    "degraded copy jpeg": "strength of theirs is not published",
-    "degraded copy noise": "strength of theirs is not published",
-    "degraded copy sample": "strength of theirs is not published",
+    "jpeg96-aligned": "theirs re-encodes the fakes only, ours both classes",
+    "aigibench-jpeg": "strength of theirs is not published",
+    "aigibench-noise": "strength of theirs is not published",
+    "aigibench-sample": "strength of theirs is not published",
 }
+"""Our condition -> how the published one that is nearest differs."""
 SURELY: dict[Known, str] = {
     "digest": "seen in a digest of the paper only",
     "recalled": "from memory: verify before quoting",
@@ -103,14 +104,18 @@ class Peers(_Frozen):
 def peers(lock: Lock, evaluation: Evaluation) -> Peers | None:
     """The published means on a run's benchmark that ours can stand beside; None where there are none.
 
+    Publications test on the split ``test`` and on degraded copies of it, each of which is a split here: beside a run of another split, or of all
+    together, no figure of theirs stands.
+
     Args:
         lock: of the run.
         evaluation: its figures.
     """
+    nearest = _nearest(lock.protocol.split)
     figures = [
         figure
         for figure in published(lock.benchmark)
-        if not figure.set and figure.metric in METRICS and CONDITIONS.get(figure.condition) in evaluation.conditions
+        if not figure.set and figure.metric in METRICS and nearest.get(figure.condition) in evaluation.conditions
     ]
     if not figures:
         return None
@@ -118,11 +123,17 @@ def peers(lock: Lock, evaluation: Evaluation) -> Peers | None:
     grouped: dict[tuple[str, ...], list[Figure]] = {}
     for figure in figures:
         grouped.setdefault((figure.method, figure.condition, figure.mean, figure.trained_on, figure.convention, figure.source), []).append(figure)
-    found = [_peer(group, card, evaluation.conditions[CONDITIONS[group[0].condition]]) for group in _by_metric(grouped.values())]
+    found = [_peer(group, card, nearest[group[0].condition], evaluation) for group in _by_metric(grouped.values())]
     conditions = list(CONDITIONS)
     ranked = sorted(found, key=lambda peer: (conditions.index(peer.condition), -_rank(peer)))
     shown = [peer for place, peer in enumerate(ranked) if place < MOST or peer.method in PAPERS]
     return Peers(benchmark=card.title, peers=shown, more=len(ranked) - len(shown), convention=_convention(card, lock, evaluation, shown))
+
+
+def _nearest(split: str) -> dict[str, str]:
+    """Published condition -> ours that is nearest, of a split: nothing need be done to a degraded copy."""
+    copy = f"degraded copy {split}"
+    return CONDITIONS if split == "test" else {copy: "clean"} if copy in CONDITIONS else {}
 
 
 def _by_metric(groups: Iterable[list[Figure]]) -> Iterable[list[Figure]]:
@@ -138,10 +149,10 @@ def _rank(peer: Peer) -> float:
     return peer.main.theirs if peer.main else 0.0
 
 
-def _peer(group: list[Figure], card: Card, ours: ConditionResult) -> Peer:
-    pairs = {figure.metric: _pair(figure, card, ours) for figure in group}
+def _peer(group: list[Figure], card: Card, condition: str, evaluation: Evaluation) -> Peer:
+    pairs = {figure.metric: _pair(figure, card, evaluation.conditions[condition]) for figure in group}
     first = group[0]
-    differs = [first.convention, NEAR.get(first.condition, ""), SURELY.get(first.known, "")]
+    differs = [first.convention, NEAR.get(condition, ""), SURELY.get(first.known, "")]
     if first.mean != "all":
         differs.insert(0, f"their mean: {first.mean}" + ("" if first.mean in card.means else "; ours: all sets"))
     return Peer(
@@ -180,19 +191,27 @@ def _convention(card: Card, lock: Lock, evaluation: Evaluation, shown: list[Peer
         f"Ours: views {views}; threshold 0.5 of the probability; plain mean over the sets of the run.",
         f"Publications train on: {card.training}. Ours on what its card says.",
     ]
+    split = lock.protocol.split
+    if split != "test":
+        lines.append(f"This run is of the degraded copy {split}, as the published figures beside it are.")
     there = next(iter(evaluation.conditions.values())).sets
     absent = [name for name in card.sets if name not in there]
     if there and absent:
         lines.append(
             f"This run lacks {len(absent)} of {len(card.sets)} sets ({', '.join(absent)}): its means are over others than the published ones."
         )
-    sizes = {size.set: size.real + size.fake for size in card.sizes if size.split == "test" and size.real and size.fake and size.set in there}
+    sizes = {size.set: size.real + size.fake for size in card.sizes if size.split == split and size.real and size.fake and size.set in there}
     other = [name for name, size in sizes.items() if (part := there[name]).n_real + part.n_fake + part.n_failed != size]
     if other and lock.protocol.limit is None:
         lines.append(f"{len(other)} of {len(there)} sets have not the published number of pictures: {', '.join(other)}.")
     if lock.protocol.limit is not None:
         lines.append(f"This run took at most {lock.protocol.limit} pictures of each set, label and source: a first look, not the benchmark.")
-    lines += [f"No figure of {paper} on this benchmark is known." for paper in PAPERS if all(peer.method != paper for peer in shown)]
+    known = {figure.method for figure in published(lock.benchmark)}
+    for paper in PAPERS:
+        if paper not in known:
+            lines.append(f"No figure of {paper} on this benchmark is known.")
+        elif all(peer.method != paper for peer in shown):
+            lines.append(f"No figure of {paper} on pictures like these is known; there are others on this benchmark.")
     return lines
 
 
