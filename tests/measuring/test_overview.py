@@ -1,11 +1,19 @@
+import csv
+import io
 import json
+import shlex
 import shutil
 
 import pytest
+import toy
 
+from realgrain.faces.bench import ROWS
+from realgrain.faces.cli import main
 from realgrain.learning.data import read_manifest
+from realgrain.measuring import running
+from realgrain.measuring.alone import RunError
 from realgrain.measuring.ledger import write_result
-from realgrain.measuring.lock import LOCK, Protocol
+from realgrain.measuring.lock import LOCK, Protocol, bundle_ref, runtime_ref
 from realgrain.measuring.overview import as_markdown, cells, command_of, overview
 from realgrain.measuring.results import LeftOut
 from realgrain.measuring.run_tables import lines
@@ -52,9 +60,34 @@ def test_lines(folder, done, tiny_bundle):
     assert found.lines[3].file == "deep/run/metrics.json"
 
 
-def test_command_makes_the_run_again(done):
-    command = command_of(done.lock)
-    assert command.startswith("realgrain bench run 'toy|set' ROOT -o RUN --conditions clean hard --split train --limit 5 --seed 0 --resamples 20")
+@pytest.mark.parametrize(
+    "protocol",
+    [
+        {"conditions": ("clean", "hard"), "split": "train", "limit": 5, "resamples": 20},
+        {"split": "", "seed": 3, "clusters": "source"},
+        {"split": "test", "clusters": "taken on"},
+    ],
+)
+def test_command_makes_the_run_again(done, protocol, toy_manifest, tiny_bundle, tmp_path, monkeypatch):
+    """Read as the command line reads it, it asks for the same protocol, detector and runtime."""
+    protocol = Protocol(**protocol)
+    protocol = protocol.model_copy(update={"part": ROWS // len(protocol.conditions)})
+    lock = done.lock.model_copy(update={"benchmark": "csv", "protocol": protocol})
+    rows = [dict(row, split=("train", "test")[place % 2]) for place, row in enumerate(csv.DictReader(io.StringIO(toy_manifest.read_text())))]
+    shutil.copytree(toy_manifest.parent, tmp_path / "toy")
+    toy.write_manifest(tmp_path / "toy" / "manifest.csv", rows)
+    folders = {"ROOT": str(tmp_path / "toy" / "manifest.csv"), "RUN": str(tmp_path / "run"), "BUNDLE": str(tiny_bundle.folder)}
+    asked = []
+
+    def instead(folder, detector, samples, name, protocol, **_):
+        asked.append((str(folder), name, protocol, bundle_ref(detector), runtime_ref(detector)))
+        raise RunError("seen enough")
+
+    monkeypatch.setattr(running, "run", instead)
+    program, *words = shlex.split(command_of(lock))
+    assert program == "realgrain"
+    assert main([folders.get(word, word) for word in words]) == 2
+    assert asked == [(folders["RUN"], "csv", protocol, lock.bundle, lock.runtime)]
 
 
 def test_a_runs_own_folder(done):

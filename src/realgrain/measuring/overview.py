@@ -84,13 +84,13 @@ def overview(folder: Path) -> Overview:
 
 
 def command_of(lock: Lock) -> str:
-    """The command that makes a run again, but for its folders."""
+    """The command that makes a run again, but for its folders ROOT, RUN and BUNDLE, of which a lock holds no path."""
     protocol = lock.protocol
-    words = ["realgrain", "bench", "run", lock.benchmark, "ROOT", "-o", "RUN", "--conditions", *protocol.conditions]
-    words += ["--split", protocol.split] if protocol.split else []
+    words = ["realgrain", "bench", "run", lock.benchmark, "ROOT", "-o", "RUN", "--conditions", *protocol.conditions, "--split", protocol.split]
     words += ["--limit", str(protocol.limit)] if protocol.limit is not None else []
-    words += ["--seed", str(protocol.seed), "--resamples", str(protocol.resamples), "--runtime", lock.runtime.name]
-    return shlex.join(words)
+    words += ["--seed", str(protocol.seed), "--resamples", str(protocol.resamples)]
+    words += ["--clusters", protocol.clusters] if protocol.clusters is not None else []
+    return shlex.join([*words, "--bundle", "BUNDLE", "--runtime", lock.runtime.name])
 
 
 def _of_run(folder: Path, run: Path) -> Iterator[Line]:
