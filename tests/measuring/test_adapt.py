@@ -8,9 +8,10 @@ import toy
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
-from realgrain.detector.bundle import CARD, HEAD, STATISTICS, read_bundle
+from realgrain.detector.bundle import CARD, HEAD, INT8, STATISTICS, Eight, read_bundle, statistics_sha256, write_bundle
 from realgrain.detector.decision import Policy, decision_of
 from realgrain.detector.detect import load
+from realgrain.detector.rounding import Rounding, as_arrays
 from realgrain.detector.runtime import RUNTIMES
 from realgrain.faces.cli import main
 from realgrain.learning import adapt as adapting
@@ -93,6 +94,15 @@ class TestLearns:
         assert card.profiles["photo"].counts["fake"]["washer"] == 24
         assert card.domain.false_alarm_per_source.keys() == {*toy.REAL, "mine"}
         assert card.head_sha256 != old.head_sha256
+
+    def test_a_bundle_that_was_prepared_for_eight_bits(self, tiny_bundle, sides, tmp_path):
+        """As the one that is shipped: how to round was measured for the old head, and is dropped."""
+        rounding = as_arrays(Rounding({"0.fc1": (-1.0, 2.0)}, {}), 3)
+        card = tiny_bundle.card.model_copy(update={"int8": Eight(sha256=statistics_sha256(rounding), pictures=1)})
+        rounded = write_bundle(tmp_path / "rounded", card, tiny_bundle.head, tiny_bundle.adapter, tiny_bundle.statistics, rounding)
+        assert adapt(rounded, sides, tmp_path / "out") == 0
+        assert read_bundle(tmp_path / "out").card.int8 is None
+        assert not (tmp_path / "out" / INT8).exists()
 
     def test_same_twice(self, tiny_bundle, sides, tmp_path):
         for name in ("one", "two"):

@@ -232,7 +232,7 @@ def calibrate(adaptation: Adaptation) -> Learned:
 
 
 def write(adaptation: Adaptation, learned: Learned, output: Path, *, licence: str = "not stated") -> Bundle:
-    """Write the adapted bundle. It has no graphs of its own, and only profiles that training makes: others were calibrated for the old head.
+    """Write the adapted bundle. It has no graphs or rounding of its own, and only profiles that training makes: others are of the old head.
 
     Args:
         adaptation: the new head.
@@ -274,6 +274,7 @@ def write(adaptation: Adaptation, learned: Learned, output: Path, *, licence: st
         "statistics_sha256": bundles.statistics_sha256(learned.statistics),
         "parents": (*card.parents, Parent(bundle=given.bundle.hash, change=change, made=today)),
         "training": TrainingData(manifest_sha256=card.training.manifest_sha256, counts=counts, licences=dict(licences)),
+        "int8": None,
         "runtimes": {},
         "made": today,
     }
