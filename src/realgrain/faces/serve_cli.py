@@ -7,11 +7,15 @@ import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
 from realgrain.faces.options import DONE, WRONG_USAGE, Bundle, Offline, Runtime, Threads, say
+
+if TYPE_CHECKING:
+    from realgrain.faces.server.settings import Settings
+    from realgrain.faces.server.shield import Shield
 
 LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 JUDGING = 10  # seconds, beyond those for decoding, that a request which is being answered has to end when the server ends
@@ -106,25 +110,22 @@ def serve(
     return _run(app, settings, host, port, access_log, drain, leaving)
 
 
-def _run(app: object, settings: object, host: str, port: int, access_log: bool, drain: float, leaving: threading.Event) -> int:
+def _run(app: Shield, settings: Settings, host: str, port: int, access_log: bool, drain: float, leaving: threading.Event) -> int:
     import uvicorn
 
     from realgrain.faces.server.leaving import Leaving
     from realgrain.faces.server.protocol import protocol
-    from realgrain.faces.server.settings import Settings
 
-    assert isinstance(settings, Settings)
     config = uvicorn.Config(
-        app,  # type: ignore[arg-type]
+        app,
         host=host,
         port=port,
-        http=protocol(settings.header_seconds),
+        http=protocol(settings.header_seconds, settings.connections, app.full),
         ws="none",
         lifespan="on",
         access_log=access_log,
         proxy_headers=False,
         server_header=False,
-        limit_concurrency=settings.connections,
         h11_max_incomplete_event_size=settings.header_bytes,
         timeout_graceful_shutdown=int(settings.seconds) + JUDGING,
         log_level="info",

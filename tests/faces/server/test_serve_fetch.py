@@ -18,6 +18,7 @@ PRIVATE = [
     *("127.0.0.1", "127.8.8.8", "10.0.0.1", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "255.255.255.255", "224.0.0.1"),
     *("192.0.2.1", "198.18.0.1", "240.0.0.1", "::1", "::", "fe80::1", "fc00::1", "fd00:ec2::254", "ff02::1", "2001:db8::1", "fec0::1"),
     *("::ffff:127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "2002:7f00:1::", "2002:a00:1::", "64:ff9b:1::7f00:1"),
+    *("192.0.0.192", "64:ff9b:1:a00:0:100:808:808", "64:ff9b:1:7f00:0:100:808:808", "3fff::1", "5f00::1", "2001:2::1", "192.88.99.1"),
 ]
 
 
@@ -125,6 +126,8 @@ class TestFetching:
         assert refused(f"http://{page}/to?http://localhost:{port}/secret", [page]) == "forbidden_address"
         assert refused(f"http://{page}/to?http://169.254.169.254/latest", [page]) == "forbidden_address"
         assert refused(f"http://{page}/to?file:///etc/passwd", [page]) == "bad_address"
+        assert refused(f"http://{page}/to?http://[", [page]) == "bad_address"
+        assert refused(f"http://{page}/to?//[x]/", [page]) == "bad_address"
         assert "/secret" not in Page.asked
 
     def test_redirects_have_an_end(self, page):

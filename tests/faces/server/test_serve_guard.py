@@ -102,6 +102,24 @@ class TestBroken:
         seen, lost = guarded(talk)
         assert seen.picture.width == 64 and lost == []
 
+    def test_one_that_starts_too_late_answers_nobody(self, monkeypatch):
+        """What a late worker says when it is ready must not be taken for the next picture's answer."""
+
+        async def talk(guard):
+            process = worker_of(guard)
+            process.kill()
+            await process.wait()
+            monkeypatch.setattr("realgrain.faces.server.guard.STARTING", 0.01)
+            with pytest.raises(Problem) as caught:
+                await guard.see(encoded("PNG"), "a", evidence=False, stability=False)
+            monkeypatch.undo()
+            await asyncio.sleep(3)
+            return caught.value, await guard.see(encoded("PNG"), "a", evidence=False, stability=False)
+
+        (problem, seen), lost = guarded(talk)
+        assert (problem.status, problem.code) == (503, "busy")
+        assert seen.picture.width == 64 and lost == []
+
     def test_an_answer_that_is_none_is_a_crash(self, monkeypatch):
         async def talk(guard):
             async def lie(*_):

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import io
 import json
+import struct
 import threading
 import time
 import zipfile
@@ -15,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from hostile import encoded
 from serving import Server, file_of, zipped
+from sqlalchemy.exc import OperationalError
 
 from realgrain.faces.server.jobs import TRIES
 from realgrain.faces.server.webhooks import secret_of, signature
@@ -155,6 +157,19 @@ class TestZips:
         answer = send(client, junk)
         assert answer.status_code in (202, 422), answer.text
         assert answer.status_code == 422 or len(junk) == 0 or wait_for(client, answer.json()["id"])["failed"] == 1
+
+    def test_the_64_bit_form_is_seen_behind_the_longest_comment(self, client):
+        """Python reads the directory that the 64-bit end names, of any size, whatever the ordinary end says."""
+        plain = zipped(("a.png", encoded("PNG")))
+        at = plain.rindex(b"PK\5\6")
+        start, size = struct.unpack_from("<L", plain, at + 16)[0], struct.unpack_from("<L", plain, at + 12)[0]
+        large = struct.pack("<4sQ2H2L4Q", b"PK\6\6", 44, 45, 45, 0, 0, 1, 1, size, start)
+        locator = struct.pack("<4sLQL", b"PK\6\7", 0, at, 1)
+        end = plain[at : at + 20] + struct.pack("<H", 0xFFFF) + b" " * 0xFFFF
+        data = plain[:at] + large + locator + end
+        assert zipfile.ZipFile(io.BytesIO(data)).namelist() == ["a.png"]
+        answer = send(client, data)
+        assert answer.status_code == 422 and "64-bit" in answer.json()["detail"]
 
     @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
     def test_packings_that_can_ask_for_any_memory(self, client, method):
@@ -324,6 +339,139 @@ class TestKill:
 
         with TestClient(open_app(data=tmp_path)), pytest.raises(RuntimeError, match="another server"), TestClient(open_app(data=tmp_path)):
             pass
+
+
+class TestStoreAway:
+    """A store that fails once: nothing hangs, nothing is lost."""
+
+    def run(self, folder, once, talk):
+        """A job of one picture, with a store whose method of this name fails the first time; what is kept of it, when it has ended or
+        the conversation says that there is nothing to wait for."""
+        from realgrain.faces.server.jobs import Jobs
+        from realgrain.faces.server.service import open_store
+        from realgrain.faces.server.settings import Settings
+        from realgrain.faces.server.spool import Spool
+
+        settings, failed = Settings(data=folder), []
+        store, spool = open_store(settings), Spool(folder / "uploads", settings)
+        look = store.job
+
+        async def judge(data: bytes, name: str, asked: str) -> str:
+            if once is not None:
+                name, work = once, getattr(store, once)
+
+                def fail(*arguments):
+                    if not failed:
+                        failed.append(1)
+                        raise OperationalError("", {}, Exception("away"))
+                    return work(*arguments)
+
+                setattr(store, name, fail)
+            return "{}"
+
+        async def run():
+            jobs = Jobs(store, spool, judge, width=1, keep_days=1)
+            await jobs.start()
+            staged = spool.stage()
+            sink = staged.open("a")
+            sink.write(b"x")
+            sink.close()
+            staged.unpack()
+            over = await talk(jobs, staged, store)
+            for _ in range(0 if over else 200):
+                if (found := look(staged.job, None)) is not None and found.state == "done":
+                    break
+                await asyncio.sleep(0.05)
+            await jobs.stop()
+            assert not list((folder / "uploads").iterdir())
+            return look(staged.job, None)
+
+        try:
+            return asyncio.run(run())
+        finally:
+            store.close()
+
+    @pytest.mark.parametrize("method", ["job", "end_item", "end_job"])
+    def test_at_the_end_of_a_job(self, tmp_path, method):
+        async def talk(jobs, staged, store):
+            await jobs.accept(staged, "key", "{}", None, None)
+
+        assert self.run(tmp_path, method, talk).state == "done"
+
+    def test_who_gives_up_while_a_job_is_accepted_loses_nothing(self, tmp_path):
+        async def talk(jobs, staged, store):
+            add, began = store.add_job, threading.Event()
+
+            def slow(*arguments):
+                began.set()
+                time.sleep(0.3)
+                return add(*arguments)
+
+            store.add_job = slow
+            asking = asyncio.create_task(jobs.accept(staged, "key", "{}", None, None))
+            await asyncio.to_thread(began.wait)
+            asking.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asking
+
+        assert self.run(tmp_path, None, talk).done == 1
+
+    @pytest.mark.parametrize("kept", [True, False])
+    def test_an_answer_that_never_came(self, tmp_path, kept):
+        """The database went away while it was asked: the job is there if it kept it, and leaves nothing if it did not."""
+
+        async def talk(jobs, staged, store):
+            add = store.add_job
+
+            def torn(*arguments):
+                if kept:
+                    add(*arguments)
+                raise OperationalError("", {}, Exception("away"))
+
+            store.add_job = torn
+            if kept:
+                assert await jobs.accept(staged, "key", "{}", None, None) == staged.job
+            else:
+                with pytest.raises(OperationalError):
+                    await jobs.accept(staged, "key", "{}", None, None)
+            return not kept
+
+        found = self.run(tmp_path, None, talk)
+        assert found.done == 1 if kept else found is None
+
+
+class TestLimits:
+    def test_jobs_of_a_key(self, open_app, tmp_path):
+        from starlette.testclient import TestClient
+
+        with TestClient(open_app(data=tmp_path, jobs_waiting=1), base_url="http://localhost") as client:
+            files = files_of(*[(str(n), encoded("PNG", (400, 400))) for n in range(8)])
+            first = client.post("/v1/batch", files=files)
+            second = client.post("/v1/batch", files=files)
+            assert (first.status_code, second.status_code, second.json()["code"]) == (202, 429, "too_many_jobs")
+            client.delete(f"/v1/jobs/{first.json()['id']}")
+
+    def test_uploads_on_disk(self, open_app, tmp_path):
+        from starlette.testclient import TestClient
+
+        with TestClient(open_app(data=tmp_path, uploads_bytes=1000), base_url="http://localhost") as client:
+            (tmp_path / "uploads" / "full").write_bytes(bytes(1001))
+            answer = client.post("/v1/batch", files=files_of(("a", b"x")))
+            assert (answer.status_code, answer.json()["code"], answer.headers["retry-after"]) == (503, "busy", "60")
+
+    def test_results_are_kept_so_long_and_no_longer(self, open_app, tmp_path):
+        from starlette.testclient import TestClient
+
+        with TestClient(open_app(data=tmp_path, keep_days=1 / 86_400), base_url="http://localhost") as client:
+            job = client.post("/v1/batch?stability=false", files=files_of(("a", encoded("PNG")))).json()["id"]
+            wait_for(client, job)
+        time.sleep(1.1)
+        with TestClient(open_app(data=tmp_path, keep_days=1 / 86_400), base_url="http://localhost") as client:
+            for _ in range(100):
+                if client.get(f"/v1/jobs/{job}").status_code == 404:
+                    return
+                time.sleep(0.05)
+        raise AssertionError("it is still there")
 
 
 class TestFairness:

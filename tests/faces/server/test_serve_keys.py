@@ -114,6 +114,11 @@ class TestRates:
         with pytest.raises(ValueError, match="is no rate"):
             parsed(rate)
 
+    @pytest.mark.parametrize("rate", ["0/minute", "0 per day"])
+    def test_a_rate_that_lets_nobody_in(self, rate):
+        with pytest.raises(ValueError, match="would let nobody in"):
+            parsed(rate)
+
 
 class TestCommands:
     def test_add_list_revoke(self, tmp_path, capsys):

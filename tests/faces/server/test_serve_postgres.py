@@ -68,7 +68,7 @@ class TestPostgres:
         assert server.http.get("/v1/model").status_code == 401
         jobs = []
         for _ in range(4):
-            files = [("files", ("a.png", encoded("PNG"))), ("files", ("b", b"none"))]
+            files = [("files", ("a.png", encoded("PNG"))), ("files", ("b\0", b"none"))]  # PostgreSQL keeps no NUL
             answer = server.http.post("/v1/batch?stability=false", files=files, headers={**headers, "Idempotency-Key": str(len(jobs))})
             jobs.append(answer.json()["id"])
         server.kill()

@@ -158,10 +158,10 @@ async def batch(
         else:
             raise Problem(415, "unknown_body", "a batch comes as multipart/form-data, or as application/zip")
         await asyncio.to_thread(staged.unpack)
-        id_ = await parts.jobs.accept(staged, who.id, asked.model_dump_json(), webhook, once)
     except BaseException:
         await asyncio.to_thread(staged.discard)
         raise
+    id_ = await parts.jobs.accept(staged, who.id, asked.model_dump_json(), webhook, once)
     job = await _job(parts, id_, who)
     response.headers["Location"] = f"/v1/jobs/{id_}"
     return status_of(job, parts.settings.keep_days)

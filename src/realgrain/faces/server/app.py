@@ -18,7 +18,6 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.responses import FileResponse
 from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp
 
 from realgrain._version import __version__
 from realgrain.detector.detect import Detector
@@ -39,7 +38,7 @@ ABOUT = (
 )
 
 
-def create(settings: Settings, detector: Detector, trust_list: Path | None = None, leaving: threading.Event | None = None) -> ASGIApp:
+def create(settings: Settings, detector: Detector, trust_list: Path | None = None, leaving: threading.Event | None = None) -> Shield:
     """An ASGI application that serves a detector.
 
     Args:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+import threading
 import time
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -73,6 +74,7 @@ class Keys:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._known: dict[str, tuple[float, Caller]] = {}
+        self._lock = threading.Lock()  # callers come from several threads
 
     def caller(self, key: str) -> Caller | None:
         """As ``check``."""
@@ -81,10 +83,11 @@ class Keys:
         if seen is not None and now - seen[0] < FRESH:
             return seen[1]
         caller = check(self._store, key)
-        self._known.pop(digest, None)
-        if caller is not None:
-            self._known = {other: entry for other, entry in self._known.items() if now - entry[0] < FRESH}
-            self._known[digest] = (now, caller)
+        with self._lock:
+            self._known.pop(digest, None)
+            if caller is not None:
+                self._known = {other: entry for other, entry in self._known.items() if now - entry[0] < FRESH}
+                self._known[digest] = (now, caller)
         return caller
 
 

@@ -24,7 +24,15 @@ from realgrain.picture.errors import printable
 REDIRECTS = 3
 ADDRESS_LENGTH = 2048  # characters
 PORTS = frozenset({80, 443})
-_NAT64 = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("64:ff9b:1::/48"))
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_SPECIAL = tuple(
+    map(
+        ipaddress.ip_network,
+        ("192.0.0.0/24", "192.88.99.0/24", "198.18.0.0/15", "64:ff9b:1::/48", "2001::/23", "2001:db8::/32", "3fff::/20", "5f00::/16"),
+    )
+)
+"""Of IANA's registries of special addresses, what some versions of Python count as public. A translator's own prefix, 64:ff9b:1::/48, may hide any
+version 4 address, in several places (RFC 6052, RFC 8215)."""
 _RESOLVERS = ThreadPoolExecutor(8, "realgrain-resolve")  # of their own: names that nobody answers for must not hold up the store
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -47,10 +55,12 @@ def is_public(address: _Address) -> bool:
         inner = address.ipv4_mapped or address.sixtofour or (address.teredo and address.teredo[1])
         if inner:
             return is_public(inner)
-        if any(address in network for network in _NAT64):
+        if address in _NAT64:
             return is_public(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
         if address.is_site_local:
             return False
+    if any(address in network for network in _SPECIAL):
+        return False
     return address.is_global and not (address.is_multicast or address.is_reserved or address.is_link_local or address.is_private)
 
 
@@ -143,7 +153,7 @@ class Client:
             for _ in range(REDIRECTS + 1):
                 answer = await self._ask("GET", address, headers, b"", most)
                 if answer.status in (301, 302, 303, 307, 308) and "location" in answer.headers:
-                    address = urljoin(address, answer.headers["location"])
+                    address = _joined(address, answer.headers["location"])
                     continue
                 if answer.status != 200:
                     raise FetchError("fetch_failed", f"the address answers with status {answer.status}")
@@ -187,6 +197,13 @@ class Client:
                 return await _taken(response, most)
         except (httpcore2.TimeoutException, httpcore2.NetworkError, httpcore2.ProtocolError, OSError) as error:
             raise FetchError("fetch_failed", f"{host}: {type(error).__name__}") from None
+
+
+def _joined(address: str, location: str) -> str:
+    try:
+        return urljoin(address, location)
+    except ValueError:
+        raise FetchError("bad_address", "the address leads to one that cannot be read") from None
 
 
 class _Clock:

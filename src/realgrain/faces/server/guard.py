@@ -88,10 +88,14 @@ class _Worker:
             start_new_session=True,  # a Ctrl-C in the server's terminal is the server's to handle
         )
         self._done = 0
-        assert self._process.stdin is not None
-        self._process.stdin.write(self._task.model_dump_json().encode() + b"\n")
-        async with asyncio.timeout(STARTING):
-            await self._read()
+        try:
+            assert self._process.stdin is not None
+            self._process.stdin.write(self._task.model_dump_json().encode() + b"\n")
+            async with asyncio.timeout(STARTING):
+                await self._read()
+        except BaseException:  # what it may still have to say is no picture's answer
+            await self.stop()
+            raise
 
     async def ask(self, order: Order, data: bytes) -> tuple[dict[str, Any], bytes]:
         """Give it a picture; its answer."""
@@ -194,7 +198,7 @@ class Guard:
         Raises:
             PictureError: it cannot be read as a picture.
             Broken: its worker hung or crashed, and has been replaced.
-            Problem: too many pictures wait already.
+            Problem: too many pictures wait already, or no worker would start.
         """
         if self.line >= self._most and not patient:
             raise busy("too many pictures wait to be decoded")
@@ -210,7 +214,7 @@ class Guard:
         Raises:
             PictureError: it cannot be read as a clip.
             Broken: its worker hung or crashed, and has been replaced.
-            Problem: too many clips wait already.
+            Problem: too many clips wait already, or no worker would start.
         """
         if self._clips >= self._most_clips:
             raise busy("too many clips wait to be decoded", 5)
@@ -233,7 +237,10 @@ class Guard:
             self.line -= 1
 
     async def _seen(self, worker: _Worker, order: Order, data: bytes, seconds: float, read: Callable[[dict[str, Any], bytes], Found]) -> Found:
-        await worker.start()
+        try:
+            await worker.start()
+        except (TimeoutError, EOFError, OSError):
+            raise busy("no decoder could be started", 5) from None
         try:
             async with asyncio.timeout(seconds):
                 said, arrays = await worker.ask(order, data)

@@ -101,6 +101,7 @@ class Jobs:
         self._turns: deque[str] = deque()  # jobs with pictures to begin, one picture a turn: a large one does not keep small ones waiting
         self._work = asyncio.Condition()
         self._tasks: list[asyncio.Task[None]] = []
+        self._accepting: set[asyncio.Task[str]] = set()
 
     async def start(self) -> None:
         """Take up what was left, and begin."""
@@ -113,6 +114,7 @@ class Jobs:
 
     async def stop(self) -> None:
         """Stop; what is not done is left for the next start."""
+        await asyncio.gather(*self._accepting, return_exceptions=True)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -123,8 +125,25 @@ class Jobs:
         return sum(self._open.values())
 
     async def accept(self, staged: Staged, key: str, asked: str, webhook: str | None, once: str | None) -> str:
-        """Accept a job; when this returns it survives whatever happens. Its name, or that of the job which the key made under the same ``once``."""
-        if not await asyncio.to_thread(self._store.add_job, staged.job, key, asked, webhook, staged.names, once):
+        """Accept a job; when this returns it survives whatever happens. Its name, or that of the job which the key made under the same ``once``.
+
+        From here on the uploads are the job's: they are discarded here if there is to be none. Who gives up waiting stops nothing.
+        """
+        task = asyncio.create_task(self._accept(staged, key, asked, webhook, once))
+        self._accepting.add(task)
+        task.add_done_callback(self._accepting.discard)
+        return await asyncio.shield(task)
+
+    async def _accept(self, staged: Staged, key: str, asked: str, webhook: str | None, once: str | None) -> str:
+        try:
+            new = await asyncio.to_thread(self._store.add_job, staged.job, key, asked, webhook, staged.names, once)
+        except Exception:
+            # A database that could not answer may have kept the job. If it cannot say that either, the uploads stay until the next start, which asks.
+            if await asyncio.to_thread(self._store.job, staged.job, None) is None:
+                await asyncio.to_thread(staged.discard)
+                raise
+            new = True
+        if not new:
             await asyncio.to_thread(staged.discard)
             assert once is not None
             return await asyncio.to_thread(self._store.job_once, key, once) or staged.job
@@ -209,22 +228,27 @@ class Jobs:
         return await self._judge(data, name, "{}" if found is None else found.asked)
 
     async def _end(self, job: str) -> None:
-        now, found = time.time(), await asyncio.to_thread(self._store.job, job, None)
+        """End a job whose pictures all have; again and again while the store is away, because nobody else would."""
+        delivery, now = new_id(), time.time()
+        while True:
+            try:
+                await self._try_to_end(job, delivery, now)
+                return
+            except Exception:
+                log.exception("job %s could not be ended; it is tried again", job)
+                await asyncio.sleep(1)
+
+    async def _try_to_end(self, job: str, delivery: str, now: float) -> None:
+        found = await asyncio.to_thread(self._store.job, job, None)
         if found is None:
             return
-        delivery, ended = new_id(), datetime.fromtimestamp(now, UTC)
+        ended = datetime.fromtimestamp(now, UTC)
         said = status_of(found, self._keep_days).model_copy(
             update={"state": "done", "ended": ended, "kept_until": datetime.fromtimestamp(now + 86_400 * self._keep_days, UTC)}
         )
         body = json.dumps({"type": "job.ended", "timestamp": ended.isoformat(), "data": said.model_dump(mode="json")})
         await asyncio.to_thread(self._spool.delete, job)  # first: what is said to have ended has left nothing
-        while True:
-            try:
-                await asyncio.to_thread(self._store.end_job, job, delivery, body, now)
-                break
-            except Exception:
-                log.exception("job %s could not be ended; it is tried again", job)
-                await asyncio.sleep(1)
+        await asyncio.to_thread(self._store.end_job, job, delivery, body, now)
         self._ended()
 
     async def _purge(self) -> None:

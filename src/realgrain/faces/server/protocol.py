@@ -1,4 +1,4 @@
-"""uvicorn's HTTP, with the limits in time that it lacks: for headers to arrive, and for a body that nobody reads any more to end."""
+"""uvicorn's HTTP, with what it lacks: limits in time, for headers to arrive and for a body that nobody reads any more to end, and errors as ours."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import sys
 
 import h11
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from realgrain.faces.server.problems import MEDIA, Problem
@@ -13,12 +14,22 @@ from realgrain.faces.server.problems import MEDIA, Problem
 LINGER = 5.0  # seconds that a client may go on sending after its answer, so that it gets to read that; then the connection is cut
 
 
-def protocol(header_seconds: float) -> type[H11Protocol]:
-    """A class for ``uvicorn.Config(http=...)``; ``header_seconds`` is what a request's headers may take."""
+def protocol(header_seconds: float, connections: int, full: ASGIApp) -> type[H11Protocol]:
+    """A class for ``uvicorn.Config(http=...)``.
+
+    Args:
+        header_seconds: that a request's headers may take.
+        connections: at a time.
+        full: answers whoever comes when there are as many. It stands here because uvicorn's own ``limit_concurrency`` answers in plain text.
+    """
 
     class Timed(H11Protocol):
         _timer: asyncio.TimerHandle | None = None
         _awaits_headers = False
+
+        def handle_events(self) -> None:
+            self.app = full if len(self.connections) > connections or len(self.tasks) >= connections else self.config.loaded_app
+            super().handle_events()
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)

@@ -55,6 +55,9 @@ def parsed(rate: str) -> RateLimitItem:
         ValueError: it is none.
     """
     try:
-        return parse(rate)
+        found = parse(rate)
     except ValueError:
         raise ValueError(f"{rate!r} is no rate; 120/minute is one") from None
+    if found.amount < 1:
+        raise ValueError(f"{rate!r} would let nobody in; a rate is at least 1")
+    return found

@@ -9,7 +9,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from realgrain.faces.server.metrics import Metrics
-from realgrain.faces.server.problems import Problem
+from realgrain.faces.server.problems import Problem, busy
 from realgrain.faces.server.settings import Settings
 
 CSP = (
@@ -45,8 +45,15 @@ class Shield:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
+        await self._pass(self._app, scope, receive, send)
+
+    async def full(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Likewise, when there is no room for one more connection: answers that and nothing else."""
+        await self._pass(busy("too many connections").response(), scope, receive, send)
+
+    async def _pass(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await app(scope, receive, send)
             return
         begun, status = time.perf_counter(), 500
 
@@ -63,7 +70,7 @@ class Shield:
 
         try:
             refused = self._refused(Headers(scope=scope), scope)
-            await (self._app if refused is None else refused.response())(scope, receive, shielded)
+            await (app if refused is None else refused.response())(scope, receive, shielded)
         finally:
             route = getattr(scope.get("route"), "path", OTHER) or OTHER
             method = scope["method"] if scope["method"] in METHODS else OTHER

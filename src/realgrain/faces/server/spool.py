@@ -21,6 +21,7 @@ PIECE = MIB
 SMALL = MIB  # bytes: an entry of no more is no bomb, whatever its ratio
 DIRECTORY_BYTES = 512  # of a zip's directory, for each entry that is allowed
 _END = struct.Struct("<4s4H2LH")  # end of the central directory (APPNOTE 4.3.16)
+_LOCATOR = 20  # bytes right before it, where a zip of the 64-bit form says where its own end is (APPNOTE 4.3.15); Python believes that one
 _PLAIN = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others can ask for gigabytes of memory, or Python may not have them
 _JOB = re.compile(r"[0-9a-f]{32}")
 
@@ -156,7 +157,7 @@ def _is_clutter(name: str) -> bool:
 
 def _check_directory(file: BinaryIO, size: int, settings: Settings) -> None:
     """Look at the end of a zip before Python reads its whole directory into memory."""
-    tail = min(size, _END.size + 0xFFFF)
+    tail = min(size, _LOCATOR + _END.size + 0xFFFF)
     file.seek(size - tail)
     found = file.read(tail)
     at = found.rfind(b"PK\5\6")
@@ -164,7 +165,7 @@ def _check_directory(file: BinaryIO, size: int, settings: Settings) -> None:
         raise zipfile.BadZipFile("no end")
     _, _, _, _, entries, directory, _, _ = _END.unpack_from(found, at)[:8]
     most = settings.batch_files
-    if entries == 0xFFFF or directory == 0xFFFFFFFF or b"PK\6\6" in found:
+    if entries == 0xFFFF or directory == 0xFFFFFFFF or found[max(0, at - _LOCATOR) : at].startswith(b"PK\6\7"):
         raise Problem(422, "bad_zip", "zips of the 64-bit form are not read")
     # Folders and clutter count here, hence twice as many.
     if entries > 2 * most + 100 or directory > DIRECTORY_BYTES * (2 * most + 100):

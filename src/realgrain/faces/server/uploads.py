@@ -166,7 +166,7 @@ class _Reader:
         if len(name) > NAME_BYTES:
             raise Problem(400, "bad_form", "a file's name is too long")
         self.files += 1
-        self._part.sink = self._target.open(name.decode("utf-8", "replace"))
+        self._part.sink = self._target.open(name.decode("utf-8", "replace").replace("\0", "\ufffd"))  # PostgreSQL keeps no NUL in a text
 
     def _data(self, data: bytes, start: int, end: int) -> None:
         if self._part.sink is not None:
