@@ -4,8 +4,6 @@ import io
 import json
 import re
 import shutil
-import subprocess
-from pathlib import Path
 
 import pytest
 import toy
@@ -20,36 +18,11 @@ from realgrain.measuring.report_words import estimate, summary
 from realgrain.measuring.running import METRICS, SCORES
 from realgrain.measuring.worst import SHOWN, worst
 
-SETS = {"glide": "imagenet_glide", "wukong": "imagenet_ai_0424_wukong"}
-EACH = 4
-
 
 def opened(uri: str) -> Image.Image:
     image = Image.open(io.BytesIO(base64.b64decode(uri.split(",", 1)[1])))
     image.load()
     return image
-
-
-@pytest.fixture(scope="module")
-def tree(tmp_path_factory) -> Path:
-    """Two of GenImage's sets, as published, of toy pictures."""
-    root = tmp_path_factory.mktemp("genimage")
-    for place, (name, unzipped) in enumerate(SETS.items()):
-        for label, folder in ((False, "nature"), (True, "ai")):
-            for index in range(EACH):
-                file = root / name / unzipped / "val" / folder / f"{index}.png"
-                file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_bytes(toy.saved(toy.picture(1000 * place + index, fake=label, size=(170, 200))))
-    return root
-
-
-@pytest.fixture(scope="module")
-def done(tree, tiny_bundle, tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("runs") / "genimage"
-    conditions = ["clean", "web", "hard", "jpeg-60", "jpeg-30", "jpeg96-aligned"]
-    arguments = ["--bundle", str(tiny_bundle.folder), "--offline", "--resamples", "20", "--conditions", *conditions]
-    assert main(["bench", "run", "genimage", str(tree), "-o", str(folder), *arguments]) == 0
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -291,23 +264,3 @@ class TestPeers:
     def test_none(self, done):
         run = read_run(done)
         assert peers(run.lock.model_copy(update={"benchmark": "csv"}), run.evaluation) is None
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("width", [390, 1280])
-def test_in_a_browser(page, width, tmp_path):
-    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if browser is None:
-        pytest.skip("no chromium here to open the page with")
-    (tmp_path / "r.html").write_text(page)
-    command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--user-data-dir={tmp_path / 'profile'}"]
-    shot = tmp_path / "shot.png"
-    subprocess.run(
-        [*command, f"--window-size={width},2000", f"--screenshot={shot}", (tmp_path / "r.html").as_uri()],
-        check=True,
-        capture_output=True,
-        timeout=120,
-    )
-    with Image.open(shot) as image:
-        assert image.size == (width, 2000)
-        assert len(image.convert("RGB").getcolors(1 << 24) or ()) > 100  # words and plots, not a blank page

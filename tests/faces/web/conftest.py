@@ -2,6 +2,7 @@
 
 import importlib.util
 import io
+import json
 import os
 import shutil
 import subprocess
@@ -118,3 +119,39 @@ def open_page(browser, server):
     for context in contexts:
         context.close()
     assert complaints == []
+
+
+@pytest.fixture
+def open_file(browser):
+    """Open a page that loads nothing, without a network; whatever the browser complains of fails the test when that ends."""
+    contexts, complaints = [], []
+
+    def make(file: Path, width: int, *, dark: bool):
+        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light", offline=True)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(60_000)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", lambda said: complaints.append(said.text) if said.type in {"error", "warning"} else None)
+        page.on("requestfailed", lambda request: complaints.append(request.url))
+        page.goto(file.as_uri())
+        return page
+
+    yield make
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+@pytest.fixture
+def violations(axe):
+    """What axe-core finds wrong with a page: rule, and the first places."""
+
+    def find(page) -> list[tuple[str, list]]:
+        session = page.context.new_cdp_session(page)  # the page's policy lets no script of its own in
+        session.send("Runtime.evaluate", {"expression": axe})
+        asked = {"expression": "axe.run().then(({violations}) => JSON.stringify(violations))", "awaitPromise": True, "returnByValue": True}
+        found = json.loads(session.send("Runtime.evaluate", asked)["result"]["value"])
+        return [(each["id"], [node["target"] for node in each["nodes"]][:3]) for each in found]
+
+    return find
