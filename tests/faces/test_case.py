@@ -266,6 +266,29 @@ class TestVerify:
         assert part in {one["part"] for one in found["differences"]}
         assert pointer in {one["field"] for one in found["differences"]} or pointer == "/settings/prior"
 
+    @pytest.mark.parametrize(
+        ("pointer", "value"),
+        [
+            ("/report/sentence", "flagged, without any doubt"),
+            ("/limits", []),
+            ("/limits/0", "None."),
+            ("/command", "rm -rf ~"),
+            ("/report/fused/rule", "A claim is proof."),
+            ("/report/evidence/caution", "Trust all of this."),
+            ("/origins/0/how", "by a court"),
+        ],
+    )
+    def test_another_version_excuses_no_words(self, changed, picture, verify, pointer, value):
+        file = changed(pointer, value)
+        forged = json.loads(file.read_bytes())
+        forged["report"]["detector"]["realgrain"] = forged["machine"]["versions"]["realgrain"] = "0.0.1"
+        file.write_text(json.dumps(forged))
+        code, out, _ = verify(file, picture, "--json")
+        assert code == 1
+        found = json.loads(out)
+        assert {one["part"] for one in found["differences"]} == {"versions", "words"}
+        assert all(one["field"].startswith((pointer, "/report/detector", "/machine")) for one in found["differences"])
+
     def test_another_picture(self, made, verify, tmp_path):
         (tmp_path / "a.jpg").write_bytes(toy.saved(toy.picture(4, fake=True, size=(200, 160)), "JPEG"))
         code, out, _ = verify(made / "case.json", tmp_path / "a.jpg")
