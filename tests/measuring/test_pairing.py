@@ -1,5 +1,6 @@
 import json
 import shutil
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -10,10 +11,11 @@ from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from realgrain.learning.data import read_manifest
 from realgrain.measuring.delong import delong_test, placements
-from realgrain.measuring.lock import LockError, Protocol
+from realgrain.measuring.lock import LOCK, LockError, Protocol, read_lock
 from realgrain.measuring.pairing import PairingError, compare_runs, mcnemar_test
 from realgrain.measuring.resampling import resample_counts, weighted_metrics
 from realgrain.measuring.running import SCORES, run
+from realgrain.measuring.score import schema_with
 
 
 def by_definition(fake, first, second):
@@ -101,19 +103,96 @@ def second(first, tmp_path):
     """A run like the first whose table of scores a test changes."""
     shutil.copytree(first, tmp_path / "second")
 
-    def change(edit, threshold=None):
-        table = pq.read_table(tmp_path / "second" / SCORES)
-        said = json.loads(table.schema.metadata[b"realgrain"])
-        schema = table.schema.with_metadata({"realgrain": json.dumps({**said, "threshold": said["threshold"] if threshold is None else threshold})})
-        pq.write_table(pa.Table.from_pylist(edit(table.to_pylist()), schema=schema), tmp_path / "second" / SCORES)
-        return tmp_path / "second"
+    return partial(rewrite, tmp_path / "second")
 
-    return change
+
+def rewrite(folder, edit, threshold=None, clusters=None):
+    """A run's table of scores as edited, with a threshold, and with clusters in its lock."""
+    lock = read_lock(folder)
+    lock = lock.model_copy(update={"protocol": lock.protocol.model_copy(update={"clusters": clusters})})
+    (folder / LOCK).write_bytes(lock.content())
+    table = pq.read_table(folder / SCORES)
+    said = {**json.loads(table.schema.metadata[b"realgrain"]), "lock": lock.sha256}
+    rows = edit(table.to_pylist())
+    columns = {name for row in rows for name in row}
+    schema = schema_with(columns, **(said if threshold is None else {**said, "threshold": threshold}))
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), folder / SCORES)
+    return folder
 
 
 def noisy(rows):
     rng = np.random.default_rng(0)
     return [{**row, "logit": row["logit"] + rng.normal(0, 3)} for row in rows]
+
+
+def dated(rows, shift=0.0):
+    """Four pictures of a day follow each other in two conditions; what moves their scores is the day's."""
+    moved = np.random.default_rng(1).normal(0, shift, len(rows))
+    return [{**row, "day": f"{place // 8}", "logit": row["logit"] + moved[place // 8]} for place, row in enumerate(rows)]
+
+
+class TestClusters:
+    @pytest.fixture
+    def compared(self, first, tmp_path):
+        """Two runs of the same days, each drawing clusters by a column of its own or by none."""
+
+        def call(a, b, edit=lambda rows: dated(rows, 4)):
+            for name, change, column in (("a", dated, a), ("b", edit, b)):
+                shutil.rmtree(tmp_path / name, ignore_errors=True)
+                rewrite(shutil.copytree(first, tmp_path / name), change, clusters=column)
+            return compare_runs(tmp_path / "a", tmp_path / "b", resamples=400)
+
+        return call
+
+    def test_are_drawn_whole(self, compared):
+        """Pictures of a day tell less than as many of as many days: an interval from pictures drawn alone is too narrow."""
+        alone, whole = compared(None, None), compared("day", "day")
+        assert (alone.clusters, whole.clusters) == (None, "day")
+        for name, of in whole.conditions.items():
+            assert of.n_clusters == {"real": 8, "fake": 8} and alone.conditions[name].n_clusters is None
+            for metric in ("auc", "balanced_accuracy"):
+                mine, other = getattr(of, metric), getattr(alone.conditions[name], metric)
+                assert (mine.a, mine.b, mine.p) == (other.a, other.b, other.p)
+                assert mine.high - mine.low > 1.2 * (other.high - other.low)
+        assert alone.notes == []
+        assert [note.split(":")[0] for note in whole.notes] == [
+            "clusters by day were drawn whole for the intervals, which are too narrow where they are few",
+            "DeLong's and McNemar's tests take pictures as independent",
+        ]
+
+    def test_of_one_picture_each_change_nothing(self, compared):
+        whole, alone = compared("path", "path"), compared(None, None)
+        assert whole.conditions["clean"].n_clusters == {"real": 32, "fake": 32}
+        for name, of in whole.conditions.items():
+            assert of.auc.high - of.auc.low == pytest.approx(alone.conditions[name].auc.high - alone.conditions[name].auc.low, rel=0.15)
+
+    @pytest.mark.parametrize(
+        ("a", "b", "words"),
+        [
+            ("day", None, "A has clusters by day, B has no clusters: each picture was drawn alone"),
+            (None, "day", "A has no clusters, B has clusters by day: each picture was drawn alone"),
+            ("day", "source", "A has clusters by day, B has clusters by source: each picture was drawn alone"),
+        ],
+    )
+    def test_of_one_run_or_by_other_columns_are_not_drawn_and_said(self, compared, a, b, words):
+        found, alone = compared(a, b), compared(None, None)
+        assert found.conditions == alone.conditions
+        assert [note[: len(words)] for note in found.notes] == [words]
+
+    def test_few_give_no_interval(self, compared):
+        found = compared("source", "source")
+        assert {tuple(of.n_clusters.values()) for of in found.conditions.values()} == {(4, 4)}
+        assert all(of.auc.low is None for of in found.conditions.values())
+        assert found.notes[0] == "no bootstrap interval in clean, hard: a class has fewer than 5 clusters"
+
+    def test_that_the_runs_name_otherwise_are_said(self, compared):
+        found = compared("day", "day", lambda rows: [{**row, "day": "other"} for row in dated(rows, 4)])
+        assert found.notes[-1] == "A and B have other values of day for the same pictures: clusters are those of A"
+        assert found.conditions["clean"].n_clusters == {"real": 8, "fake": 8}
+
+    def test_no_such_column(self, compared):
+        with pytest.raises(PairingError, match=r"b.scores.parquet: no column 'day' to draw clusters by"):
+            compared("day", "day", lambda rows: rows)
 
 
 class TestRuns:

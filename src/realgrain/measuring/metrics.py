@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from realgrain.detector.calibration import CONFIDENCE, Rate, rate
 from realgrain.measuring.breakdown import Figures, Rows, by_group, by_set, macc, mean_over, once
 from realgrain.measuring.points import METRICS, point_metrics
-from realgrain.measuring.resampling import FEWEST, ROUNDING, Bools, Floats, Names, resample_counts, weighted_metrics
+from realgrain.measuring.resampling import FEWEST, ROUNDING, Bools, Floats, Names, clusters_of, resample_counts, units, weighted_metrics
 from realgrain.measuring.results import ConditionResult, Estimate, Evaluation, Part
 
 _TEXT = ("label", "generator", "source", "condition", "error")
@@ -135,7 +135,7 @@ def _condition(rows: pa.Table, threshold: float | None, resamples: int, seed: in
     good = (_texts(rows, "error") == "") & valid[0] & valid[1]
     fakes, sets = _texts(rows, "label") == "fake", _optional(rows, "set")
     kept = rows.filter(pa.array(good))
-    alike = None if clusters is None else _clusters(kept, clusters)
+    alike = None if clusters is None else clusters_of(_optional(kept, clusters))
     scored = _Scored(fakes[good], _numbers(kept, "logit"), _numbers(kept, "probability"), sets[good], alike)
     parts = _parts(rows, fakes, sets)
     distinct = parts[_WHOLE].all
@@ -156,7 +156,7 @@ def _condition(rows: pa.Table, threshold: float | None, resamples: int, seed: in
         fpr_per_source=rates[2],
         worst_generator=min(rates[0], key=lambda name: (rates[0][name].value, -rates[0][name].n), default=None),
         worst_source=max(rates[2], key=lambda name: (rates[2][name].value, rates[2][name].n), default=None),
-        n_clusters=None if scored.clusters is None else _units(scored.fake[each], scored.clusters[each]),
+        n_clusters=None if scored.clusters is None else units(scored.fake[each], scored.clusters[each]),
         no_interval=whole.why,
         no_spread=_no_spread(whole),
         **{kind: {name: _part(parts[kind, name], of, fakes, good) for name, of in kinds.items()} for kind, kinds in figures.items()},
@@ -191,17 +191,6 @@ def numbered(rows: pa.Table, sets: Names) -> NDArray[np.intp]:
     places: dict[tuple[str, str, str], int] = {}
     keys = zip(*(_optional(rows, name) for name in ("path", "label", "generator")), strict=True)
     return np.array([places.setdefault(key, place) if key[0] else place for place, key in enumerate(keys)], np.intp)
-
-
-def _clusters(rows: pa.Table, column: str) -> Names:
-    """What each row is drawn with: itself where the column is empty."""
-    named = _optional(rows, column)
-    return np.asarray([f"= {name}" if name else f"alone {place}" for place, name in enumerate(named)], dtype=object)
-
-
-def _units(fake: Bools, clusters: Names | None) -> dict[str, int]:
-    """What is drawn of each class: clusters, or pictures."""
-    return {label: int(rows.sum()) if clusters is None else len(set(clusters[rows])) for label, rows in (("real", ~fake), ("fake", fake))}
 
 
 def _part(rows: Rows, figures: Figures, fakes: Bools, good: Bools) -> Part:
@@ -246,8 +235,8 @@ def _measured(scored: _Scored, parts: Sequence[Rows], good: Bools, threshold: fl
 def _too_few(scored: _Scored) -> str:
     """Why the spread is not to be seen: which classes are too small; empty where none is. One that is missing spoils no metric of the other."""
     what = "picture" if scored.clusters is None else "cluster"
-    units = {label: n for label, n in _units(scored.fake, scored.clusters).items() if 0 < n < FEWEST}
-    few = " and ".join(f"{n} {label} {what}{'' if n == 1 else 's'}" for label, n in units.items())
+    small = {label: n for label, n in units(scored.fake, scored.clusters).items() if 0 < n < FEWEST}
+    few = " and ".join(f"{n} {label} {what}{'' if n == 1 else 's'}" for label, n in small.items())
     return f"{few}: fewer than {FEWEST}" if few else ""
 
 

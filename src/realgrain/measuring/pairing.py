@@ -16,8 +16,8 @@ from realgrain.detector.calibration import CONFIDENCE
 from realgrain.measuring.delong import delong_test
 from realgrain.measuring.lock import SHORT, BundleRef, Lock, RuntimeRef, differences, read_lock
 from realgrain.measuring.metrics import stored_threshold
-from realgrain.measuring.resampling import FEWEST, ROUNDING, Bools, Floats, resample_counts, weighted_metrics
-from realgrain.measuring.running import read_scores
+from realgrain.measuring.resampling import FEWEST, ROUNDING, Bools, Floats, Names, clusters_of, resample_counts, units, weighted_metrics
+from realgrain.measuring.running import SCORES, read_scores
 
 AUC, BALANCED = "auc", "balanced_accuracy_at_threshold"
 Key = tuple[str, int]
@@ -51,7 +51,7 @@ class Paired(_Frozen):
     Attributes:
         difference: ``b`` less ``a``.
         low: of its 95 % paired bootstrap interval, both runs on the same resamples; None without resamples, where a class has fewer than ``FEWEST``
-            pictures, and where runs that rank or decide otherwise differ by the same in every resample, which is no certainty.
+            pictures, or clusters, and where runs that rank or decide otherwise differ by the same in every resample, which is no certainty.
         high: likewise.
         p: of a test that there is no difference: DeLong's for AUC, McNemar's exact one for decisions; None where it says nothing.
     """
@@ -72,6 +72,7 @@ class PairedCondition(_Frozen):
         only_b: likewise.
         auc: with DeLong's test; None where a class is missing.
         balanced_accuracy: each at its own threshold, with McNemar's test of the decisions; None where a class or a threshold is missing.
+        n_clusters: real and fake clusters behind the intervals; None where each picture was drawn alone.
     """
 
     n_real: int
@@ -80,19 +81,22 @@ class PairedCondition(_Frozen):
     only_b: int
     auc: Paired | None
     balanced_accuracy: Paired | None
+    n_clusters: dict[str, int] | None = None
 
 
 class PairedRuns(_Frozen):
     """A comparison of two runs, with what is needed to compute it again.
 
     Attributes:
-        notes: what could not be paired, and what else differs between the runs than the detector.
+        clusters: column whose equal values were drawn together; None: each picture alone.
+        notes: what could not be paired, what else differs between the runs than the detector, and what intervals and tests take as independent.
     """
 
     a: Side
     b: Side
     resamples: int
     seed: int
+    clusters: str | None = None
     conditions: dict[str, PairedCondition]
     notes: list[str]
 
@@ -105,11 +109,12 @@ def compare_runs(first: Path, second: Path, *, resamples: int = 1000, seed: int 
     Args:
         first: folder of run A.
         second: folder of run B.
-        resamples: of the paired bootstrap, stratified by label; 0 leaves the intervals out.
+        resamples: of the paired bootstrap, stratified by label, of whole clusters where both runs have them by the same column; 0 leaves the
+            intervals out.
         seed: of the resampling, used afresh for each condition.
 
     Raises:
-        PairingError: they share no condition or no picture, or label a picture differently.
+        PairingError: they share no condition or no picture, label a picture differently, or one lacks the column of its clusters.
         LockError: one is not the folder of a finished run.
         ValueError: `resamples` is negative.
     """
@@ -119,26 +124,34 @@ def compare_runs(first: Path, second: Path, *, resamples: int = 1000, seed: int 
     tables = [read_scores(folder, lock) for folder, lock in zip((first, second), locks, strict=True)]
     thresholds = [stored_threshold(table) for table in tables]
     names = [list(dict.fromkeys(table["condition"].to_pylist())) for table in tables]
+    columns = [lock.protocol.clusters for lock in locks]
+    clusters = columns[0] if columns[0] == columns[1] else None
+    for folder, table in zip((first, second), tables, strict=True):
+        if clusters is not None and clusters not in table.column_names:
+            raise PairingError(f"{folder / SCORES}: no column {clusters!r} to draw clusters by")
     shared = [name for name in names[0] if name in names[1]]
     if not shared:
         raise PairingError(f"nothing to compare: {first} has the conditions {', '.join(names[0])}, {second} {', '.join(names[1])}")
-    conditions = {}
+    conditions, alike = {}, True
     for name in shared:
-        rows = [_rows(table, name) for table in tables]
-        conditions[name] = _condition(rows, thresholds, (str(first), str(second)), resamples, seed)
+        rows = [_rows(table, name, clusters) for table in tables]
+        conditions[name] = _condition(rows, thresholds, (str(first), str(second)), resamples, seed, clusters)
+        if clusters is not None:
+            alike = alike and all(row[clusters] == rows[1][key][clusters] for key, row in rows[0].items() if key in rows[1])
     if not any(of.n_real + of.n_fake for of in conditions.values()):
         raise PairingError(f"nothing to compare: {first} and {second} share no picture")
     sides = [
         Side(benchmark=lock.benchmark, bundle=lock.bundle, runtime=lock.runtime, threshold=threshold)
         for lock, threshold in zip(locks, thresholds, strict=True)
     ]
-    notes = _notes(locks, names, conditions)
-    return PairedRuns(a=sides[0], b=sides[1], resamples=resamples, seed=seed, conditions=conditions, notes=notes)
+    notes = [*_notes(locks, names, conditions), *_on_clusters(columns, alike=alike)]
+    return PairedRuns(a=sides[0], b=sides[1], resamples=resamples, seed=seed, clusters=clusters, conditions=conditions, notes=notes)
 
 
-def _rows(table: pa.Table, condition: str) -> dict[Key, dict[str, Any]]:
+def _rows(table: pa.Table, condition: str, clusters: str | None = None) -> dict[Key, dict[str, Any]]:
     """Rows of a condition that have a score, each picture's occurrences numbered; a picture that sets share is one, as in ``metrics.evaluate``."""
-    columns = table.select(["condition", "sha256", "label", "generator", "path", "error", "logit"])
+    names = ("condition", "sha256", "label", "generator", "path", "error", "logit", *([] if clusters is None else [clusters]))
+    columns = table.select(list(dict.fromkeys(names)))
     seen: Counter[str] = Counter()
     shared: set[tuple[str, ...]] = set()
     found = {}
@@ -154,7 +167,12 @@ def _rows(table: pa.Table, condition: str) -> dict[Key, dict[str, Any]]:
 
 
 def _condition(
-    rows: Sequence[dict[Key, dict[str, Any]]], thresholds: Sequence[float | None], names: tuple[str, str], resamples: int, seed: int
+    rows: Sequence[dict[Key, dict[str, Any]]],
+    thresholds: Sequence[float | None],
+    names: tuple[str, str],
+    resamples: int,
+    seed: int,
+    column: str | None,
 ) -> PairedCondition:
     first, second = rows
     both = [key for key in first if key in second]
@@ -164,7 +182,8 @@ def _condition(
             raise PairingError(f"{first[key]['path']} (sha256 {key[0][:SHORT]}…): {labels}")
     fake = np.array([first[key]["label"] == "fake" for key in both], bool)
     logits = [np.array([of[key]["logit"] for key in both], np.float64) for of in rows]
-    found = _measure(fake, logits, thresholds, resamples, seed) if fake.any() and not fake.all() else {}
+    clusters = None if column is None else clusters_of(first[key][column] for key in both)
+    found = _measure(fake, logits, thresholds, resamples, seed, clusters) if fake.any() and not fake.all() else {}
     return PairedCondition(
         n_real=int((~fake).sum()),
         n_fake=int(fake.sum()),
@@ -172,13 +191,16 @@ def _condition(
         only_b=len(second) - len(both),
         auc=found.get(AUC),
         balanced_accuracy=found.get(BALANCED),
+        n_clusters=None if clusters is None else units(fake, clusters),
     )
 
 
-def _measure(fake: Bools, logits: Sequence[Floats], thresholds: Sequence[float | None], resamples: int, seed: int) -> dict[str, Paired]:
+def _measure(
+    fake: Bools, logits: Sequence[Floats], thresholds: Sequence[float | None], resamples: int, seed: int, clusters: Names | None
+) -> dict[str, Paired]:
     drawn: dict[str, list[Floats]] = {AUC: [], BALANCED: []}
-    enough = min(fake.sum(), (~fake).sum()) >= FEWEST
-    for counts in resample_counts(fake, resamples if enough else 0, seed):
+    enough = min(units(fake, clusters).values()) >= FEWEST
+    for counts in resample_counts(fake, resamples if enough else 0, seed, clusters=clusters):
         first, second = (weighted_metrics(counts, fake, logit, None, threshold) for logit, threshold in zip(logits, thresholds, strict=True))
         for name in first.keys() & second.keys() & drawn.keys():
             drawn[name].append(second[name] - first[name])
@@ -225,9 +247,26 @@ def _notes(locks: Sequence[Lock], names: Sequence[list[str]], conditions: dict[s
         notes.append(
             f"left out, because only one run scored them: up to {max(a for a, _ in unpaired)} pictures of A, {max(b for _, b in unpaired)} of B"
         )
-    few = [name for name, of in conditions.items() if of.auc is not None and min(of.n_real, of.n_fake) < FEWEST]
+    drawn = {name: of.n_clusters or {"real": of.n_real, "fake": of.n_fake} for name, of in conditions.items() if of.auc is not None}
+    few = [name for name, of in drawn.items() if min(of.values()) < FEWEST]
     if few:
-        notes.append(f"no bootstrap interval in {', '.join(few)}: a class has fewer than {FEWEST} pictures")
+        what = "pictures" if conditions[few[0]].n_clusters is None else "clusters"
+        notes.append(f"no bootstrap interval in {', '.join(few)}: a class has fewer than {FEWEST} {what}")
     if locks[0].benchmark != locks[1].benchmark:
         notes.append(f"A is of {locks[0].benchmark}, B of {locks[1].benchmark}")
     return notes + [f"from A to B, {line}" for line in differences(locks[0].environment, locks[1].environment)]
+
+
+def _on_clusters(columns: Sequence[str | None], *, alike: bool) -> list[str]:
+    """What intervals and tests take as independent, where the figures of a run do not take each picture so."""
+    first, second = columns
+    if first == second:
+        if first is None:
+            return []
+        notes = [
+            f"clusters by {first} were drawn whole for the intervals, which are too narrow where they are few",
+            "DeLong's and McNemar's tests take pictures as independent: where those of a cluster are alike, p is too small",
+        ]
+        return notes if alike else [*notes, f"A and B have other values of {first} for the same pictures: clusters are those of A"]
+    by = [f"{side} has {'no clusters' if column is None else f'clusters by {column}'}" for side, column in (("A", first), ("B", second))]
+    return [f"{', '.join(by)}: each picture was drawn alone, so that intervals are too narrow and p too small where pictures are alike"]

@@ -5,7 +5,7 @@ thousand calls to scikit-learn and torchmetrics; tests/measuring/test_metrics.py
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,16 @@ FEWEST = 5
 Edgeworth Expansion", 1992, appendix I): 1, 3, 10, 35 of up to four, and it takes 40 before one of them is as rare as a tail of 2.5 %."""
 ROUNDING = 1e-9  # of sums of a resample: an interval that is no wider has no width
 _CELLS = 200_000  # counts held at once: 1.6 MB an array, so that the passes over them stay in the processor's cache
+
+
+def clusters_of(names: Iterable[str | None]) -> Names:
+    """What each row (n,) is drawn together with, by the name of its cluster: itself where it has none."""
+    return np.asarray([f"= {name}" if name else f"alone {place}" for place, name in enumerate(names)], dtype=object)
+
+
+def units(fake: Bools, clusters: Names | None) -> dict[str, int]:
+    """What is drawn of each class: clusters, or pictures."""
+    return {label: int(rows.sum()) if clusters is None else len(set(clusters[rows])) for label, rows in (("real", ~fake), ("fake", fake))}
 
 
 def resample_counts(fake: Bools, resamples: int, seed: int, sets: Names | None = None, clusters: Names | None = None) -> Iterator[Floats]:
