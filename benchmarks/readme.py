@@ -118,7 +118,7 @@ def audit() -> str:
     """What the files of the training pictures tell of the label, as delivered and equalised."""
     files = {name: result(f"audit/{name}.json")["result"] for name in ("delivered", "equalised")}
     checks = {name: {check["name"]: check for check in found["checks"]} for name, found in files.items()}
-    shown = ("format", "size", "aspect", "JPEG quality", "subsampling", "bytes per pixel", "all of these together")
+    shown = ("format", "size", "aspect", "JPEG quality", "subsampling", "bytes per pixel", "all but bytes per pixel")
     lines = [[check, *(f"{of[check]['auc']['value']:.2f}, {of[check]['verdict']}" for of in checks.values())] for check in shown]
     header = ["AUC of the label from", *(f"{name}, {found['real'] + found['fake']} pictures" for name, found in files.items())]
     found = [result(f"audit/detector-{name}.json")["result"]["conditions"]["clean"]["metrics"]["auc"] for name in files]

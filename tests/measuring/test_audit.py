@@ -142,6 +142,7 @@ class TestAPlantedLeakIsFound:
 
         found = audit(pictures(make))
         assert found.leaks == ["bytes per pixel"]
+        assert check(found, "all but bytes per pixel").auc.value == 0.5
 
     def test_bytes_that_content_explains_are_no_leak(self):
         def make(fake, n):

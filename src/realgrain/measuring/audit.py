@@ -23,7 +23,7 @@ NOTES = {"generator notes": "; a leak only for detectors that read metadata: rea
 RESAMPLES = 1000
 SEED = 0
 DISTANCE: int = Recipe.model_fields["duplicate_distance"].default  # as training has it
-ALL = "all of these together"
+ALL = "all but bytes per pixel"
 
 
 def audit(samples: Sequence[Sample]) -> Audit:
@@ -125,7 +125,7 @@ class _Prober:
         return cls(seen, fake, by_picture(fake, twins), by_source([one.sample for one in seen], twins))
 
     def checks(self) -> list[Check]:
-        """One for each trait, bytes per pixel, and all traits together."""
+        """One for each trait, bytes per pixel, and all traits but that together: it depends on content too, which may tell the label."""
         if not self.pictures:
             words = "one label only, or too few pictures: nothing to tell apart"
             return [Check(name=name, verdict="not judged", words=words) for name in (*TRAITS, "bytes per pixel", *MARKS, ALL)]
@@ -134,7 +134,7 @@ class _Prober:
             *(self._check(traits[name], differences(columns, self.seen), BOUND) for name, columns in TRAITS.items()),
             self._density(),
             *(self._check(traits[name], counts(columns, self.seen) + NOTES.get(name, ""), MARK_BOUND) for name, columns in MARKS.items()),
-            self._check(together(ALL, list(traits.values())), "a probe on all columns at once, but for bytes per pixel", BOUND),
+            self._check(together(ALL, list(traits.values())), "a probe on all columns at once", BOUND),
         ]
 
     def _read(self, what: Trait, splits: Sequence[Split]) -> Reading | None:
