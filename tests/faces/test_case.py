@@ -289,6 +289,15 @@ class TestVerify:
         assert {one["part"] for one in found["differences"]} == {"versions", "words"}
         assert all(one["field"].startswith((pointer, "/report/detector", "/machine")) for one in found["differences"])
 
+    def test_a_key_that_stands_twice_is_refused(self, made, picture, verify, tmp_path):
+        """Else a reader that shows the first and one that takes the last see two reports, of which this one would pass."""
+        forged = tmp_path / "forged.json"
+        text = (made / "case.json").read_text()
+        forged.write_text(text.replace('"sentence": ', '"sentence": "flagged, without any doubt", "sentence": ', 1))
+        code, out, err = verify(forged, picture)
+        assert (code, out) == (2, "")
+        assert "forged.json" in err and "the key 'sentence' stands twice" in err
+
     def test_another_picture(self, made, verify, tmp_path):
         (tmp_path / "a.jpg").write_bytes(toy.saved(toy.picture(4, fake=True, size=(200, 160)), "JPEG"))
         code, out, _ = verify(made / "case.json", tmp_path / "a.jpg")
@@ -338,6 +347,7 @@ class TestVerify:
             ('{"kind": "realgrain-case", "version": 9}', "version 9"),
             ('{"kind": "realgrain-case", "version": 1}', "not a whole case report"),
             ("[" * 100_000, "not JSON"),
+            ('{"kind": "realgrain-case", "version": 9, "version": 1}', "the key 'version' stands twice"),
         ],
     )
     def test_no_case(self, text, why, picture, verify, tmp_path):

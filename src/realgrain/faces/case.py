@@ -10,9 +10,10 @@ import json
 import os
 import platform
 import shlex
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -189,19 +190,36 @@ def command(name: str, settings: Settings) -> str:
     return shlex.join(words)
 
 
+def parsed(raw: bytes) -> Any:
+    """JSON in which no object has a key twice: readers differ in which of the two they show.
+
+    Raises:
+        ValueError: it is not JSON, or repeats a key.
+    """
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            (name, _), *_ = Counter(name for name, _ in pairs).most_common(1)
+            raise ValueError(f"the key {name!r} stands twice in one object")
+        return found
+
+    return json.loads(raw, object_pairs_hook=once)
+
+
 def read_case(path: Path) -> tuple[Case, bytes]:
     """Read a case report, and its bytes.
 
     Raises:
-        CaseError: it cannot be read, is none, or is of another version of the schema.
+        CaseError: it cannot be read, is none, says something twice, or is of another version of the schema.
     """
     try:
         raw = path.read_bytes()
-        content = json.loads(raw)
+        content = parsed(raw)
     except OSError as error:
         raise CaseError(f"{path}: cannot be read: {error.strerror or error}") from None
     except (ValueError, RecursionError) as error:
-        raise CaseError(f"{path}: not JSON: {printable(str(error))}") from None
+        raise CaseError(f"{path}: not JSON that can be relied on: {printable(str(error))}") from None
     if not isinstance(content, dict) or content.get("kind") != KIND:
         raise CaseError(f"{path}: JSON, but not a case report that `realgrain report PICTURE --json` wrote")
     if content.get("version") != VERSION:

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from realgrain.detector.detect import Detector
 from realgrain.evidence.regions import Regions, judged
-from realgrain.faces.case import Case, assemble
+from realgrain.faces.case import Case, assemble, parsed
 from realgrain.faces.origins import escaped
 from realgrain.picture.errors import printable
 
@@ -85,7 +85,7 @@ def check(recorded: Case, raw: bytes, now: Case, detector: Detector) -> Checked:
     exact = recorded.machine == now.machine and recorded.report.detector == now.report.detector
     tolerance = 0.0 if exact else now.tolerance
     expected = _expected(recorded, now, detector, exact, tolerance)
-    old, new = (dict(_leaves(content, "")) for content in (json.loads(raw), json.loads(expected.content())))
+    old, new = (dict(_leaves(content, "")) for content in (parsed(raw), parsed(expected.content())))
     fields = [field for field in dict.fromkeys((*old, *new)) if field not in old or field not in new or not _equal(old[field], new[field], exact)]
     found = [Difference(part=_part(field), field=field, recorded=_shown(old, field), now=_shown(new, field)) for field in fields]
     was, verdict = recorded.report.verdict, now.report.verdict
