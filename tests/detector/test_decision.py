@@ -255,6 +255,17 @@ class TestSentence:
             "fitted on 2026-05-04, bundle abababababab; of the worst source, b, 5.0 % [2.4-9.0]: yours may differ"
         )
 
+    def test_names_of_a_bundle_are_made_safe(self):
+        """A bundle is a stranger's file: the names of its sources reach terminals and pages."""
+        hostile = "\x1b[31m\u202e" + "x" * 500
+        rates = {hostile: rate_of(1, 2), "b": rate_of(0, 200)}
+        found = Decision(
+            profile="own", asked_fpr=0.02, false_positive_per_source=rates, false_positive=rate_of(1, 202), fitted=date(2026, 5, 4), bundle=""
+        )
+        said = sentence("ai", "", found)
+        assert said.isprintable()
+        assert "of the worst source, \\x1b[31m" in said and "x" * 60 not in said
+
     @pytest.mark.parametrize(("share", "words"), [(0, "0.0 %"), (0.0021, "0.21 %"), (0.00042, "0.042 %"), (0.0105, "1.1 %"), (1, "100.0 %")])
     def test_percent(self, share, words):
         assert percent(share) == words

@@ -157,6 +157,20 @@ def test_without_the_package_it_is_said(signed, monkeypatch):
     assert (found.claims, found.carries, found.notes) == ([], ["c2pa"], [reading.MISSING])
 
 
+def test_a_list_that_was_cut_is_refused(authority, tmp_path):
+    path = tmp_path / "list.pem"
+    for cut in ("-----BEGIN CERTIFICATE-----\n", authority.root[:200], authority.root + Authority().root[:200]):
+        path.write_text(cut)
+        with pytest.raises(TrustListError, match=r"list\.pem: not a whole trust list"):
+            read_trust_list(path)
+
+
+def test_comments_are_no_part_of_a_list(authority, tmp_path):
+    path = tmp_path / "list.pem"
+    path.write_text(f"# Zertifikate für Kameras\n{authority.root}# 検証\n{Authority().root}", encoding="utf-8")
+    assert read_trust_list(path).facts.certificates == 2
+
+
 @pytest.mark.parametrize("content", [None, b"", b"no certificates", b"-----BEGIN CERTIFICATE-----" + bytes(2**24)])
 def test_what_is_no_trust_list_is_refused(tmp_path, content):
     path = tmp_path / "list.pem"

@@ -369,6 +369,41 @@ class TestVerify:
         assert code == 0, out
 
 
+class TestNames:
+    """Of what is the same by its sha256: how it is called where it lies is shown, and makes no difference."""
+
+    @pytest.fixture
+    def trust_list(self, tmp_path) -> Path:
+        return Path(shutil.copy(pytest.importorskip("certifi").where(), tmp_path / "list.pem"))
+
+    def test_of_a_bundle(self, changed, picture, verify, content):
+        copy = changed("/settings/bundle", "Reuters")
+        copy.write_text(copy.read_text().replace(f"--bundle {content['settings']['bundle']}", "--bundle Reuters"))
+        code, out, _ = verify(copy, picture)
+        assert code == 0
+        assert "/settings/bundle" in out and "Reuters" in out
+
+    def test_of_a_trust_list(self, picture, tiny_bundle, verify, tmp_path, trust_list):
+        case, more = tmp_path / "c.json", ["--bundle", str(tiny_bundle.folder), "--no-regions", "--no-stability"]
+        assert main(["report", str(picture), "--json", str(case), "--trust-list", str(trust_list), *more]) == 0
+        assert "names     same" in verify(case, picture, "--trust-list", trust_list)[1]
+        forged = json.loads(case.read_bytes())
+        forged["report"]["evidence"]["trust_list"]["date"] = "2099-01-01"
+        case.write_text(json.dumps(forged))
+        code, out, _ = verify(case, picture, "--trust-list", trust_list.rename(tmp_path / "other.pem"))
+        assert code == 0
+        assert '/report/evidence/trust_list/date: "2099-01-01" in the report' in out
+        assert '/report/evidence/trust_list/name: "list.pem" in the report, "other.pem" now' in out
+
+    def test_a_trust_list_that_nothing_was_checked_against_is_not_recorded(self, picture, tiny_bundle, verify, tmp_path, trust_list):
+        case, more = tmp_path / "c.json", ["--bundle", str(tiny_bundle.folder), "--no-regions", "--no-stability"]
+        assert main(["report", str(picture), "--json", str(case), "--no-evidence", "--trust-list", str(trust_list), *more]) == 0
+        made = json.loads(case.read_bytes())
+        assert made["settings"]["trust_list"] is None and "trust-list" not in made["command"]
+        code, out, _ = verify(case, picture)
+        assert code == 0, out
+
+
 class TestCommand:
     @pytest.mark.parametrize(
         ("arguments", "why"),

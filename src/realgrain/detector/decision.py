@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from realgrain.detector import profiles
 from realgrain.detector.bundle import Bundle, Card
 from realgrain.detector.calibration import Calibration, Rate, rate_of, threshold
+from realgrain.picture.errors import printable
 
 
 class _Part(BaseModel):
@@ -292,7 +293,7 @@ def of_real(found: Decision) -> str:
     )
     if len(found.false_positive_per_source) > 1:
         source, worst = max(found.false_positive_per_source.items(), key=lambda item: item[1].value)
-        text += f"; of the worst source, {source}, {interval(worst)}: yours may differ"
+        text += f"; of the worst source, {printable(source, 60)}, {interval(worst)}: yours may differ"
     short = shortfall(found)
     return text + (f"; {short}" if short else "")
 

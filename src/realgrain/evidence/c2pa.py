@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -63,7 +64,7 @@ def read_trust_list(path: Path) -> TrustList:
     """Read certificates in PEM, such as the list that the C2PA publishes.
 
     Raises:
-        TrustListError: it cannot be read, is larger than 16 MiB, or holds no certificate.
+        TrustListError: it cannot be read, is larger than 16 MiB, holds no certificate, or one that is cut or broken.
     """
     try:
         changed = datetime.fromtimestamp(path.stat().st_mtime, UTC)
@@ -75,6 +76,11 @@ def read_trust_list(path: Path) -> TrustList:
     if not count or len(data) > MAX_LIST:
         reason = f"larger than {MAX_LIST:,} bytes" if count else "no certificate in PEM"
         raise TrustListError(f"{path}: not a trust list: {reason}")
+    try:
+        # Comments between certificates are in whatever alphabet; certificates are not.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=data.decode("ascii", "backslashreplace"))
+    except ssl.SSLError as error:
+        raise TrustListError(f"{path}: not a whole trust list: of its {count} certificates one is cut or broken: {error.reason or error}") from None
     facts = TrustListFacts(name=path.name, sha256=hashlib.sha256(data).hexdigest(), certificates=count, date=f"{changed:%Y-%m-%d}")
     return TrustList(data.decode("utf-8", "replace"), facts)
 

@@ -151,7 +151,7 @@ def settings_of(detector: Detector, tiles: int | None) -> Settings:
         prior=policy.prior,
         stability=policy.stability,
         evidence=detector.evidence,
-        trust_list=None if detector.trust_list is None else detector.trust_list.facts.name,
+        trust_list=detector.trust_list.facts.name if detector.trust_list is not None and detector.evidence else None,
         fuse=policy.fuse,
         tiles=tiles,
     )

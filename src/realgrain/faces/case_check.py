@@ -20,10 +20,11 @@ from realgrain.faces.case import Case, assemble, parsed
 from realgrain.faces.origins import escaped
 from realgrain.picture.errors import printable
 
-Part = Literal["file", "bundle", "versions", "logits", "verdict", "evidence", "regions", "settings", "words"]
+Part = Literal["file", "bundle", "versions", "names", "logits", "verdict", "evidence", "regions", "settings", "words"]
 PARTS: dict[Part, tuple[str, ...]] = {
     "file": ("/report/picture",),
     "versions": ("/machine", "/report/detector/realgrain", "/report/detector/runtime_version"),
+    "names": ("/settings/bundle", "/report/evidence/trust_list/name", "/report/evidence/trust_list/date"),
     "bundle": ("/report/detector", "/report/decision/bundle", "/weights", "/tolerance", "/intended_use"),
     "words": ("/report/sentence", "/report/fused/rule", "/report/evidence/caution", "/limits", "/origins", "/command"),
     "logits": ("/report/logit", "/report/view_logits", "/report/stability", "/report/domain/distance"),
@@ -33,8 +34,8 @@ PARTS: dict[Part, tuple[str, ...]] = {
     "settings": ("",),
 }
 """Where in the JSON each part is; of those that fit, the longest counts."""
-EXCUSED: tuple[Part, ...] = ("versions",)
-"""That may differ where versions do. Words may not: whoever changes a sentence can change the version beside it too."""
+EXCUSED: tuple[Part, ...] = ("versions", "names")
+"""That is shown and makes no difference: the rest is what counts. Words are not: whoever changes a sentence can change the version beside it too."""
 DISTANCE = 1e-3
 """Of distances in [0, 2], on other versions and processors (our choice)."""
 SAME = 1e-9
@@ -85,7 +86,8 @@ def check(recorded: Case, raw: bytes, now: Case, detector: Detector) -> Checked:
     exact = recorded.machine == now.machine and recorded.report.detector == now.report.detector
     tolerance = 0.0 if exact else now.tolerance
     expected = _expected(recorded, now, detector, exact, tolerance)
-    old, new = (dict(_leaves(content, "")) for content in (parsed(raw), parsed(expected.content())))
+    old, new, own = (dict(_leaves(parsed(content), "")) for content in (raw, expected.content(), now.content()))
+    new |= {field: own[field] for field in PARTS["names"] if field in own}
     fields = [field for field in dict.fromkeys((*old, *new)) if field not in old or field not in new or not _equal(old[field], new[field], exact)]
     found = [Difference(part=_part(field), field=field, recorded=_shown(old, field), now=_shown(new, field)) for field in fields]
     was, verdict = recorded.report.verdict, now.report.verdict
@@ -120,14 +122,13 @@ def _expected(recorded: Case, now: Case, detector: Detector, exact: bool, tolera
         place = place.model_copy(update={"distance": distance, "outside": distance >= place.threshold})
     said = report.evidence
     if said is not None and said.trust_list is not None and was.evidence is not None and was.evidence.trust_list is not None:
-        # The name and the day of a list are the file's; it is the same list by its sha256.
+        # The name and the day of a list are the file's, as folders have the names that they had there: bundle and list are the same by sha256.
         listed = said.trust_list.model_copy(update={"name": was.evidence.trust_list.name, "date": was.evidence.trust_list.date})
         said = said.model_copy(update={"trust_list": listed})
     where = now.regions
     if where is not None and recorded.regions is not None and len(where.tiles) == len(recorded.regions.tiles):
         where = _regions(where, recorded.regions, near)
     settled = detector.conclude(report.picture, near(was.view_logits, report.view_logits), again, place, said)
-    # Folders have the names that they had there.
     settings = now.settings.model_copy(
         update={"bundle": recorded.settings.bundle, "trust_list": None if said is None or said.trust_list is None else said.trust_list.name}
     )
