@@ -216,9 +216,8 @@ def main() -> None:
     write_result(options.output, found, [options.data])
     print(f"whole: AUC {found.auc:.3f} on {found.pictures} pictures")
     for name, way in found.ways.items():
-        print(
-            f"{name}: {way.time:.2f} of the time, logits within {way.largest:.2f} (95 %: {way.usual:.2f}), AUC {way.auc:.3f}, {way.changed} other verdicts"
-        )
+        off = f"logits within {way.largest:.2f} (95 %: {way.usual:.2f})"
+        print(f"{name}: {way.time:.2f} of the time, {off}, AUC {way.auc:.3f}, {way.changed} other verdicts")
     for one in found.exits:
         print(f"{one.first} first: {one.clear:.0%} clear at a margin of {one.margin:.2f}, {one.changed} other verdicts")
 
