@@ -21,6 +21,7 @@ from realgrain.learning.data import read_manifest
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 import non_photographs
 import out_of_domain
+import readme
 import realised
 import refit
 import verdicts
@@ -143,3 +144,30 @@ def test_realised_rates_are_kept_on_like_pictures_and_not_on_others():
     assert alike.stated.n == 3000
     assert {group: of["realised"].n for group, of in alike.by_group.items()} == {0: 1000, 1: 1000}
     assert other.realised.value > 0.99
+
+
+class TestReadme:
+    """What the README says of realised rates and of adapting is all that the files have."""
+
+    def test_every_profile_has_a_row(self):
+        found = readme.result("verdicts/false-positives.json")["result"]["profiles"]
+        said = readme.false_positives()
+        for name, of in found.items():
+            (line,) = [line for line in said.splitlines() if line.startswith(f"| `{name}` |")]
+            worst = max(rates["realised"]["value"] for rates in of["0.05"]["left_out"].values())
+            assert all(f"{value:.1%} (" in line for value in (of["0.05"]["stated"]["value"], of["0.05"]["realised"]["value"], worst))
+
+    def test_every_replay_has_a_row(self):
+        found = [json.loads(file.read_text())["result"]["summary"] for file in (readme.ROOT / "results" / "adapt").glob("*.json")]
+        assert {of["replay"] for summary in found for of in summary} == readme.REPLAYS.keys()
+        assert len(readme.adapt().splitlines()) == 2 + sum(map(len, found))
+
+    @pytest.mark.parametrize(("value", "where"), [(0.01, "below"), (0.02, "within"), (0.03, "within"), (0.04, "above")])
+    def test_beside(self, value, where):
+        assert readme.beside({"value": value}, {"low": 0.02, "high": 0.03}) == where
+
+    def test_groups_without_test_photographs_are_named(self):
+        rates = {"stated": {"n": 30}, "realised": {"n": 4}}
+        of = {"stated": {"n": 100}, "by_group": {"0": rates, "1": {"stated": {"n": 20}, "realised": {"n": 0}}, "2": rates}}
+        said = readme.untested({"photo": of})
+        assert "content group 1 and 3" in said and "40 of 100 in `photo`, are not tested" in said
