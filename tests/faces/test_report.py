@@ -93,6 +93,15 @@ class TestPage:
         assert "This run lacks 6 of 8 sets" in text
         assert "2 of 2 sets have not the published number of pictures: glide, wukong." in text
 
+    def test_published_figures_of_single_sets(self, page, done):
+        parts = read_run(done).evaluation.conditions["clean"].sets
+        (theirs,) = [figure.value for figure in published("genimage") if (figure.method, figure.set) == ("ResNet-50", "glide")]
+        cells = [("ours", 100 * parts["glide"].metrics["accuracy_at_half"].value), ("ResNet-50", theirs)]
+        row = "".join(f'<td class="number" data-t="{title}">{value:.1f}</td>' for title, value in cells)
+        assert f'<th scope="row">glide</th>{row}' in page
+        assert '<th scope="row">Midjourney</th>' not in page
+        assert "Published on single sets: accuracy in percent, and this run" in Page(page).text
+
     def test_same_again(self, page, done, tree, tmp_path):
         assert main(["report", str(done), "-o", str(tmp_path / "r.html"), "--pictures", str(tree)]) == 0
         assert Page((tmp_path / "r.html").read_text()).loads == Page(page).loads
@@ -204,7 +213,7 @@ class TestRun:
             assert main(["bench", "run", "genimage", str(tree), "-o", str(tmp_path / "run"), *arguments]) == 0
         out = capsys.readouterr().out
         assert out.count("Audit of the pictures, in full in ") == 2
-        assert "Published on GenImage" in out and "MPFT" in out
+        assert "Published on GenImage" in out and "MPFT" in out and "Published on single sets: accuracy" in out
 
     def test_audit_repeats(self, done, tree, tiny_bundle, tmp_path):
         shutil.copytree(done, tmp_path / "run")

@@ -3,12 +3,15 @@
 import numpy as np
 import pyarrow as pa
 import pytest
+from rich.console import Console
 
+from realgrain.measuring import peer_tables
+from realgrain.measuring.benchmarks import benchmark
 from realgrain.measuring.benchmarks.aigibench import COPIES, SETS
-from realgrain.measuring.benchmarks.published import published
+from realgrain.measuring.benchmarks.published import every, published
 from realgrain.measuring.lock import BundleRef, Environment, Lock, ManifestRef, Protocol, RuntimeRef
 from realgrain.measuring.metrics import evaluate
-from realgrain.measuring.peers import Peers, peers
+from realgrain.measuring.peers import CONDITIONS, Peers, peers
 from realgrain.measuring.results import Evaluation
 from realgrain.picture.views import View, ViewSpec
 
@@ -68,3 +71,66 @@ class TestSplit:
     def test_the_test_split_has_no_figure_of_a_copy(self):
         assert {peer.condition for peer in beside("aigibench", SETS).peers} == {"clean"}
         assert {figure.condition for figure in published("aigibench")} > {"clean"}
+
+
+class TestFigures:
+    @pytest.mark.parametrize("name", sorted({figure.benchmark for figure in every()}))
+    def test_every_published_figure_is_shown(self, name, monkeypatch):
+        """In a run that has all sets and all conditions that they are published in."""
+        monkeypatch.setattr("realgrain.measuring.peers.MOST", 1000)
+        there = {figure.condition for figure in published(name)}
+        conditions = tuple(ours for theirs, ours in CONDITIONS.items() if theirs in there)
+        found = beside(name, benchmark(name).card.sets, conditions=conditions)
+        means = [pair for peer in found.peers for pair in (peer.main, peer.real, peer.fake, peer.ap) if pair]
+        single = [value for of in found.sets for peer in of.peers for value in peer.theirs.values()]
+        assert sorted([*(pair.theirs for pair in means), *single]) == sorted(figure.value for figure in published(name))
+        rows = [row for table in (peer_tables.means(found), *map(peer_tables.by_set, found.sets)) for row in table[1]]
+        assert all(any(f"{value:.1f}" in cell for row in rows for cell in row) for value in single if round(value, 1) == value)
+
+    def test_real_and_fake_accuracy(self):
+        found = beside("aigibench", SETS)
+        (dgs,) = [peer for peer in found.peers if peer.method == "DGS-Net" and peer.trained_on.startswith("setting II of AIGIBench, retrained")]
+        means = figures(SETS, ("clean",)).conditions["clean"].over_sets
+        real, fake = (100 * means[f"{kind}_accuracy_at_half"].value for kind in ("real", "fake"))
+        assert (dgs.real.theirs, dgs.real.ours, dgs.fake.theirs, dgs.fake.ours) == (83.0, real, 81.5, fake)
+        heads, rows = peer_tables.means(found)
+        assert heads == list(peer_tables.COLUMNS)
+        (row,) = [row for row in rows if row[0] == "DGS-Net" and row[2] == "82.3"]
+        assert row[4:6] == ["83.0 / 81.5", f"{real:.1f} / {fake:.1f}"]
+
+    def test_columns_that_nobody_fills_are_left_out(self):
+        heads, rows = peer_tables.means(beside("drct2m", ("ldm-text2im-large-256",)))
+        assert heads == ["method", "pictures", "accuracy", "ours", "trained on", "differs"]
+        assert {len(row) for row in rows} == {len(heads)}
+
+    def test_single_sets(self):
+        sets = ("Midjourney", "glide", "wukong")
+        (found,) = beside("genimage", sets).sets
+        parts = figures(sets, ("clean",)).conditions["clean"].sets
+        assert (found.metric, found.condition) == ("accuracy", "clean")
+        assert found.ours == {name: 100 * parts[name].metrics["accuracy_at_half"].value for name in sets}
+        assert len(found.peers) == 7 and all(set(peer.theirs) == set(sets) for peer in found.peers)
+        heads, rows = peer_tables.by_set(found)
+        assert heads[:3] == ["set", "ours", "ResNet-50"]
+        assert [row[0] for row in rows] == list(sets)
+        assert rows[0][1:3] == [f"{found.ours['Midjourney']:.1f}", "54.9"]
+
+    def test_single_sets_that_the_run_lacks_are_not_shown(self):
+        assert [list(of.ours) for of in beside("aigibench", ("SocialRF", "ProGAN")).sets] == [["SocialRF"], ["ProGAN", "SocialRF"]]
+        assert beside("universalfakedetect", ("cyclegan",)).sets == []
+
+    def test_single_sets_of_a_copy_have_none(self):
+        assert beside("aigibench", SETS, split="jpeg").sets == []
+
+    def test_methods_of_one_convention_share_a_note(self):
+        notes = peer_tables.notes(beside("genimage", ("Midjourney",)))
+        (note,) = [note for note in notes if note.startswith("On single sets")]
+        assert note == "On single sets, ResNet-50, DeiT-S, Swin-T, CNNSpot, Spec, F3Net, GramNet: trained on GenImage stable_diffusion_v_1_4."
+
+    def test_printed(self):
+        with Console(width=240) as console, console.capture() as shown:
+            console.print(peer_tables.as_tables(beside("forensynths", ("progan", "stylegan"))))
+        text = " ".join(shown.get().split())
+        assert "Published on single sets: accuracy in percent, and this run" in text
+        assert "Published on single sets: AP in percent, and this run" in text
+        assert "73.4" in text and "98.5" in text

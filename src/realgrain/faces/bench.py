@@ -94,7 +94,7 @@ def run(
     """Score and measure a benchmark into one folder: lock file, manifest with the sha256 of every picture, scores, metrics, audit of the pictures."""
     from realgrain.detector.detect import load
     from realgrain.faces import show
-    from realgrain.measuring import audit_tables, peers, running
+    from realgrain.measuring import audit_tables, peer_tables, peers, running
     from realgrain.measuring.benchmarks import benchmark
     from realgrain.measuring.lock import Protocol
     from realgrain.measuring.run_audit import AUDIT, audit_run
@@ -115,7 +115,7 @@ def run(
     console.print(render(found.evaluation))
     beside = peers.peers(found.lock, found.evaluation)
     if beside:
-        console.print(peers.as_tables(beside))
+        console.print(peer_tables.as_tables(beside))
     audited = audit_run(output, found.lock, samples)
     console.print(f"Audit of the pictures, in full in {output / AUDIT}:", markup=False, highlight=False)
     console.print(audit_tables.render(audited))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from realgrain.faces import page
-from realgrain.measuring import peers, report_words
+from realgrain.measuring import peer_tables, peers, report_words
 from realgrain.measuring.audit_results import Audit
 from realgrain.measuring.audit_tables import conclusion
 from realgrain.measuring.finished import Finished
@@ -87,9 +87,7 @@ def _part(name: str, run: Finished, root: Path | None) -> dict[str, Any]:
         "pictures": root is not None,
         "first": run.first,
         "audit": None if run.audit is None else _audit(run.audit),
-        "peers": None
-        if beside is None
-        else {"title": beside.benchmark, "rows": [peers.cells(one) for one in beside.peers], "notes": peers.notes(beside)},
+        "peers": None if beside is None else _published(beside),
         "lock": run.lock.content().decode(),
         "sha256": run.lock.sha256,
     }
@@ -122,6 +120,15 @@ def _audit(found: Audit) -> dict[str, Any]:
         "checks": found.checks,
         "duplicates": len(found.duplicates),
         "near": len(found.near_duplicates),
+    }
+
+
+def _published(found: peers.Peers) -> dict[str, Any]:
+    return {
+        "title": found.benchmark,
+        "means": peer_tables.means(found),
+        "sets": [(peer_tables.title(of), *peer_tables.by_set(of)) for of in found.sets],
+        "notes": peer_tables.notes(found),
     }
 
 

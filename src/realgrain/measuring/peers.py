@@ -1,9 +1,11 @@
-"""Published figures beside ours: the best, and always those of the two papers that the project is about. In words, why they may not compare."""
+"""Published figures beside ours: the best means, always those of the two papers that the project is about, and those of single sets.
+
+In words, why they may not compare.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
 
@@ -13,14 +15,11 @@ from realgrain.measuring.benchmarks.published import Figure, published
 from realgrain.measuring.lock import Lock
 from realgrain.measuring.results import ConditionResult, Evaluation
 
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
 PAPERS = ("PiN-CLIP", "MPFT")
 """The two papers of the project."""
 MOST = 8  # others that are shown
 MAIN = {"accuracy": "accuracy_at_half", "balanced_accuracy": "balanced_accuracy_at_half"}
-METRICS = {**MAIN, "ap": "ap"}
+METRICS = {**MAIN, "real_accuracy": "real_accuracy_at_half", "fake_accuracy": "fake_accuracy_at_half", "ap": "ap"}
 """Published metric -> ours."""
 CONDITIONS = {
     "clean": "clean",
@@ -70,7 +69,9 @@ class Peer(_Frozen):
 
     Attributes:
         condition: as published.
-        main: accuracy or balanced accuracy; None where only AP is published.
+        main: accuracy or balanced accuracy; None where neither is published.
+        real: accuracy on real pictures; None where it is not published.
+        fake: likewise, on generated ones.
         ap: None where it is not published.
         trained_on: in words; empty where not seen.
         differs: what may keep it from being compared with ours.
@@ -80,29 +81,64 @@ class Peer(_Frozen):
     method: str
     condition: str
     main: Pair | None
+    real: Pair | None
+    fake: Pair | None
     ap: Pair | None
     trained_on: str
     differs: list[str]
     source: str
 
 
+class SetPeer(_Frozen):
+    """A method's published figures of single sets under one convention.
+
+    Attributes:
+        theirs: set -> percent, of those sets that the run has.
+        trained_on: as in ``Peer``, like the rest.
+    """
+
+    method: str
+    theirs: dict[str, float]
+    trained_on: str
+    differs: list[str]
+    source: str
+
+
+class OfSets(_Frozen):
+    """Published figures of single sets in one metric and one condition, beside ours of the same sets.
+
+    Attributes:
+        metric: of ``published.METRICS``.
+        condition: as published.
+        ours: set -> percent; None where the set lacks a class.
+        peers: in the order in which they were published.
+    """
+
+    metric: str
+    condition: str
+    ours: dict[str, float | None]
+    peers: list[SetPeer]
+
+
 class Peers(_Frozen):
     """Published figures beside those of a run.
 
     Attributes:
-        peers: best first in each condition.
+        peers: means, best first in each condition.
         more: comparable ones that are left out.
+        sets: of single sets.
         convention: what holds for all: how publications test, and how the run did.
     """
 
     benchmark: str
     peers: list[Peer]
     more: int
+    sets: list[OfSets]
     convention: list[str]
 
 
 def peers(lock: Lock, evaluation: Evaluation) -> Peers | None:
-    """The published means on a run's benchmark that ours can stand beside; None where there are none.
+    """The published figures on a run's benchmark that ours can stand beside; None where there are none.
 
     Publications test on the split ``test`` and on degraded copies of it, each of which is a split here: beside a run of another split, or of all
     together, no figure of theirs stands.
@@ -112,12 +148,10 @@ def peers(lock: Lock, evaluation: Evaluation) -> Peers | None:
         evaluation: its figures.
     """
     nearest = _nearest(lock.protocol.split)
-    figures = [
-        figure
-        for figure in published(lock.benchmark)
-        if not figure.set and figure.metric in METRICS and nearest.get(figure.condition) in evaluation.conditions
-    ]
-    if not figures:
+    comparable = [figure for figure in published(lock.benchmark) if nearest.get(figure.condition) in evaluation.conditions]
+    sets = _of_sets(comparable, nearest, evaluation)
+    figures = [figure for figure in comparable if not figure.set]
+    if not figures and not sets:
         return None
     card = benchmark(lock.benchmark).card
     grouped: dict[tuple[str, ...], list[Figure]] = {}
@@ -127,7 +161,9 @@ def peers(lock: Lock, evaluation: Evaluation) -> Peers | None:
     conditions = list(CONDITIONS)
     ranked = sorted(found, key=lambda peer: (conditions.index(peer.condition), -_rank(peer)))
     shown = [peer for place, peer in enumerate(ranked) if place < MOST or peer.method in PAPERS]
-    return Peers(benchmark=card.title, peers=shown, more=len(ranked) - len(shown), convention=_convention(card, lock, evaluation, shown))
+    methods = {peer.method for peer in shown} | {peer.method for of in sets for peer in of.peers}
+    convention = _convention(card, lock, evaluation, methods)
+    return Peers(benchmark=card.title, peers=shown, more=len(ranked) - len(shown), sets=sets, convention=convention)
 
 
 def _nearest(split: str) -> dict[str, str]:
@@ -152,18 +188,51 @@ def _rank(peer: Peer) -> float:
 def _peer(group: list[Figure], card: Card, condition: str, evaluation: Evaluation) -> Peer:
     pairs = {figure.metric: _pair(figure, card, evaluation.conditions[condition]) for figure in group}
     first = group[0]
-    differs = [first.convention, NEAR.get(condition, ""), SURELY.get(first.known, "")]
+    differs = _differs(first, condition)
     if first.mean != "all":
         differs.insert(0, f"their mean: {first.mean}" + ("" if first.mean in card.means else "; ours: all sets"))
     return Peer(
         method=first.method,
         condition=first.condition,
         main=next((pairs[name] for name in MAIN if name in pairs), None),
+        real=pairs.get("real_accuracy"),
+        fake=pairs.get("fake_accuracy"),
         ap=pairs.get("ap"),
         trained_on=first.trained_on,
-        differs=[words for words in differs if words],
+        differs=differs,
         source=first.source,
     )
+
+
+def _differs(figure: Figure, condition: str) -> list[str]:
+    return [words for words in (figure.convention, NEAR.get(condition, ""), SURELY.get(figure.known, "")) if words]
+
+
+def _of_sets(figures: Iterable[Figure], nearest: dict[str, str], evaluation: Evaluation) -> list[OfSets]:
+    """Those of the sets that the run has."""
+    grouped: dict[tuple[str, str], dict[tuple[str, ...], list[Figure]]] = {}
+    for figure in figures:
+        if figure.set in evaluation.conditions[nearest[figure.condition]].sets:
+            one = figure.method, figure.trained_on, figure.convention, figure.source, figure.known
+            grouped.setdefault((figure.metric, figure.condition), {}).setdefault(one, []).append(figure)
+    found = []
+    for (metric, condition), methods in grouped.items():
+        parts = evaluation.conditions[nearest[condition]].sets
+        there = {figure.set for group in methods.values() for figure in group}
+        ours = {name: _percent(parts[name].metrics[METRICS[metric]].value) for name in parts if name in there}
+        peers = [_set_peer(group, nearest[condition]) for group in methods.values()]
+        found.append(OfSets(metric=metric, condition=condition, ours=ours, peers=peers))
+    return found
+
+
+def _set_peer(group: list[Figure], condition: str) -> SetPeer:
+    first = group[0]
+    theirs = {figure.set: figure.value for figure in group}
+    return SetPeer(method=first.method, theirs=theirs, trained_on=first.trained_on, differs=_differs(first, condition), source=first.source)
+
+
+def _percent(value: float | None) -> float | None:
+    return None if value is None else 100 * value
 
 
 def _pair(figure: Figure, card: Card, ours: ConditionResult) -> Pair:
@@ -180,10 +249,10 @@ def _ours(metric: str, mean: str, card: Card, of: ConditionResult) -> float | No
         value = sum(known) / len(known) if len(known) == len(values) else None
     else:
         value = of.over_sets[metric].value
-    return None if value is None else 100 * value
+    return _percent(value)
 
 
-def _convention(card: Card, lock: Lock, evaluation: Evaluation, shown: list[Peer]) -> list[str]:
+def _convention(card: Card, lock: Lock, evaluation: Evaluation, methods: set[str]) -> list[str]:
     test = card.test
     views = ", ".join(f"{view.kind} {view.size}" + (f" saved as JPEG {view.quality}" if view.quality else "") for view in lock.bundle.views.views)
     lines = [
@@ -210,38 +279,6 @@ def _convention(card: Card, lock: Lock, evaluation: Evaluation, shown: list[Peer
     for paper in PAPERS:
         if paper not in known:
             lines.append(f"No figure of {paper} on this benchmark is known.")
-        elif all(peer.method != paper for peer in shown):
+        elif paper not in methods:
             lines.append(f"No figure of {paper} on pictures like these is known; there are others on this benchmark.")
     return lines
-
-
-def as_tables(found: Peers) -> RenderableType:
-    """A row for each method, and below what must be known to compare."""
-    from rich.console import Group
-    from rich.table import Table
-    from rich.text import Text
-
-    title = f"Published on {found.benchmark}, mean over sets in percent, and this run"
-    table = Table("method", "pictures", "accuracy", "ours", "AP", "ours", "trained on", "differs", title=Text(title), title_justify="left")
-    for peer in found.peers:
-        table.add_row(*(Text(cell) for cell in cells(peer)))
-    return Group(table, *(Text(f"* {line}") for line in notes(found)))
-
-
-def cells(peer: Peer) -> list[str]:
-    """What a table shows of a peer: method, pictures, accuracy, ours, AP, ours, trained on, what differs."""
-    return [peer.method, peer.condition, *_both(peer.main), *_both(peer.ap), peer.trained_on or "not seen", "; ".join(peer.differs)]
-
-
-def notes(found: Peers) -> list[str]:
-    """What stands below such a table."""
-    return [*found.convention, *([f"{found.more} more published figures are left out."] if found.more else [])]
-
-
-def _both(pair: Pair | None) -> tuple[str, str]:
-    if pair is None:
-        return "–", "–"
-    spread = "" if pair.deviation is None else f" ± {pair.deviation:.1f}"
-    kind = " (balanced)" if pair.metric == "balanced_accuracy" else ""
-    theirs = f"{pair.theirs:.1f}" if round(pair.theirs, 1) == pair.theirs else f"{pair.theirs:g}"
-    return f"{theirs}{spread}{kind}", "–" if pair.ours is None else f"{pair.ours:.1f}"
