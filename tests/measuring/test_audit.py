@@ -90,7 +90,10 @@ class TestNothingLeaks:
         assert Audit.model_validate_json(again.model_dump_json()) == again
 
     def test_visible_marks_are_not_claimed_to_be_absent(self, alike_audit):
-        assert check(alike_audit, "visible marks").verdict == "not judged"
+        found = check(alike_audit, "visible marks")
+        assert found.verdict == "not judged"
+        assert "not looked for" in found.words
+        assert "look at pictures of each source" in found.words
 
     @pytest.mark.parametrize("seed", range(2))
     def test_random_labels(self, alike, seed):

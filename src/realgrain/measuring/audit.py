@@ -20,6 +20,7 @@ from realgrain.measuring.survey import Seen, Survey, survey
 BOUND = 0.55  # of an AUC: a trait leaks when the lower end of its interval is above (our choice); 0.5 is chance
 MARK_BOUND = 0.505  # of marks: rare but certain, so that one class has surely 1 % more of them is enough (our choice)
 NOTES = {"generator notes": "; a leak only for detectors that read metadata: realgrain's reads pixels"}
+LOOK = "captions and stock marks are not looked for: readers of text take what is written in the scene for them; look at pictures of each source"
 RESAMPLES = 1000
 SEED = 0
 DISTANCE: int = Recipe.model_fields["duplicate_distance"].default  # as training has it
@@ -75,7 +76,7 @@ def audit_survey(found: Survey) -> Audit:
             duplicates.exact_check(copies),
             duplicates.near_check(nearly, DISTANCE),
             _sources_check(sources),
-            Check(name="visible marks", verdict="not judged", words="captions and stock marks are not looked for"),
+            Check(name="visible marks", verdict="not judged", words=LOOK),
         ],
         sources=sources,
         duplicates=copies,
