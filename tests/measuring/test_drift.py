@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,12 +10,15 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from scipy.stats import binom, kstest
 from sklearn.metrics import mutual_info_score
 
 from realgrain.detector.bundle import read_bundle
 from realgrain.detector.decision import Policy, decision_of
+from realgrain.detector.detect import load
 from realgrain.faces.cli import main
+from realgrain.learning.data import Sample
 from realgrain.measuring import drift as watching
 from realgrain.measuring.drift import drift, psi
 from realgrain.measuring.drift_log import LogError, Row, Stream, read_logs
@@ -22,7 +26,7 @@ from realgrain.measuring.drift_plots import draw
 from realgrain.measuring.drift_results import Drift
 from realgrain.measuring.drift_tables import conclusion
 from realgrain.measuring.exchangeability import BINS, category_ranks, earlier_below, histograms, log_evidence, number_ranks
-from realgrain.measuring.score import as_table, write_table
+from realgrain.measuring.score import as_table, score, write_table
 
 SCORES = sorted((Path(__file__).parents[2] / "results" / "ablation" / "scores").glob("*.parquet"))[0]
 DAYS, EACH, REFERENCE = 14, 60, 5
@@ -261,6 +265,39 @@ class TestLogs:
             assert [row.unsure for row in found.rows] == [by.camera < row.logit < by.ai for row in found.rows]
             assert {row.unsure for row in read_logs([path]).rows} == {None}
         assert {row.unsure for row in read_logs([table(tmp_path, stream(0), bundle="other")], shipped).rows} == {None}
+
+    def test_small_and_strange_pictures_are_unsure_whatever_their_score(self, tmp_path):
+        shipped = read_bundle(None)
+        sure = Row("2026-01-01", 50.0, side=720.0)
+        least, far = shipped.card.smallest_side, shipped.card.domain.threshold
+        rows = [sure, replace(sure, side=float(least - 1)), replace(sure, side=float(least))]
+        of = Stream(("2026-01-01",), tuple(rows), "")
+        assert [row.unsure for row in read_logs([table(tmp_path, of, bundle=shipped.hash)], shipped).rows] == [False, True, False]
+        for distance, unsure in ((far, True), (far - 1e-6, False)):
+            found = read_logs([table(tmp_path, of, bundle=shipped.hash, feature_distance=repr(distance))], shipped)
+            assert [row.unsure for row in found.rows] == [unsure, True, unsure]
+
+    def test_a_table_tells_what_reports_without_stability_do(self, tmp_path, tiny_bundle, toy_pictures):
+        """One definition: the same pictures, scored and judged."""
+        detector = load(tiny_bundle, threads=1, policy=Policy(stability=False))
+        small = tmp_path / "small.png"
+        Image.open(toy_pictures[0]).resize((64, 64)).save(small)
+        samples = [Sample(path=str(path), file=str(path), label="real", source="s") for path in (*toy_pictures, small)]
+        write_table(as_table(list(score(detector, samples, traits=True)), None), tmp_path / "scores.parquet")
+        reports = [detector.detect(sample.path).verdict.label == "unsure" for sample in samples]
+        assert len(set(reports)) == 2
+        assert [row.unsure for row in read_logs([tmp_path / "scores.parquet"], tiny_bundle).rows] == reports
+
+    @pytest.mark.parametrize("more", [{"verdict": "ai"}, {"width": ""}, {"feature_distance": "0.5"}])
+    def test_two_ways_to_tell_what_is_unsure_are_not_one_stream(self, tmp_path, more):
+        shipped = read_bundle(None)
+        paths = [
+            table(tmp_path, stream(0, days=1), "a.parquet", bundle=shipped.hash),
+            table(tmp_path, stream(0, days=1), "b.parquet", **{"bundle": shipped.hash, **more}),
+        ]
+        with pytest.raises(LogError, match=r"a\.parquet: what is unsure is told by its scores, size, in .*b\.parquet by "):
+            read_logs(paths, shipped)
+        assert len(read_logs(paths[:1], shipped).rows) == EACH
 
     def test_reports(self, tmp_path, tiny_detector, toy_pictures):
         path = tmp_path / "reports.jsonl"

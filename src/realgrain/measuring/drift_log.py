@@ -12,7 +12,9 @@ from typing import Any
 
 from realgrain.detector.bundle import Bundle
 from realgrain.detector.content import count
-from realgrain.detector.decision import Decision, Policy, decision_of
+from realgrain.detector.decision import Policy, decision_of
+from realgrain.detector.domain import InDomain
+from realgrain.detector.verdict import decide
 
 PARQUET = b"PAR1"  # the first bytes of every parquet file
 COLUMNS = ("condition", "bundle", "error", "logit", "verdict", "format", "width", "height", "feature_distance", "content_group", "day", "time")
@@ -30,7 +32,7 @@ class Row:
     Attributes:
         day: on which it came.
         logit: None where it could not be read.
-        unsure: whether the verdict was ``unsure``; None where the log does not tell.
+        unsure: whether the verdict was ``unsure``, or by score, size and distance would have been; None where the log does not tell.
         format: of the file; None likewise.
         side: the shorter one, pixels; None likewise.
         distance: from the features of training; None likewise.
@@ -62,16 +64,20 @@ class Stream:
 def read_logs(paths: Sequence[Path], card_of: Bundle | None = None, condition: str = "") -> Stream:
     """Read logs into one stream.
 
+    Reports say what the verdict was. Tables do not: it follows from the detector's own thresholds, and from size and distance where they are there;
+    whether a re-save would have taken it back they do not tell. So the two are not one stream.
+
     A picture's day is that of its column ``day`` (2026-11-24) or ``time`` (2026-11-24T09:30:00); where a log has neither, each file is a day, in the
     order given, called by its name.
 
     Args:
         paths: parquet as ``realgrain score`` and ``bench run`` write it, or JSON lines as ``realgrain detect --json`` prints them.
-        card_of: detector whose thresholds tell what was ``unsure`` where a table does not, if it is the one that scored.
+        card_of: detector that tells what was ``unsure`` where a table does not, if it is the one that scored.
         condition: only rows of it; needed where a table has several.
 
     Raises:
-        LogError: a file is no log, its days cannot be read, or the logs are of several detectors or conditions.
+        LogError: a file is no log, its days cannot be read, or the logs are of several detectors or conditions, or tell in different ways what was
+            unsure.
     """
     if len(set(paths)) != len(paths):
         raise LogError(f"{next(path for path in paths if paths.count(path) > 1)}: named twice")
@@ -80,11 +86,15 @@ def read_logs(paths: Sequence[Path], card_of: Bundle | None = None, condition: s
     if len(bundles) > 1:
         raise LogError(f"scores of {len(bundles)} detectors ({', '.join(name[:8] for name in bundles)}): their logits cannot be compared")
     bundle = bundles[0] if bundles else ""
-    decisions = _decisions(card_of if card_of is not None and card_of.hash == bundle else None)
+    judge = _Judge(card_of) if card_of is not None and card_of.hash == bundle else None
+    told = {_told_by(line): path for path, line in found if not line.get("error") and (line.get("verdict") or judge is not None)}
+    if len(told) > 1:
+        (one, here), (other, there), *_ = told.items()
+        raise LogError(f"{here}: what is unsure is told by its {one}, in {there} by {other}: watch them apart, or that would look like drift")
     dated = [bool(line.get("day") or line.get("time")) for _, line in found]
     if any(dated) and not all(dated):
         raise LogError(f"{found[dated.index(False)][0]}: has pictures without a day, while others have one")
-    rows = [_row(path, line, _day(path, line), decisions) for path, line in found]
+    rows = [_row(path, line, _day(path, line), judge) for path, line in found]
     days = tuple(sorted({row.day for row in rows}) if any(dated) else dict.fromkeys(row.day for row in rows))
     order = {day: place for place, day in enumerate(days)}
     return Stream(days, tuple(sorted(rows, key=lambda row: order[row.day])), bundle)
@@ -149,24 +159,48 @@ def _day(path: Path, line: Mapping[str, Any]) -> str:
         raise LogError(f"{path}: {str(day or time)[:40]!r} is no day such as 2026-11-24") from None
 
 
-def _row(path: Path, line: Mapping[str, Any], day: str, decisions: Mapping[float | None, Decision]) -> Row:
+class _Judge:
+    """Tells what a detector's verdict on a row of a table was, as far as the row tells."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self._card = bundle.card
+        groups: list[int | None] = [None, *range(count(bundle.statistics))]
+        self._decisions = {group: decision_of(bundle, Policy(), group) for group in groups}
+
+    def unsure(self, logit: float, side: float | None, distance: float | None, group: int | None) -> bool:
+        """Whether it was ``unsure``, for another reason than that it changes with a re-save."""
+        domain, place = self._card.domain, None
+        if domain is not None and distance is not None:
+            place = InDomain(
+                distance=distance,
+                threshold=domain.threshold,
+                outside=distance >= domain.threshold,
+                false_alarm=domain.false_alarm,
+                group=group or 0,
+            )
+        smallest = self._card.smallest_side if side is None else int(side)
+        verdict, _ = decide(logit, smallest, self._card, self._decisions.get(group, self._decisions[None]), domain=place)
+        return verdict.label == "unsure"
+
+
+def _told_by(line: Mapping[str, Any]) -> str:
+    """What tells whether a row is ``unsure``."""
+    if line.get("verdict"):
+        return "verdicts"
+    more = {"size": line.get("width") and line.get("height"), "distance": line.get("feature_distance")}
+    return ", ".join(["scores", *(name for name, there in more.items() if there)])
+
+
+def _row(path: Path, line: Mapping[str, Any], day: str, judge: _Judge | None) -> Row:
     logit = None if line.get("error") else _number(path, line, "logit")
-    unsure = line["verdict"] == "unsure" if line.get("verdict") else None
-    if unsure is None and decisions and logit is not None:
-        unsure = _between(logit, decisions.get(_number(path, line, "content_group"), decisions[None]))
     sides = [_number(path, line, name) for name in ("width", "height")]
     side = None if None in sides else min(value for value in sides if value is not None)
-    return Row(day, logit, unsure, line.get("format") or None, side, _number(path, line, "feature_distance"))
-
-
-def _decisions(judge: Bundle | None) -> dict[float | None, Decision]:
-    """What verdicts go by in each group of content, and where that is not known; nothing without a detector."""
-    return {} if judge is None else {group: decision_of(judge, Policy(), group) for group in (None, *range(count(judge.statistics)))}
-
-
-def _between(logit: float, found: Decision) -> bool | None:
-    """Whether thresholds leave a logit without a verdict; None where there are none."""
-    return None if found.ai is None else logit < found.ai and (found.camera is None or logit > found.camera)
+    distance = _number(path, line, "feature_distance")
+    unsure = line["verdict"] == "unsure" if line.get("verdict") else None
+    if unsure is None and judge is not None and logit is not None:
+        group = _number(path, line, "content_group")
+        unsure = judge.unsure(logit, side, distance, None if group is None else int(group))
+    return Row(day, logit, unsure, line.get("format") or None, side, distance)
 
 
 def _number(path: Path, line: Mapping[str, Any], name: str) -> float | None:
