@@ -8,12 +8,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 
+def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "", size: int = 0) -> tarfile.TarInfo:
+    """A header of a tar file."""
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname, info.size = kind, link, size
+    return info
+
+
 def tar(file: Path, members: dict[str, bytes]) -> Path:
     with tarfile.open(file, "w") as archive:
         for name, data in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            archive.addfile(info, io.BytesIO(data))
+            archive.addfile(member(name, size=len(data)), io.BytesIO(data))
     return file
 
 

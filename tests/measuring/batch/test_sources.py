@@ -1,6 +1,8 @@
 import functools
 import http.server
+import io
 import os
+import tarfile
 import threading
 from pathlib import Path
 
@@ -130,15 +132,68 @@ class TestTar:
         assert item.uri == "x.tar"
         assert contents([item])[0].startswith("missing: cannot be read")
 
-    def test_two_members_of_one_name_are_two(self, folder, judge):
-        import io
-        import tarfile
+    @pytest.mark.parametrize(
+        ("harm", "known", "words"),
+        [
+            ("a flipped byte", 3, "damaged or cut short at byte"),
+            ("cut in a header", 3, "damaged or cut short at byte"),
+            ("cut before a header", 3, "damaged or cut short at byte"),
+            ("a header of zeros", 3, "goes on behind its end at byte"),
+            ("one behind another", 5, "goes on behind its end at byte"),
+        ],
+    )
+    def test_one_that_is_damaged_says_so(self, harm, known, words, folder):
+        file = packs.tar(folder / "x.tar", {f"{number}.jpg": data for number, data in enumerate(DATA)})
+        assert contents(list(items(["x.tar"]))) == DATA
+        with tarfile.open(file) as archive:
+            at = archive.getmember("3.jpg").offset
+        data = file.read_bytes()
+        harmed = {
+            "a flipped byte": data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :],
+            "cut in a header": data[: at + 100],
+            "cut before a header": data[:at],
+            "a header of zeros": data[:at] + bytes(512) + data[at + 512 :],
+            "one behind another": data + data,
+        }
+        file.write_bytes(harmed[harm])
+        *found, last = items(["x.tar"])
+        assert contents(found) == DATA[:known]
+        assert last.uri == "x.tar"
+        assert words in str(last.error)
 
+    def test_links(self, folder):
+        with tarfile.open(folder / "x.tar", "w") as archive:
+            for name, data in zip(("p/a.jpg", "b"), DATA, strict=False):
+                archive.addfile(packs.member(name, size=len(data)), io.BytesIO(data))
+            archive.addfile(packs.member("hard.jpg", tarfile.LNKTYPE, "./p/a.jpg"))
+            archive.addfile(packs.member("harder.png", tarfile.LNKTYPE, "b"))
+            archive.addfile(packs.member("nowhere.jpg", tarfile.LNKTYPE, "later.jpg"))
+            archive.addfile(packs.member("soft.jpg", tarfile.SYMTYPE, "p/a.jpg"))
+            archive.addfile(packs.member("soft.md", tarfile.SYMTYPE, "p/a.jpg"))
+            archive.addfile(packs.member("later.jpg", size=len(DATA[2])), io.BytesIO(DATA[2]))
+        found = sorted(items(["x.tar"]), key=lambda item: item.uri)
+        assert [item.uri.partition("#")[2] for item in found] == ["hard.jpg", "harder.png", "later.jpg", "nowhere.jpg", "p/a.jpg", "soft.jpg"]
+        assert contents(found) == [
+            *DATA[:3],
+            "missing: a hard link to later.jpg, which the tar file does not hold before it",
+            DATA[0],
+            "missing: a symbolic link in a tar file: not read",
+        ]
+
+    def test_links_before_a_damaged_place(self, folder):
+        with tarfile.open(folder / "x.tar", "w") as archive:
+            archive.addfile(packs.member("a.jpg", size=len(DATA[0])), io.BytesIO(DATA[0]))
+            archive.addfile(packs.member("b.jpg", tarfile.LNKTYPE, "a.jpg"))
+            end = archive.offset
+        (folder / "x.tar").write_bytes((folder / "x.tar").read_bytes()[:end])
+        found = {item.uri: item for item in items(["x.tar"])}
+        assert sorted(found) == ["x.tar", "x.tar#a.jpg", "x.tar#b.jpg"]
+        assert contents([found["x.tar#b.jpg"]]) == DATA[:1]
+
+    def test_two_members_of_one_name_are_two(self, folder, judge):
         with tarfile.open(folder / "x.tar", "w") as archive:
             for data in DATA[:2]:
-                info = tarfile.TarInfo("a.jpg")
-                info.size = len(data)
-                archive.addfile(info, io.BytesIO(data))
+                archive.addfile(packs.member("a.jpg", size=len(data)), io.BytesIO(data))
         assert judge(folder / "o", "x.tar").items == 2
         assert len({row["sha256"] for row in crowd.rows(folder / "o")}) == 2
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import glob
 import os
+import posixpath
 import tarfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -161,7 +162,11 @@ def _packed(one: Item, wanted: Wanted) -> Iterator[Item]:
     except SourceError:
         raise
     except Exception as error:  # tarfile, pyarrow and the stores raise nearly anything on broken files
-        yield replace(one, error=f"cannot be read: {error}".splitlines()[0])
+        yield _unreadable(one, error)
+
+
+def _unreadable(one: Item, error: Exception) -> Item:
+    return replace(one, error=f"cannot be read: {error}".splitlines()[0])
 
 
 def open_packed(one: Item) -> Any:
@@ -170,11 +175,69 @@ def open_packed(one: Item) -> Any:
 
 
 def _members(one: Item, file: BinaryIO) -> Iterator[Item]:
+    """Pictures in a tar file; hard links among them last, also those that come before a damaged place."""
+    targets: set[str] = set()
+    try:
+        for member in _headers(file):
+            picture = replace(one, uri=f"{one.uri}#{shown(member.name)}")
+            if member.isdir() or not _is_picture(member.name):
+                continue
+            if member.islnk():
+                targets.add(posixpath.normpath(member.linkname))
+            elif _is_plain(member):
+                yield replace(picture, start=member.offset_data, size=member.size)
+            else:
+                yield replace(picture, error=f"{'a symbolic link' if member.issym() else 'no plain file'} in a tar file: not read")
+    except Exception as error:  # as in _packed
+        yield _unreadable(one, error)
+    if targets:
+        yield from _hard_links(one, file, targets)
+
+
+def _hard_links(one: Item, file: BinaryIO, targets: set[str]) -> Iterator[Item]:
+    """Pictures that a tar file holds under an earlier member's name. It is gone through once more, so as not to remember where each member lies."""
+    found: dict[str, tuple[int, int]] = {}
+    for member in _headers(file):
+        name, place = posixpath.normpath(member.name), None
+        if member.islnk():
+            place = found.get(posixpath.normpath(member.linkname))
+            picture = replace(one, uri=f"{one.uri}#{shown(member.name)}")
+            if place is not None and _is_picture(member.name):
+                yield replace(picture, start=place[0], size=place[1])
+            elif _is_picture(member.name):
+                yield replace(picture, error=f"a hard link to {shown(member.linkname)}, which the tar file does not hold before it")
+        elif _is_plain(member):
+            place = member.offset_data, member.size
+        if place is not None and name in targets:
+            found[name] = place
+
+
+def _is_picture(name: str) -> bool:
+    return PurePosixPath(name).suffix.lower() in SUFFIXES
+
+
+def _is_plain(member: tarfile.TarInfo) -> bool:
+    return member.isreg() and not member.issparse()
+
+
+def _headers(file: BinaryIO) -> Iterator[tarfile.TarInfo]:
+    """Members of a tar file, one by one.
+
+    Raises:
+        tarfile.ReadError: it is damaged, or there is more of it than its members. ``tarfile`` takes any damaged header but the first for the end.
+    """
+    file.seek(0)
     with tarfile.open(fileobj=file, mode="r:") as archive:
         for member in archive:
             archive.members = []  # type: ignore[attr-defined]  # it would keep them all
-            if member.isreg() and not member.issparse() and PurePosixPath(member.name).suffix.lower() in SUFFIXES:
-                yield replace(one, uri=f"{one.uri}#{shown(member.name)}", start=member.offset_data, size=member.size)
+            yield member
+        end = archive.offset
+    file.seek(end)
+    if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+        raise tarfile.ReadError(f"damaged or cut short at byte {end:,}: members from there on are not found")
+    while data := file.read(2**20):
+        if data.count(0) < len(data):
+            raise tarfile.ReadError(f"it goes on behind its end at byte {end:,}: what is there is not found")
 
 
 def _rows(one: Item, file: BinaryIO, wanted: Wanted) -> Iterator[Item]:
