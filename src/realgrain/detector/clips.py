@@ -25,7 +25,7 @@ from realgrain.detector.seen import Seen, prepare
 from realgrain.detector.verdict import WHY, DetectorFacts, Report, Verdict, _Part, decide
 from realgrain.picture.clip import DEFAULT_CLIP_LIMITS, FRAMES, Clip, ClipLimits, is_clip, open_clip
 from realgrain.picture.errors import PictureError
-from realgrain.picture.image import Picture
+from realgrain.picture.image import NO_PIXELS, Picture
 from realgrain.picture.views import ViewSpec
 
 if TYPE_CHECKING:
@@ -136,7 +136,6 @@ class ClipSeen:
         return [Seen(picture=_as_picture(self.clip), evidence=None, views=views, again={}) for views in self.views]
 
 
-NO_PIXELS = np.empty((0, 0, 3), np.uint8)
 _CLIP = TypeAdapter(Clip)
 
 

@@ -74,7 +74,7 @@ class Detector:
 
         def seen(source: Source) -> Seen | PictureError:
             try:
-                return self.seen(*self._look(source))
+                return self.seen(*self._look(source)).without_pixels()
             except PictureError as error:
                 return error
 

@@ -187,6 +187,7 @@ class Torch:
         disable_progress_bar()
         self.version = torch.__version__
         torch.set_num_threads(threads)
+        torch.backends.cudnn.allow_tf32 = False  # its ten bits would move scores
         base = base_of(bundle, offline=offline)
         self._tower = cast(Any, CLIPVisionModelWithProjection.from_pretrained(base.folder, local_files_only=True).eval())
         if bundle.adapter:

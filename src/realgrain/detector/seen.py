@@ -6,7 +6,7 @@ It stands apart from the detector so that another process can do it, see ``realg
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -33,6 +33,10 @@ class Seen:
     evidence: Evidence | None
     views: np.ndarray
     again: dict[str, np.ndarray]
+
+    def without_pixels(self) -> Seen:
+        """The same for who only judges it: of pictures that wait for their turn, pixels would be nearly all of the memory."""
+        return replace(self, picture=self.picture.without_pixels())
 
 
 def prepare(picture: Picture, evidence: Evidence | None, views: ViewSpec, smallest_side: int | None) -> Seen:

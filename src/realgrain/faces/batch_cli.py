@@ -36,14 +36,19 @@ def batch(
     cache: Annotated[
         bool, Parameter(help="Keep what is found by content, so that a picture is judged once, in this run and in later ones.", negative="--no-cache")
     ] = True,
-    devices: Annotated[str, Parameter(help="auto, cpu, cuda, cuda:N, tensorrt or tensorrt:N, as each worker has it. Only cpu is measured.")] = "auto",
+    devices: Annotated[
+        str,
+        Parameter(
+            help="auto, cpu, cuda, cuda:N, tensorrt, tensorrt:N. With Ray each worker must have what is named, and auto is cpu. Only cpu is measured."
+        ),
+    ] = "auto",
     threads: Threads = None,
     offline: Offline = False,
 ) -> int:
     """Judge pictures without end into parquet files, on one machine or many; a run that was killed goes on, with nothing lost and nothing twice."""
     from realgrain.detector.bundle import read_bundle
     from realgrain.detector.decision import decision_of, unmet
-    from realgrain.detector.devices import here
+    from realgrain.detector.devices import CPU, here
     from realgrain.detector.weights import home
     from realgrain.faces import show
     from realgrain.measuring.batch import pins, run
@@ -57,7 +62,7 @@ def batch(
     if short := unmet(asked.policy, decision_of(detector, asked.policy)):
         say(short)
     settings = pins.Settings(sources=sources, allow_urls=allow_urls, column=column, limit=limit, shard=shard)
-    device = here(devices, runtime)
+    device = here(devices, runtime) if engine == "embedded" else CPU if devices == "auto" else devices
     scoring = pins.scoring(detector, runtime, asked, device.partition(":")[0])
     if dry_run:
         found = run.outlook(output, settings, scoring)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from tqdm import tqdm
@@ -18,7 +18,6 @@ from realgrain.measuring.score import unreadable
 from realgrain.picture.image import Picture, PictureError, open_file
 
 PLAIN_QUALITY = 75  # of the JPEG that a picture's bytes are compared with (our choice)
-_NO_PIXELS = np.zeros((0, 0, 3), np.uint8)
 
 
 @dataclass(frozen=True)
@@ -84,4 +83,4 @@ def _look(sample: Sample) -> Seen | str:
     file = io.BytesIO()
     image.save(file, "JPEG", quality=PLAIN_QUALITY, subsampling=2)
     evidence = provenance(data, picture)
-    return Seen(sample, replace(picture, pixels=_NO_PIXELS), phash(image).hash.ravel(), evidence, file.tell())
+    return Seen(sample, picture.without_pixels(), phash(image).hash.ravel(), evidence, file.tell())

@@ -5,6 +5,7 @@ from typing import Literal
 
 Code = Literal[
     "missing",
+    "unreachable",
     "not_a_file",
     "empty",
     "too_many_bytes",

@@ -2,7 +2,8 @@
 
 import hashlib
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,9 @@ from realgrain.picture.source import read_source
 __all__ = ["DEFAULT_LIMITS", "Code", "Limits", "Picture", "PictureError", "open_file", "open_picture"]
 
 DEFAULT_LIMITS = Limits()
+
+
+NO_PIXELS = np.empty((0, 0, 3), np.uint8)
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,10 @@ class Picture:
     subsampling: str | None
     progressive: bool
     notes: tuple[str, ...]
+
+    def without_pixels(self) -> Self:
+        """What is known of it, for who needs the pixels no more: they are nearly all of its memory."""
+        return replace(self, pixels=NO_PIXELS)
 
 
 def open_picture(source: str | os.PathLike[str] | bytes, *, name: str | None = None, limits: Limits = DEFAULT_LIMITS) -> Picture:

@@ -17,7 +17,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, TypeAdapter, create_model
 
 import realgrain
-from realgrain.detector.clips import NO_PIXELS, ClipSeen, unpacked
+from realgrain.detector.clips import ClipSeen, unpacked
 from realgrain.detector.seen import Seen
 from realgrain.evidence.claims import Evidence
 from realgrain.faces.server.problems import busy
@@ -25,7 +25,7 @@ from realgrain.faces.server.worker import FACTS, SIZES, Order, Task
 from realgrain.picture.clip import DEFAULT_CLIP_LIMITS
 from realgrain.picture.confine import child_environment
 from realgrain.picture.errors import Code, PictureError
-from realgrain.picture.image import Picture
+from realgrain.picture.image import NO_PIXELS, Picture
 
 STARTING = 60  # seconds for a worker to start, on a machine that is busy with other things
 DYING = 1  # seconds for one that has closed its end to be gone

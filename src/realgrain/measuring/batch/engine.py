@@ -113,7 +113,7 @@ def scored(plan: Plan, tables: Sequence[pa.Table]) -> Generator[pa.RecordBatch, 
     fields = [frame[name] for name in SCHEMA.names if name not in PLACE]
     try:
         yield from frame.select(*PLACE, Scorer(plan).score(*fields)).to_arrow_iter(results_buffer_size=None)
-    except (daft.exceptions.DaftCoreException, RuntimeError, OSError) as error:
-        if isinstance(error, RunError):
-            raise
-        raise RunError(f"the engine has failed: {error}") from error
+    except RunError:
+        raise
+    except Exception as error:  # of Daft, of Ray, or what a worker could not bear: nothing is known of the rest, and what is done stays done
+        raise RunError(f"the engine has failed: {str(error) or type(error).__name__}") from error

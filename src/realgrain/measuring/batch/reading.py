@@ -18,7 +18,8 @@ from realgrain.measuring.batch.stores import read_remote
 from realgrain.picture.errors import Limits, PictureError, Refused
 from realgrain.picture.source import read_source
 
-ROWS = 16  # of a parquet file that are in memory at once
+ROWS = 16  # of a parquet file that are in memory at once ...
+PAGES = 2**20  # ... beside so many bytes of it as stored; without this, a whole group of rows would be
 
 
 class Reader:
@@ -66,7 +67,8 @@ def _same(data: bytes) -> bytes:
 
 def _unreadable(item: Item, error: Exception) -> PictureError:
     words = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return PictureError(item.uri, "missing", f"cannot be read: {words.splitlines()[0]}")
+    away = item.remote and not isinstance(error, FileNotFoundError)
+    return PictureError(item.uri, "unreachable" if away else "missing", f"cannot be read: {words.splitlines()[0]}")
 
 
 def _read(item: Item, limits: Limits) -> bytes:
@@ -95,7 +97,7 @@ class _Rows:
     def __init__(self, item: Item) -> None:
         self._where, self._column = item.where, item.column or ""
         self._file = open_packed(item)
-        self._table = pq.ParquetFile(self._file)
+        self._table = pq.ParquetFile(self._file, buffer_size=PAGES)
         counts = [self._table.metadata.row_group(group).num_rows for group in range(self._table.num_row_groups)]
         self._starts = list(accumulate(counts, initial=0))
         self._batches: Iterator[Any] = iter(())

@@ -7,6 +7,7 @@ names; ``errors.jsonl``, which appears when all is done, the bad files. Shards o
 from __future__ import annotations
 
 import hashlib
+import sqlite3
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -164,7 +165,10 @@ def _begun(folder: Path, settings: Settings, scoring: Scoring) -> Pins:
 
 def _list(folder: Path, settings: Settings) -> ListingRef:
     wanted = Wanted(settings.allow_urls, settings.column)
-    return write_listing(folder / LISTING, items(settings.sources, wanted), settings.limit)
+    try:
+        return write_listing(folder / LISTING, items(settings.sources, wanted), settings.limit)
+    except sqlite3.Error as error:  # a full disk is one of them
+        raise OSError(f"{folder / LISTING}: {error}") from error
 
 
 def _before(folder: Path, settings: Settings, scoring: Scoring) -> Pins | None:

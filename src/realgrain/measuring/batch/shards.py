@@ -52,13 +52,15 @@ class Shards:
         return SCHEMA.with_metadata({"realgrain": json.dumps({"run": self.run})})
 
     def done(self, number: int) -> bool:
-        """Whether a shard is there, of this run, and whole."""
+        """Whether a shard is there, of this run, and whole, and nothing in it was out of reach: that is asked for again by the next start."""
         file = self.file(number)
         if not file.is_file():
             return False
         try:
             with pq.ParquetFile(file) as shard:
-                return shard.metadata.num_rows == self.rows(number) and shard.schema_arrow.equals(self.schema, check_metadata=True)
+                if shard.metadata.num_rows != self.rows(number) or not shard.schema_arrow.equals(self.schema, check_metadata=True):
+                    return False
+                return "unreachable" not in shard.read(["error_code"])["error_code"].unique().to_pylist()
         except (OSError, pa.ArrowException):
             return False
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from realgrain.detector import devices
 from realgrain.detector.ahead import ahead
 from realgrain.detector.bundle import read_bundle
 from realgrain.detector.detect import Detector, Seen, load
@@ -22,6 +23,7 @@ from realgrain.measuring.batch.outcomes import Outcome, as_array, judged, refuse
 from realgrain.measuring.batch.pins import Scoring, scoring
 from realgrain.measuring.batch.reading import Reader
 from realgrain.measuring.lock import differences
+from realgrain.picture.errors import Limits
 from realgrain.picture.image import PictureError
 
 _turn = threading.Lock()
@@ -37,7 +39,7 @@ class Plan:
         threads: processors to use; None: all that the worker has.
         offline: never touch the network for the base.
         known: folder for outcomes by content; None: none are kept.
-        device: of the kind that ``scoring`` names; each worker may have another of that kind.
+        device: of the kind that ``scoring`` names, as it was asked for; each worker looks whether it has one.
     """
 
     bundle: str | None
@@ -60,7 +62,7 @@ def opened(plan: Plan) -> tuple[Detector, Known | None]:
     here = scoring(bundle, wanted.runtime, wanted.asked, wanted.device)
     if here != wanted:
         raise RunError(f"this worker would give other scores: {'; '.join(differences(wanted, here))}")
-    means = {"threads": plan.threads, "offline": plan.offline, "device": plan.device}
+    means = {"threads": plan.threads, "offline": plan.offline, "device": devices.here(plan.device, wanted.runtime)}
     detector = load(bundle, runtime=wanted.runtime, evidence=False, policy=wanted.asked.policy, **means)
     return detector, None if plan.known is None else Known(Path(plan.known), wanted)
 
@@ -85,21 +87,24 @@ class _Ready:
 
 def outcomes(detector: Detector, known: Known | None, items: Sequence[Item]) -> Iterator[Outcome]:
     """Judge items in order, reading and decoding ahead; each content is judged once."""
-    reader = Reader(detector.limits)
+    reader = _reader(detector.limits)
     found: dict[str, Outcome] = {}
-    try:
-        for ready in ahead(partial(_look, detector, known, item, reader.job(item)) for item in items):
-            outcome = ready.outcome or found.get(ready.sha256)
-            if outcome is None:
-                assert ready.seen is not None
-                outcome = judged(detector.judged(ready.seen))
-            if outcome.sha256 is not None and outcome.sha256 not in found:
-                found[outcome.sha256] = outcome
-                if known is not None and ready.outcome is None:
-                    known.put(outcome)
-            yield outcome
-    finally:
-        reader.close()
+    for ready in ahead(partial(_look, detector, known, item, reader.job(item)) for item in items):
+        outcome = ready.outcome or found.get(ready.sha256)
+        if outcome is None:
+            assert ready.seen is not None
+            outcome = judged(detector.judged(ready.seen))
+        if outcome.sha256 is not None and outcome.sha256 not in found:
+            found[outcome.sha256] = outcome
+            if known is not None and ready.outcome is None:
+                known.put(outcome)
+        yield outcome
+
+
+@functools.lru_cache(maxsize=1)
+def _reader(limits: Limits) -> Reader:
+    """A process's one reader: a parquet file is read on from where the items before ended, not from the start of its group of rows each time."""
+    return Reader(limits)
 
 
 def _look(detector: Detector, known: Known | None, item: Item, read: Callable[[], bytes]) -> _Ready:
@@ -113,4 +118,4 @@ def _look(detector: Detector, known: Known | None, item: Item, read: Callable[[]
     picture = detector.open(data, name=item.uri)
     if isinstance(picture, PictureError):
         return _Ready(refused(picture, digest, len(data)))
-    return _Ready(None, digest, detector.seen(picture))
+    return _Ready(None, digest, detector.seen(picture).without_pixels())
