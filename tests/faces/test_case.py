@@ -12,6 +12,7 @@ from pages import Page
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from realgrain.detector.calibration import probability
 from realgrain.detector.decision import Policy
 from realgrain.detector.detect import load
 from realgrain.faces import case_page
@@ -203,6 +204,29 @@ class TestPage:
         case, pixels = look(tiny_detector, tmp_path / "flat.png")
         assert not case.regions.localised
         assert "Not localised" in Page(case_page.render(case, pixels)).text
+
+    def test_says_which_re_saves_take_a_verdict_back(self, tiny_detector, picture):
+        """By the same rule as the verdict: a version on its side of the middle between the thresholds does not, wherever the thresholds are."""
+        now, pixels = look(tiny_detector, picture, tiles=None)
+        decision, inside = now.report.decision, now.report.domain.model_copy(update={"outside": False})
+        between = (decision.ai + decision.camera) / 2
+        chance = float(probability(decision.calibration, between))
+        found = []
+        for off in (0.01, -0.01):
+            again = {view.name: decision.ai for view in now.report.stability.views[1:]} | {"flip": between + off}
+            report = tiny_detector.conclude(now.report.picture, [decision.ai], again, inside, now.report.evidence)
+            text = case_page.render(now.model_copy(update={"report": report}), pixels)
+            assert case_page.turning(now) == round(100 * chance, 2)
+            assert text.count('class="middle"') == len(report.stability.views)
+            said = Page(text).text
+            assert f"Dotted line: the middle between them, {chance:.3f}" in said and "different sides" not in said
+            found.append((report.verdict.label, report.verdict.reasons))
+        assert found == [("ai", []), ("unsure", ["unstable"])]
+
+    def test_draws_no_middle_where_no_re_save_was_looked_at(self, tiny_bundle, picture):
+        case, pixels = look(load(tiny_bundle, threads=1, policy=Policy(stability=False)), picture, tiles=None)
+        text = case_page.render(case, pixels)
+        assert 'class="middle"' not in text and "Dotted line" not in text and "Between them the verdict is" in Page(text).text
 
     def test_fits_phones_and_both_papers(self, text):
         assert '<meta name="viewport" content="width=device-width' in text and "prefers-color-scheme: dark" in text

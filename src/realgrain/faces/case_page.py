@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from realgrain.detector.calibration import Rate, probability
-from realgrain.detector.decision import interval
+from realgrain.detector.decision import interval, middle
 from realgrain.detector.verdict import WHY
 from realgrain.evidence import region_map
 from realgrain.evidence.claims import Claim, Trust
@@ -80,6 +80,8 @@ def render(case: Case, pixels: Pixels) -> str:
         heat_words=None if where is None else region_map.words(where),
         tracks=list(tracks(case)),
         ends=list(thresholds(case)),
+        middle=turning(case),
+        unstable=WHY["unstable"],
         figures=list(figures(case)),
         marks=MARKS,
         claims=[(claim, list(fields(claim))) for claim in report.evidence.claims] if report.evidence else [],
@@ -126,6 +128,15 @@ def thresholds(case: Case) -> Iterator[tuple[str, float]]:
     for name, logit in (("camera", decision.camera), ("AI-generated", decision.ai)):
         if decision.calibration is not None and logit is not None:
             yield name, round(100 * float(probability(decision.calibration, logit)), 2)
+
+
+def turning(case: Case) -> float | None:
+    """The middle between the two thresholds, which a re-saved version must cross to take a verdict back, on the same axis; None without such."""
+    decision = case.report.decision
+    between = middle(decision)
+    if case.report.stability is None or decision.calibration is None or decision.camera is None or between is None:
+        return None
+    return round(100 * float(probability(decision.calibration, between)), 2)
 
 
 def figures(case: Case) -> Iterator[tuple[str, str, str]]:
