@@ -97,6 +97,7 @@ class TestHere:
         ("x.tar.gz", b"", "compressed tar files are not read"),
         ("https://example.invalid/a.jpg", None, "--allow-urls"),
         ("x.txt", b"https://example.invalid/a.jpg\n", "--allow-urls"),
+        ("x.txt", b"s3://bucket/\xff.jpg\n", "line 1: no name of a file"),
         ("empty", "folder", "no picture behind it"),
     ],
 )
@@ -294,6 +295,23 @@ class TestS3:
         judge(folder / "o", "here")
         logits = {row["sha256"]: row["logit"] for row in crowd.rows(folder / "there")}
         assert all(logits[row["sha256"]] == row["logit"] for row in crowd.rows(folder / "o"))
+
+    def test_names_in_lists_are_no_patterns(self, store, folder):
+        keys = {"odd/l/a[1].jpg": DATA[0], "odd/l/noext": DATA[1], "odd/l/{b}?*.jpg": DATA[2]}
+        for key, data in keys.items():
+            store(key, data)
+        (folder / "list.txt").write_text("".join(f"s3://pictures/{key}\n" for key in keys))
+        (folder / "list.csv").write_text("path\n" + "".join(f"s3://pictures/{key}\n" for key in keys))
+        for name in ("list.txt", "list.csv"):
+            found = list(items([name]))
+            assert [item.uri for item in found] == [f"s3://pictures/{key}" for key in keys]
+            assert contents(found) == list(keys.values())
+
+    @pytest.mark.parametrize("prefix", ["odd/br{1}", "odd/br{1,2}", "odd/br\\s"])
+    def test_prefixes_are_no_patterns(self, prefix, store):
+        for key in ("odd/br1/x.jpg", f"{prefix}/y.jpg"):
+            store(key, DATA[0])
+        assert named(f"s3://pictures/{prefix}") == [f"s3://pictures/{prefix}/y.jpg"]
 
     def test_packed(self, store, folder):
         store("x.tar", packs.tar(folder / "x.tar", {"a.jpg": DATA[0], "b.jpg": DATA[1]}).read_bytes())

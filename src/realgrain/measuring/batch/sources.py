@@ -6,6 +6,7 @@ import csv
 import glob
 import os
 import posixpath
+import re
 import tarfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -23,6 +24,8 @@ COLUMNS = ("bytes", "image", "content", "jpg", "jpeg", "png", "webp", "data")
 """Names under which a parquet file's pictures are looked for, in this order, where none is asked for (our choice)."""
 PACKED = (".tar", ".parquet")
 LISTS = (".csv", ".txt")
+SPECIAL = re.compile(r"[\\{}]")
+"""What Daft takes for part of a pattern, beside what ``glob.has_magic`` knows."""
 
 
 class SourceError(ValueError):
@@ -104,31 +107,37 @@ def _local(name: str) -> Item:
 
 
 def _remote(url: str, wanted: Wanted) -> Iterator[Item]:
-    if url.startswith(URLS):
-        if not wanted.allow_urls:
-            raise SourceError(f"{url}: URLs are fetched only where that is allowed: --allow-urls")
-        yield Item(url, url.encode())
-        return
-    suffix = PurePosixPath(url).suffix.lower()
+    """What a URL leads to; in an object store one without a suffix that is known is a pattern, or a prefix in which nothing is special."""
     patterned = glob.has_magic(url)
-    if not patterned and (suffix in PACKED or suffix in SUFFIXES):
-        one = Item(url, url.encode())
-        yield from _packed(one, wanted) if suffix in PACKED else [one]
+    if url.startswith(URLS) or (not patterned and PurePosixPath(url).suffix.lower() in (*PACKED, *SUFFIXES)):
+        yield from _named(url, wanted)
         return
-    for found, size in glob_remote(url if patterned else url.rstrip("/") + "/**"):
-        one, kind = Item(found, found.encode(), size=size), PurePosixPath(found).suffix.lower()
-        if patterned and kind in PACKED:
+    for found, size in glob_remote(url if patterned else SPECIAL.sub(r"\\\g<0>", url.rstrip("/")) + "/**"):
+        one = Item(found, found.encode(), size=size)
+        if patterned and _is_packed(found):
             yield from _packed(one, wanted)
-        elif kind in SUFFIXES:
+        elif _is_picture(found):
             yield one
 
 
+def _named(url: str, wanted: Wanted) -> Iterator[Item]:
+    """A URL that means itself, whatever is in it."""
+    web = url.startswith(URLS)
+    if web and not wanted.allow_urls:
+        raise SourceError(f"{url}: URLs are fetched only where that is allowed: --allow-urls")
+    one = Item(url, url.encode())
+    if _is_packed(url) and not web:
+        yield from _packed(one, wanted)
+    else:
+        yield one
+
+
 def _listed(file: Path, suffix: str, wanted: Wanted) -> Iterator[Item]:
-    """Names in a list are pictures or packed files, relative to the list's folder."""
+    """Names in a list are pictures, packed files or further lists, relative to the list's folder; none is a pattern, a folder or a prefix."""
     for number, name in _names(file, suffix):
-        if is_remote(name):
-            yield from _remote(name, wanted)
-        elif "\0" in name:
+        if is_remote(name) and name == shown(name):
+            yield from _named(name, wanted)
+        elif is_remote(name) or "\0" in name:
             raise SourceError(f"{file}, line {number}: no name of a file")
         else:
             yield from _file(str(file.parent / name), wanted)
@@ -214,6 +223,10 @@ def _hard_links(one: Item, file: BinaryIO, targets: set[str]) -> Iterator[Item]:
 
 def _is_picture(name: str) -> bool:
     return PurePosixPath(name).suffix.lower() in SUFFIXES
+
+
+def _is_packed(name: str) -> bool:
+    return PurePosixPath(name).suffix.lower() in PACKED
 
 
 def _is_plain(member: tarfile.TarInfo) -> bool:
