@@ -1,4 +1,5 @@
 import functools
+import glob
 import http.server
 import io
 import os
@@ -58,6 +59,58 @@ class TestHere:
     def test_globs(self, folder):
         assert named("p/*.jpg") == ["p/a.jpg"]
         assert named("p/**/*.jp*g") == ["p/a.jpg", "p/q/c.jpeg"]
+
+    def test_globs_match_what_those_of_the_standard_library_do(self, folder):
+        for name in (".h.jpg", ".h/i.jpg", "q/.j.jpg", "q/r/[k].jpg", "x*y.jpg"):
+            (folder / "p" / name).parent.mkdir(exist_ok=True)
+            (folder / "p" / name).write_bytes(DATA[0])
+        (folder / "p" / "q" / "gone.jpg").symlink_to("nowhere")
+        (folder / "p" / "folder.jpg").mkdir()
+        patterns = (
+            "*/*",
+            "p/*",
+            "p/**",
+            "p/**/*",
+            "**",
+            "**/r/*",
+            "p/?/*.[jw]*",
+            "p/.*",
+            "p/.*/*",
+            "./p//q/../*.jpg",
+            "p/q/r/[[]k].jpg",
+            "p/*/r/d.webp",
+        )
+        for pattern in (*patterns, f"{folder}/p/**/*.jpg", "p/*/r/../*.j*"):
+            expected = {file for file in glob.glob(pattern, recursive=True) if not Path(file).is_dir() and not file.endswith(".txt")}  # noqa: PTH207
+            assert expected, pattern
+            assert set(named(pattern)) == expected, pattern
+
+    def test_globs_leave_out_what_lies_beside_pictures(self, folder):
+        for name, content in {"a.txt": "a cat", "a.json": "{}", "a.csv": "caption\na cat\n", "b.tar.gz": ""}.items():
+            (folder / "p" / name).write_text(content)
+        packs.tar(folder / "p" / "x.tar", {"a.jpg": DATA[0]})
+        assert named("p/*") == ["p/a.jpg", "p/b.PNG", "p/x.tar#a.jpg"]
+        with pytest.raises(SourceError, match="no picture behind it"):
+            named("p/*.txt")
+
+    def test_globs_and_links_in_a_circle(self, folder):
+        (folder / "p" / "q" / "up").symlink_to(folder / "p")
+        assert [item.uri for item in items(["p/**/*.jpg"])] == ["p/a.jpg"]
+        assert named("p/q/*/*") == ["p/q/r/d.webp"]
+        assert named("p/q/up/*.jpg") == ["p/q/up/a.jpg"]
+
+    def test_folders_that_cannot_be_read(self, folder):
+        name, parent = "d" * 250, os.open("p", os.O_RDONLY)
+        for _ in range(17):  # until the path is longer than the system takes: modes stop not everybody
+            os.mkdir(name, dir_fd=parent)
+            child = os.open(name, os.O_RDONLY, dir_fd=parent)
+            os.close(parent)
+            parent = child
+        os.close(parent)
+        for source in ("p", "p/**/*.jpg"):
+            found = {item.uri: item for item in items([source])}
+            assert "p/a.jpg" in found
+            assert found["/".join(["p", *[name] * 17])].error == "a folder that cannot be read: File name too long"
 
     def test_a_file_that_is_named_is_taken_whatever_its_suffix(self, folder):
         (folder / "strange.xyz").write_bytes(DATA[0])

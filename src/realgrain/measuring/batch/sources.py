@@ -10,6 +10,7 @@ import re
 import tarfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
@@ -49,8 +50,9 @@ def items(sources: Iterable[str], wanted: Wanted = Wanted()) -> Iterator[Item]:
     """Items of sources; the same one may come more than once.
 
     Args:
-        sources: picture files, folders and prefixes (searched through, by suffix), globs, CSV files with a column ``path``, ``.txt`` files with
-            a name a line, uncompressed ``.tar`` and ``.parquet`` files, each here or in an object store; URLs.
+        sources: picture files, folders and prefixes (searched through, by suffix), globs (which find pictures and packed files, by suffix), CSV
+            files with a column ``path``, ``.txt`` files with a name a line, uncompressed ``.tar`` and ``.parquet`` files, each here or in an object
+            store; URLs.
         wanted: how to take them.
 
     Raises:
@@ -77,17 +79,54 @@ def _of(name: str, wanted: Wanted) -> Iterator[Item]:
     elif path.exists() or path.is_symlink():
         yield from _file(name, wanted)
     elif glob.has_magic(name):
-        for found in glob.iglob(name, recursive=True):  # noqa: PTH207  (absolute patterns too)
-            if not Path(found).is_dir():
-                yield from _file(found, wanted)
+        yield from _matched(name, wanted)
 
 
 def _folder(folder: str) -> Iterator[Item]:
     """Pictures below a folder, by suffix; links to folders are not followed, for they may lead round in a circle."""
-    for parent, _, files in os.walk(folder):
-        for name in files:
-            if PurePosixPath(name).suffix.lower() in SUFFIXES:
-                yield _local(str(Path(parent) / name))
+    errors: list[OSError] = []
+    for parent, _, files in os.walk(folder, onerror=errors.append):
+        yield from (_local(str(Path(parent) / name)) for name in files if _is_picture(name))
+    yield from map(_closed, errors)
+
+
+def _closed(error: OSError) -> Item:
+    """A folder that cannot be looked into."""
+    return replace(_local(error.filename.rstrip(os.sep) or os.sep), error=f"a folder that cannot be read: {error.strerror}")
+
+
+def _matched(pattern: str, wanted: Wanted) -> Iterator[Item]:
+    """Pictures and packed files that a pattern finds, as the standard ``glob`` has it, but that folders which cannot be read are errors, and that
+    links to folders are followed only where the pattern spells them out.
+    """
+    todo = [("", pattern.split(os.sep))]  # noqa: PTH206  (names stay as they were given)
+    while todo:
+        parent, (part, *rest) = todo.pop()
+        if not glob.has_magic(part) and rest:
+            todo.append((f"{parent}{part}{os.sep}", rest))
+            continue
+        if part == "**":
+            todo.append((parent, rest or ["*"]))
+        try:
+            with os.scandir(parent or os.curdir) as found:
+                entries = [entry for entry in found if part.startswith(".") or not entry.name.startswith(".")]
+        except (FileNotFoundError, NotADirectoryError):  # the names above it match, and it is not there
+            continue
+        except OSError as error:
+            yield _closed(error)
+            continue
+        for entry in entries:
+            name = parent + entry.name
+            if entry.is_dir(follow_symlinks=False):
+                if part == "**":
+                    todo.append((name + os.sep, [part, *rest]))
+                elif rest and fnmatch(entry.name, part):
+                    todo.append((name + os.sep, rest))
+            elif not rest and part != "**" and fnmatch(entry.name, part):
+                if _is_picture(name):
+                    yield _local(name)
+                elif _is_packed(name):
+                    yield from _packed(_local(name), wanted)
 
 
 def _file(name: str, wanted: Wanted) -> Iterator[Item]:
