@@ -35,7 +35,8 @@ def write_listing(file: Path, items: Iterable[Item], limit: int | None = None) -
     Args:
         file: to write.
         items: in any order; drawn once.
-        limit: keep so many, those whose names' sha256 comes first: a sample that no order of listing can change. None: all.
+        limit: keep so many, those whose sha256 comes first: a sample that neither the order of listing nor the folder they lie in can change.
+            None: all.
     """
     if limit is not None:
         items = _sample(items, limit)
@@ -52,11 +53,11 @@ def write_listing(file: Path, items: Iterable[Item], limit: int | None = None) -
 
 
 def _sample(items: Iterable[Item], limit: int) -> list[Item]:
-    """Repeated names must not push others out, and a heap of ``limit`` cannot know all names: those that share a rank share a name."""
+    """Items that come twice must not push others out, and a heap of ``limit`` cannot know them all: those that share a rank are the same one."""
     kept: dict[bytes, Item] = {}
     ranks: list[tuple[int, bytes]] = []  # largest digest first
     for item in items:
-        digest = hashlib.sha256(item.uri.encode()).digest()
+        digest = _digest(item)
         key = (-int.from_bytes(digest), digest)
         if digest in kept or (len(ranks) == limit and key <= ranks[0]):
             continue
@@ -65,6 +66,11 @@ def _sample(items: Iterable[Item], limit: int) -> list[Item]:
         if len(ranks) > limit:
             del kept[heapq.heappop(ranks)[1]]
     return list(kept.values())
+
+
+def _digest(item: Item) -> bytes:
+    """Of all that tells an item from others, and first of what stays the same where its folder is moved."""
+    return b"".join(hashlib.sha256(part).digest() for part in (json.dumps([item.uri, item.start, item.row]).encode(), item.where))
 
 
 @contextmanager
