@@ -133,6 +133,21 @@ class TestHere:
         (folder / "p" / "list.txt").write_bytes(b"b.PNG\r\n\nq/r/d.webp\ngone.jpg")
         assert named("p/list.txt") == ["p/b.PNG", "p/gone.jpg", "p/q/r/d.webp"]
 
+    def test_lists_may_begin_with_a_byte_order_mark(self, folder):
+        (folder / "list.csv").write_text("path,label\np/a.jpg,real\n", encoding="utf-8-sig")
+        (folder / "list.txt").write_text("p/a.jpg\np/b.PNG\n", encoding="utf-8-sig")
+        assert named("list.csv") == ["p/a.jpg"]
+        assert named("list.txt") == ["p/a.jpg", "p/b.PNG"]
+
+    def test_lists_of_lists(self, folder):
+        (folder / "one.txt").write_text("p/a.jpg\np/more.csv\np/more.csv\n")
+        (folder / "p" / "more.csv").write_text("path\nb.PNG\n")
+        assert set(named("one.txt")) == {"p/a.jpg", "p/b.PNG"}
+        (folder / "p" / "more.csv").write_text("path\n../two.txt\n")
+        (folder / "two.txt").symlink_to("one.txt")
+        with pytest.raises(SourceError, match=r"two\.txt: a list that names itself, or another that leads back to it"):
+            named("one.txt")
+
     def test_gone_files_are_errors_of_their_rows(self, folder):
         (folder / "list.txt").write_text("p/gone.jpg\np/a.jpg\n")
         assert contents(list(items(["list.txt"]))) == ["missing: there is no such file", DATA[0]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import glob
 import os
@@ -129,10 +130,14 @@ def _matched(pattern: str, wanted: Wanted) -> Iterator[Item]:
                     yield from _packed(_local(name), wanted)
 
 
-def _file(name: str, wanted: Wanted) -> Iterator[Item]:
+def _file(name: str, wanted: Wanted, lists: frozenset[str] = frozenset()) -> Iterator[Item]:
+    """What a file is or names; ``lists``: real paths of those that led here."""
     suffix = PurePosixPath(name).suffix.lower()
     if suffix in LISTS:
-        yield from _listed(Path(name), suffix, wanted)
+        real = os.path.realpath(name)
+        if real in lists:
+            raise SourceError(f"{shown(name)}: a list that names itself, or another that leads back to it")
+        yield from _listed(Path(name), suffix, wanted, lists | {real})
     elif suffix in PACKED:
         yield from _packed(_local(name), wanted)
     elif name.lower().endswith((".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")):
@@ -171,7 +176,7 @@ def _named(url: str, wanted: Wanted) -> Iterator[Item]:
         yield one
 
 
-def _listed(file: Path, suffix: str, wanted: Wanted) -> Iterator[Item]:
+def _listed(file: Path, suffix: str, wanted: Wanted, lists: frozenset[str]) -> Iterator[Item]:
     """Names in a list are pictures, packed files or further lists, relative to the list's folder; none is a pattern, a folder or a prefix."""
     for number, name in _names(file, suffix):
         if is_remote(name) and name == shown(name):
@@ -179,18 +184,18 @@ def _listed(file: Path, suffix: str, wanted: Wanted) -> Iterator[Item]:
         elif is_remote(name) or "\0" in name:
             raise SourceError(f"{file}, line {number}: no name of a file")
         else:
-            yield from _file(str(file.parent / name), wanted)
+            yield from _file(str(file.parent / name), wanted, lists)
 
 
 def _names(file: Path, suffix: str) -> Iterator[tuple[int, str]]:
     if suffix == ".txt":
         with file.open("rb") as lines:
             for number, line in enumerate(lines, 1):
-                if name := os.fsdecode(line).strip("\r\n"):
+                if name := os.fsdecode(line.removeprefix(codecs.BOM_UTF8) if number == 1 else line).strip("\r\n"):
                     yield number, name
         return
     try:
-        with file.open(newline="", encoding="utf-8") as text:
+        with file.open(newline="", encoding="utf-8-sig") as text:
             rows = csv.DictReader(text)
             if "path" not in (rows.fieldnames or ()):
                 raise SourceError(f"{file}: a CSV manifest needs a column named path")
