@@ -8,6 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
+# Threads of scikit-learn that wait must not spin: test files run side by side, and each would keep the others from working. Read when it is loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 import pytest
 import toy
 
