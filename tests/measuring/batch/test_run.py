@@ -1,5 +1,6 @@
 import errno
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -80,6 +81,25 @@ class TestRefusals:
         judge(tmp_path / "o", pictures, limit=3)
         with pytest.raises(RunError, match=r"settings\.limit was 3, is 4; scoring\.asked\.stability was False, is True\. Take another folder"):
             judge(tmp_path / "o", pictures, limit=4, stability=True)
+
+    def test_the_same_words_in_another_folder(self, judge, tmp_path, monkeypatch):
+        for place in ("here", "there"):
+            crowd.crowd(tmp_path / place / "p", 2)
+        monkeypatch.chdir(tmp_path / "here")
+        judge(tmp_path / "o", "p")
+        monkeypatch.chdir(tmp_path / "there")
+        with pytest.raises(RunError, match=f"another run than the one asked for: sources was {tmp_path}/here/p, is {tmp_path}/there/p"):
+            judge(tmp_path / "o", "p")
+        judge(tmp_path / "whole", tmp_path / "here" / "p")
+        monkeypatch.chdir(tmp_path)
+        assert judge(tmp_path / "whole", tmp_path / "here" / "p").judged == 0
+
+    def test_names_that_are_no_text(self, judge, pictures, tmp_path):
+        name = os.fsencode(tmp_path) + b"/\xff"
+        shutil.copytree(pictures, os.fsdecode(name))
+        with pytest.raises(OSError, match=r"/\\xff: the name of a source must be valid UTF-8; name the folder that it is in") as error:
+            judge(tmp_path / "o", os.fsdecode(name))
+        assert "pydantic" not in str(error.value)
 
     def test_another_detector(self, judge, pictures, tmp_path):
         judge(tmp_path / "o", pictures, limit=3)

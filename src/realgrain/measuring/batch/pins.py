@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from realgrain._version import __version__
 from realgrain.detector.bundle import Bundle
 from realgrain.detector.decision import Policy
 from realgrain.detector.runtime import RUNTIMES
 from realgrain.measuring.alone import RunError
+from realgrain.measuring.batch.items import shown
 from realgrain.measuring.batch.listing import ListingRef
+from realgrain.measuring.batch.sources import absolute
 from realgrain.measuring.ledger import versions
 from realgrain.measuring.lock import DECODERS, BundleRef
 
@@ -62,7 +64,7 @@ class Settings(_Part):
     """How sources are taken and cut.
 
     Attributes:
-        sources: as they were named.
+        sources: as they were named, which must be valid UTF-8, for it is written down.
         limit: pictures at most; None: all.
         shard: items in a shard.
     """
@@ -73,14 +75,32 @@ class Settings(_Part):
     limit: int | None = Field(default=None, ge=1)
     shard: int = Field(default=512, ge=1, le=100_000)
 
+    @field_validator("sources", mode="before")
+    @classmethod
+    def _is_text(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if name != shown(name):  # no ValueError, of which pydantic would make its own
+                raise OSError(f"{shown(name)}: the name of a source must be valid UTF-8; name the folder that it is in, or a link to it")
+        return names
+
 
 class Pins(_Part):
-    """Content of ``run.json``. The same thing run twice gives the same, byte for byte: no times."""
+    """Content of ``run.json``. The same thing run twice gives the same, byte for byte: no times.
+
+    Attributes:
+        sources: those of the settings as absolute paths, for the same words mean others in another folder.
+    """
 
     version: int = 1
     settings: Settings
+    sources: tuple[str, ...]
     scoring: Scoring
     listing: ListingRef
+
+    @classmethod
+    def of(cls, settings: Settings, scoring: Scoring, listing: ListingRef) -> Pins:
+        """The pins of a run that is asked for here and now."""
+        return cls(settings=settings, sources=tuple(map(absolute, settings.sources)), scoring=scoring, listing=listing)
 
     def content(self) -> bytes:
         """Bytes of the file."""

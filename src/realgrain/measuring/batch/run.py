@@ -141,7 +141,7 @@ def outlook(folder: Path, settings: Settings, scoring: Scoring) -> Outlook:
     if before is None:
         with tempfile.TemporaryDirectory() as scratch:
             ref = _list(Path(scratch), settings)
-        before = Pins(settings=settings, scoring=scoring, listing=ref)
+        before = Pins.of(settings, scoring, ref)
     shards = _shards(folder, before)
     done = [number for number in range(shards.count) if shards.done(number)]
     left = shards.items - sum(map(shards.rows, done))
@@ -158,7 +158,7 @@ def _seconds(shards: Shards, done: Sequence[int], left: int) -> float | None:
 
 
 def _begun(folder: Path, settings: Settings, scoring: Scoring) -> Pins:
-    pins = Pins(settings=settings, scoring=scoring, listing=_list(folder, settings))
+    pins = Pins.of(settings, scoring, _list(folder, settings))
     write_whole(folder / RUN, pins.content())
     return pins
 
@@ -179,7 +179,7 @@ def _before(folder: Path, settings: Settings, scoring: Scoring) -> Pins | None:
         if strange:
             raise RunError(f"{folder}: holds {', '.join(strange[:NAMED])} but no {RUN}: not the folder of a run; take an empty one")
         return None
-    now = Pins(settings=settings, scoring=scoring, listing=before.listing)
+    now = Pins.of(settings, scoring, before.listing)
     if now != before:
         raise RunError(f"{folder}: holds another run than the one asked for: {'; '.join(differences(before, now))}. Take another folder")
     if Listing(folder / LISTING).ref() != before.listing:

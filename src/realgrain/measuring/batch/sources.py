@@ -68,6 +68,11 @@ def items(sources: Iterable[str], wanted: Wanted = Wanted()) -> Iterator[Item]:
             raise SourceError(f"{shown(name) or repr('')}: no such file, and no picture behind it")
 
 
+def absolute(name: str) -> str:
+    """A source as valid text that means the same in whatever folder one is."""
+    return name if is_remote(name) else shown(str(Path(name).absolute()))
+
+
 def _of(name: str, wanted: Wanted) -> Iterator[Item]:
     if is_remote(name):
         yield from _remote(name, wanted)
