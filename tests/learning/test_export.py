@@ -69,9 +69,14 @@ class TestExported:
     def test_the_carried_graph_runs(self, exported, toy_pictures):
         int8, f32 = (load(exported, runtime=name, threads=1).detect(toy_pictures[0]) for name in ("openvino-int8", "onnxruntime"))
         assert (int8.detector.runtime, int8.detector.precision) == ("openvino-int8", "int8")
-        assert int8.logit != f32.logit
         assert int8.logit == pytest.approx(f32.logit, abs=1)
         assert int8.domain.distance == pytest.approx(f32.domain.distance, abs=0.1)
+
+    def test_int8_rounds(self, exported, samples):
+        """Before anything is looked at again in f32, as what lies near a threshold is."""
+        views = np.concatenate([views_of(exported, sample) for sample in samples[:4]])
+        int8, f32 = (open_runtime(name, exported, threads=1).logits(views) for name in ("openvino-int8", "onnxruntime"))
+        assert (int8 != f32).all()
 
     def test_int8_views_do_not_depend_on_each_other(self, exported):
         runtime = open_runtime("openvino-int8", exported, threads=1)
@@ -121,7 +126,7 @@ class TestExported:
     def test_what_is_usual(self, exported):
         rounded, f32 = exported.card.runtimes["openvino-int8"], exported.card.runtimes["openvino"]
         assert 0 < rounded.usual <= rounded.measured
-        assert 0 < rounded.usual_distance < 0.1
+        assert 0 < rounded.usual_distance < 0.5  # of a tiny tower, and on processors without VNNI, which clip
         assert (f32.usual, f32.usual_distance) == (0, 0)
 
 
