@@ -12,8 +12,10 @@ from realgrain.detector import detect
 from realgrain.detector.devices import DeviceError
 from realgrain.faces.cli import main
 from realgrain.measuring.alone import RunError
-from realgrain.measuring.batch import engine, pins, reading, run, worker
+from realgrain.measuring.batch import engine, pins, reading, run, shards, worker
 from realgrain.measuring.batch.items import Item
+from realgrain.measuring.batch.sources import items
+from realgrain.picture.errors import Limits
 
 DATA = [crowd.picture(number) for number in range(5)]
 
@@ -58,13 +60,48 @@ def test_what_was_out_of_reach_is_asked_for_again(moody, judge, tmp_path):
     assert judge(tmp_path / "o", tmp_path / "list.txt", allow_urls=True, shard=1).judged == 0
 
 
-def test_a_group_of_rows_is_read_once_however_many_calls_it_takes(judge, tmp_path, monkeypatch):
-    opened, kind = [], reading._Rows
-    monkeypatch.setattr(reading, "_Rows", lambda item: opened.append(item.row) or kind(item))
+@pytest.fixture
+def opened(monkeypatch) -> list[int]:
+    """Rows for which a parquet file was opened."""
+    found, kind = [], reading._Rows
+    monkeypatch.setattr(reading, "_Rows", lambda item: found.append(item.row) or kind(item))
+    return found
+
+
+def test_a_group_of_rows_is_read_twice_at_most_however_many_calls_it_takes(judge, tmp_path, monkeypatch, opened):
     monkeypatch.setattr(engine, "CALL", 8)
     packs.parquet(tmp_path / "x.parquet", [crowd.picture(number) for number in range(40)], rows=1000)
     assert judge(tmp_path / "o", tmp_path / "x.parquet", shard=40).failed == 0
-    assert opened == [0]
+    assert 1 <= len(opened) <= 2
+
+
+def test_calls_that_overtake_one_another_open_a_file_once_more(tmp_path, opened):
+    data = [b"%d" % number for number in range(160)]
+    found = list(items([str(packs.parquet(tmp_path / "x.parquet", data))]))
+    reader = reading.Reader()
+    for start in (32, 0, 96, 64, 128):
+        for row in range(start, start + 32):
+            assert reader.job(found[row], Limits())() == data[row]
+    reader.close()
+    assert opened == [32, 0]
+
+
+@pytest.mark.parametrize("remote", [False, True])
+def test_a_file_that_was_written_anew_is_read_anew(judge, tmp_path, monkeypatch, remote):
+    if remote:  # a store says nothing of a file's identity
+        monkeypatch.setattr(reading, "_identity", lambda item: (item.where, item.column))
+    for number in (0, 1):
+        packs.parquet(tmp_path / "x.parquet", [DATA[number]])
+        judge(tmp_path / str(number), tmp_path / "x.parquet")
+    assert crowd.rows(tmp_path / "0")[0]["sha256"] != crowd.rows(tmp_path / "1")[0]["sha256"]
+
+
+def test_finished_shards_are_not_read_at_each_start(judge, tmp_path, monkeypatch):
+    (tmp_path / "a.jpg").write_bytes(DATA[0])
+    judge(tmp_path / "o", tmp_path / "a.jpg")
+    monkeypatch.setattr(shards.pq.ParquetFile, "read", lambda *_: pytest.fail("was read"))
+    monkeypatch.setattr(run, "write_ledger", lambda _: (0, {}))
+    assert judge(tmp_path / "o", tmp_path / "a.jpg").judged == 0
 
 
 def test_no_pixels_wait(tiny_detector, tmp_path, monkeypatch):

@@ -36,10 +36,10 @@ def named(*sources: object, **wanted) -> list[str]:
 
 def contents(found: list[Item], max_bytes: int = 10**6) -> list[bytes | str]:
     """What is read of items, or why it is not."""
-    reader, read = Reader(Limits(max_bytes=max_bytes)), []
+    reader, read = Reader(), []
     for item in found:
         try:
-            read.append(reader.job(item)())
+            read.append(reader.job(item, Limits(max_bytes=max_bytes))())
         except PictureError as error:
             read.append(f"{error.code}: {error.reason}")
     reader.close()

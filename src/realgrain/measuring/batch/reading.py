@@ -19,17 +19,17 @@ from realgrain.picture.errors import Limits, PictureError, Refused
 from realgrain.picture.source import read_source
 
 ROWS = 16  # of a parquet file that are in memory at once ...
+PLACES = 2  # in parquet files that are open at once
 PAGES = 2**20  # ... beside so many bytes of it as stored; without this, a whole group of rows would be
 
 
 class Reader:
-    """Reads items. Those of a parquet file come fast only in the order of its rows."""
+    """Reads items. Those of a parquet file come fast in the order of its rows, or nearly so: the calls of an engine may overtake one another."""
 
-    def __init__(self, limits: Limits) -> None:
-        self._limits = limits
-        self._rows: _Rows | None = None
+    def __init__(self) -> None:
+        self._open: list[_Rows] = []
 
-    def job(self, item: Item) -> Callable[[], bytes]:
+    def job(self, item: Item, limits: Limits) -> Callable[[], bytes]:
         """What reads an item, on any thread; a row of a parquet file is read here and now, which keeps one reader of that file.
 
         What the job raises: ``PictureError``, naming the item and the reason.
@@ -37,7 +37,7 @@ class Reader:
         if item.error is not None:
             return partial(_fail, PictureError(item.uri, "missing", item.error))
         if item.row is None:
-            return partial(_read, item, self._limits)
+            return partial(_read, item, limits)
         try:
             return partial(_same, self._row(item))
         except Exception as error:  # pyarrow and the stores raise nearly anything on broken files
@@ -45,16 +45,18 @@ class Reader:
             return partial(_fail, _unreadable(item, error))
 
     def close(self) -> None:
-        """Let go of the file that is open."""
-        if self._rows is not None:
-            self._rows.close()
-            self._rows = None
+        """Let go of what is open."""
+        while self._open:
+            self._open.pop().close()
 
     def _row(self, item: Item) -> bytes:
-        if self._rows is None or not self._rows.is_of(item):
-            self.close()
-            self._rows = _Rows(item)
-        return self._rows.at(item)
+        before = [rows for rows in self._open if rows.lead_to(item)]
+        if not before:
+            self._open.append(_Rows(item))
+            before = self._open[-1:]
+            if len(self._open) > PLACES:
+                self._open.pop(0).close()
+        return max(before, key=lambda rows: rows.first).at(item)
 
 
 def _fail(error: PictureError) -> bytes:
@@ -91,26 +93,34 @@ def _read(item: Item, limits: Limits) -> bytes:
         raise _unreadable(item, error) from None
 
 
+def _identity(item: Item) -> tuple[Any, ...]:
+    """The same for rows in one column of one file: a process lives longer than a run, and a file may have been written anew."""
+    if item.remote:
+        return item.where, item.column
+    state = Path(item.target).stat()
+    return item.where, item.column, state.st_ino, state.st_size, state.st_mtime_ns
+
+
 class _Rows:
     """One column of a parquet file, read forward."""
 
     def __init__(self, item: Item) -> None:
-        self._where, self._column = item.where, item.column or ""
+        self._of, self._column = _identity(item), item.column or ""
         self._file = open_packed(item)
         self._table = pq.ParquetFile(self._file, buffer_size=PAGES)
         counts = [self._table.metadata.row_group(group).num_rows for group in range(self._table.num_row_groups)]
         self._starts = list(accumulate(counts, initial=0))
         self._batches: Iterator[Any] = iter(())
-        self._first, self._held = 0, []  # number of the first row that is held, and those held
+        self.first, self._held = 0, []  # number of the first row that is held, and those held
 
-    def is_of(self, item: Item) -> bool:
-        return (item.where, item.column) == (self._where, self._column)
+    def lead_to(self, item: Item) -> bool:
+        return self.first <= (item.row or 0) and _identity(item) == self._of
 
     def at(self, item: Item) -> bytes:
         row = item.row or 0
-        if not self._first <= row < self._first + len(self._held):
+        if not self.first <= row < self.first + len(self._held):
             self._seek(row)
-        found = self._held[row - self._first]
+        found = self._held[row - self.first]
         if found is None:
             raise ValueError("the row has no bytes")
         return found
@@ -119,12 +129,12 @@ class _Rows:
         if not 0 <= row < self._starts[-1]:
             raise ValueError("there is no such row any more")
         group = bisect_right(self._starts, row) - 1
-        begun = self._starts[group] <= self._first <= row and bool(self._held)
+        begun = self._starts[group] <= self.first <= row and bool(self._held)
         if not begun:
             self._batches = self._table.iter_batches(ROWS, row_groups=[group], columns=[self._column])
-            self._first, self._held = self._starts[group], []
-        while row >= self._first + len(self._held):
-            self._first += len(self._held)
+            self.first, self._held = self._starts[group], []
+        while row >= self.first + len(self._held):
+            self.first += len(self._held)
             values = next(self._batches).column(0)
             self._held = (values.field(0) if pa.types.is_struct(values.type) else values).to_pylist()
 

@@ -26,7 +26,7 @@ from realgrain.measuring.batch.outcomes import SCHEMA
 from realgrain.measuring.batch.pins import RUN, Pins, Scoring, Settings, read_pins
 from realgrain.measuring.batch.shards import LEDGER, Shards, write_ledger
 from realgrain.measuring.batch.sources import Wanted, items
-from realgrain.measuring.batch.worker import Plan, opened
+from realgrain.measuring.batch.worker import Plan, let_go, opened
 from realgrain.measuring.lock import differences
 from realgrain.measuring.whole import write_whole
 
@@ -118,6 +118,7 @@ def run(folder: Path, settings: Settings, scoring: Scoring, means: Means, *, wat
     with alone(folder):
         before, plan = _before(folder, settings, scoring), means.plan(scoring)
         if means.engine == "embedded":
+            let_go()
             opened(plan)  # what is wrong with the detector is said here, and plainly
         group = max(AT_ONCE, PER_PROCESSOR * engines.start(means.engine, means.address))  # before anything is listed, which Daft does too
         shards = _shards(folder, before or _begun(folder, settings, scoring))

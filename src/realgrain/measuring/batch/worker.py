@@ -23,10 +23,10 @@ from realgrain.measuring.batch.outcomes import Outcome, as_array, judged, refuse
 from realgrain.measuring.batch.pins import Scoring, scoring
 from realgrain.measuring.batch.reading import Reader
 from realgrain.measuring.lock import differences
-from realgrain.picture.errors import Limits
 from realgrain.picture.image import PictureError
 
 _turn = threading.Lock()
+_reader = Reader()  # one of a process: a parquet file is read on from where the items before ended, not from the start of its group of rows each time
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,12 @@ def score_items(plan: Plan, items: Sequence[Item]) -> pa.Array:
         return as_array(list(outcomes(*opened(plan), items)))
 
 
+def let_go() -> None:
+    """Close what the process's reader has open since the run before: in a store another file may lie there by now, and nothing here could tell."""
+    with _turn:
+        _reader.close()
+
+
 @dataclass(frozen=True)
 class _Ready:
     """An item that is read: what is known of it, or what the runtime needs to judge it."""
@@ -87,9 +93,8 @@ class _Ready:
 
 def outcomes(detector: Detector, known: Known | None, items: Sequence[Item]) -> Iterator[Outcome]:
     """Judge items in order, reading and decoding ahead; each content is judged once."""
-    reader = _reader(detector.limits)
     found: dict[str, Outcome] = {}
-    for ready in ahead(partial(_look, detector, known, item, reader.job(item)) for item in items):
+    for ready in ahead(partial(_look, detector, known, item, _reader.job(item, detector.limits)) for item in items):
         outcome = ready.outcome or found.get(ready.sha256)
         if outcome is None:
             assert ready.seen is not None
@@ -99,12 +104,6 @@ def outcomes(detector: Detector, known: Known | None, items: Sequence[Item]) -> 
             if known is not None and ready.outcome is None:
                 known.put(outcome)
         yield outcome
-
-
-@functools.lru_cache(maxsize=1)
-def _reader(limits: Limits) -> Reader:
-    """A process's one reader: a parquet file is read on from where the items before ended, not from the start of its group of rows each time."""
-    return Reader(limits)
 
 
 def _look(detector: Detector, known: Known | None, item: Item, read: Callable[[], bytes]) -> _Ready:
