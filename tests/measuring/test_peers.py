@@ -96,7 +96,25 @@ class TestFigures:
         heads, rows = peer_tables.means(found)
         assert heads == list(peer_tables.COLUMNS)
         (row,) = [row for row in rows if row[0] == "DGS-Net" and row[2] == "82.3"]
-        assert row[4:6] == ["83.0 / 81.5", f"{real:.1f} / {fake:.1f}"]
+        worst_of = [
+            f"{100 * mean.value:.1f} (worst {100 * mean.worst_value:.1f}, {mean.worst})"
+            for mean in (means["real_accuracy_at_half"], means["fake_accuracy_at_half"])
+        ]
+        assert row[4:6] == ["83.0 / 81.5", " / ".join(worst_of)]
+
+    def test_worst_set_of_a_published_mean(self):
+        """Of its own sets: a mean over few of them has another worst set than the run."""
+        card = benchmark("forensynths").card
+        sets = tuple(sorted(card.sets, reverse=True))
+        parts = figures(sets, ("clean",)).conditions["clean"].sets
+        lowest = {kind: min(names, key=lambda name: parts[name].metrics["ap"].value) for kind, names in {"all": sets, **card.means}.items()}
+        assert lowest["eight"] != lowest["all"], "of no use: take other pictures"
+        pairs = [peer.ap for peer in beside("forensynths", sets).peers if peer.ap and not any("not named" in words for words in peer.differs)]
+        assert {pair.worst for pair in pairs} <= set(lowest.values()) and lowest["eight"] in {pair.worst for pair in pairs}
+        assert all(pair.worst_value == 100 * parts[pair.worst].metrics["ap"].value for pair in pairs)
+
+    def test_a_mean_over_one_set_has_no_worst(self):
+        assert {peer.main.worst for peer in beside("drct2m", ("ldm-text2im-large-256",)).peers} == {None}
 
     def test_columns_that_nobody_fills_are_left_out(self):
         heads, rows = peer_tables.means(beside("drct2m", ("ldm-text2im-large-256",)))

@@ -76,7 +76,8 @@ def _both(pair: Pair | None) -> tuple[str, str]:
         return NONE, NONE
     spread = "" if pair.deviation is None else f" ± {pair.deviation:.1f}"
     kind = " (balanced)" if pair.metric == "balanced_accuracy" else ""
-    return f"{_theirs(pair.theirs)}{spread}{kind}", _ours(pair.ours)
+    worst = "" if pair.worst is None else f" (worst {_ours(pair.worst_value)}, {pair.worst})"
+    return f"{_theirs(pair.theirs)}{spread}{kind}", f"{_ours(pair.ours)}{worst}"
 
 
 def _classes(real: Pair | None, fake: Pair | None) -> tuple[str, str]:

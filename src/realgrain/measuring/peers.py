@@ -13,7 +13,7 @@ from realgrain.measuring.benchmarks import benchmark
 from realgrain.measuring.benchmarks.card import Card, Known
 from realgrain.measuring.benchmarks.published import Figure, published
 from realgrain.measuring.lock import Lock
-from realgrain.measuring.results import ConditionResult, Evaluation
+from realgrain.measuring.results import ConditionResult, Evaluation, Mean
 
 PAPERS = ("PiN-CLIP", "MPFT")
 """The two papers of the project."""
@@ -56,12 +56,16 @@ class Pair(_Frozen):
         theirs: percent.
         deviation: of theirs over the sets, percentage points.
         ours: percent; None where a set of the mean is missing from the run, or lacks a class.
+        worst: set that ours is lowest on; None where ours is None, or no mean over several sets.
+        worst_value: percent, ours on that set; None where there is none.
     """
 
     metric: str
     theirs: float
     deviation: float | None
     ours: float | None
+    worst: str | None = None
+    worst_value: float | None = None
 
 
 class Peer(_Frozen):
@@ -235,21 +239,31 @@ def _percent(value: float | None) -> float | None:
     return None if value is None else 100 * value
 
 
-def _pair(figure: Figure, card: Card, ours: ConditionResult) -> Pair:
-    return Pair(metric=figure.metric, theirs=figure.value, deviation=figure.deviation, ours=_ours(METRICS[figure.metric], figure.mean, card, ours))
+def _pair(figure: Figure, card: Card, of: ConditionResult) -> Pair:
+    ours = _ours(METRICS[figure.metric], figure.mean, card, of)
+    several = ours.value is not None and ours.n > 1
+    return Pair(
+        metric=figure.metric,
+        theirs=figure.value,
+        deviation=figure.deviation,
+        ours=_percent(ours.value),
+        worst=ours.worst if several else None,
+        worst_value=_percent(ours.worst_value) if several else None,
+    )
 
 
-def _ours(metric: str, mean: str, card: Card, of: ConditionResult) -> float | None:
-    """Percent: the plain mean over the sets of a mean, over those of the run for ``all``; of a benchmark without sets, of all pictures."""
+def _ours(metric: str, mean: str, card: Card, of: ConditionResult) -> Mean:
+    """The plain mean over the sets of a mean, over those of the run for ``all``; of a benchmark without sets, of all pictures."""
     if not of.sets:
-        value = of.metrics[metric].value
-    elif mean in card.means:
-        values = [of.sets[name].metrics[metric].value if name in of.sets else None for name in card.means[mean]]
-        known = [value for value in values if value is not None]
-        value = sum(known) / len(known) if len(known) == len(values) else None
-    else:
-        value = of.over_sets[metric].value
-    return _percent(value)
+        return Mean(value=of.metrics[metric].value, n=0)
+    if mean not in card.means:
+        return of.over_sets[metric]
+    values = {name: of.sets[name].metrics[metric].value if name in of.sets else None for name in card.means[mean]}
+    known = {name: value for name, value in values.items() if value is not None}
+    if len(known) < len(values):
+        return Mean(value=None, n=len(values))
+    worst = min(known, key=lambda name: known[name])
+    return Mean(value=sum(known.values()) / len(known), n=len(known), worst=worst, worst_value=known[worst])
 
 
 def _convention(card: Card, lock: Lock, evaluation: Evaluation, methods: set[str]) -> list[str]:
