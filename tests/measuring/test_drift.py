@@ -311,6 +311,15 @@ class TestLogs:
             for report in reports
         ]
 
+    @pytest.mark.parametrize("asked", [{"profile": "art"}, {"max_fpr": 0.2}])
+    def test_reports_by_other_thresholds_are_not_one_stream(self, tmp_path, tiny_bundle, toy_pictures, asked):
+        """They call more or fewer pictures unsure, whatever comes in."""
+        for name, policy in (("a", Policy()), ("b", Policy(**asked))):
+            report = load(tiny_bundle, threads=1, policy=policy).detect(toy_pictures[0])
+            (tmp_path / name).write_text(report.model_dump_json() + "\n")
+        with pytest.raises(LogError, match=r"a: what is unsure is told by its verdicts of profile .*, in .*b by verdicts of"):
+            read_logs([tmp_path / "a", tmp_path / "b"])
+
     def test_a_committed_table_has_several_conditions(self):
         with pytest.raises(LogError, match="--condition"):
             read_logs([SCORES])

@@ -417,6 +417,12 @@ class TestRefuses:
             run(tmp_path / "run", tiny_detector, samples, "toy", Protocol(conditions=("fax",)))
         assert not (tmp_path / "run").exists()
 
+    def test_clusters_by_a_column_that_is_not_there(self, tiny_detector, samples, tmp_path):
+        """Is said before hours are spent."""
+        with pytest.raises(ValueError, match=r"no column 'camera'.*source"):
+            run(tmp_path / "run", tiny_detector, samples, "toy", Protocol(conditions=("clean",), clusters="camera"))
+        assert not (tmp_path / "run").exists()
+
 
 class TestChoice:
     def test_limit(self, samples):

@@ -141,9 +141,10 @@ def _reports(path: Path) -> Iterator[Mapping[str, Any]]:
                 picture, verdict, bundle, logit = report["picture"], report["verdict"]["label"], report["detector"]["bundle"], report["logit"]
                 facts = {name: picture[name] for name in ("format", "width", "height")}
                 distance = (report.get("domain") or {}).get("distance")
+                rule = "verdicts of profile {profile} at a false-positive rate of {asked_fpr}".format(**report["decision"])
             except (ValueError, KeyError, TypeError, AttributeError):
                 raise LogError(f"{path}, line {number}: neither a scores table nor a report of `realgrain detect --json`") from None
-            scored = {"verdict": verdict, "bundle": bundle, "logit": logit, "feature_distance": distance}
+            scored = {"verdict": verdict, "rule": rule, "bundle": bundle, "logit": logit, "feature_distance": distance}
             yield {**facts, **scored, "day": report.get("day"), "time": report.get("time")}
 
 
@@ -186,7 +187,7 @@ class _Judge:
 def _told_by(line: Mapping[str, Any]) -> str:
     """What tells whether a row is ``unsure``."""
     if line.get("verdict"):
-        return "verdicts"
+        return str(line.get("rule") or "verdicts")
     more = {"size": line.get("width") and line.get("height"), "distance": line.get("feature_distance")}
     return ", ".join(["scores", *(name for name, there in more.items() if there)])
 

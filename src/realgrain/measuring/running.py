@@ -75,11 +75,13 @@ def run(folder: Path, detector: Detector, samples: Sequence[Sample], benchmark: 
         LockError: the folder holds another run, or the same one of other pictures, weights or versions; the message says what differs.
         RunError: another process is at work in the folder, or a picture has changed on the way.
         ManifestError: no pictures, or two of one name.
-        ValueError: an unknown condition.
+        ValueError: an unknown condition, or no column of that name to draw clusters by.
     """
     for name in protocol.conditions:
         condition(name)
     chosen = choose(samples, protocol.split, protocol.limit)
+    if protocol.clusters is not None and protocol.clusters not in (columns := schema_with(_extra(chosen)).names):
+        raise ValueError(f"no column {protocol.clusters!r} to draw clusters by; there are {', '.join(columns)}")
     folder.mkdir(parents=True, exist_ok=True)
     with alone(folder):
         lock, opened = _pin(folder, detector, chosen, benchmark, protocol, watch)
@@ -188,8 +190,11 @@ def changed_pictures(before: Mapping[Key, Entry], new: Mapping[Key, Entry]) -> l
 
 
 def _schema(chosen: Iterable[Sample], detector: Detector, lock: Lock) -> pa.Schema:
-    extra = {name for sample in chosen for name in sample.model_extra or ()}
-    return schema_with(extra, threshold=threshold_of(detector), lock=lock.sha256)
+    return schema_with(_extra(chosen), threshold=threshold_of(detector), lock=lock.sha256)
+
+
+def _extra(chosen: Iterable[Sample]) -> set[str]:
+    return {name for sample in chosen for name in sample.model_extra or ()}
 
 
 def _score(parts: Parts, detector: Detector, chosen: Sequence[Sample], opened: Sequence[Opened], conditions: Sequence[str], watch: Watch) -> None:
