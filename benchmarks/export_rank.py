@@ -67,7 +67,7 @@ class Found(BaseModel):
 
 def logits(bundle: Bundle, samples: Sequence[Sample]) -> np.ndarray:
     """Of pictures that open, (N,)."""
-    detector = load(bundle, evidence=False, policy=Policy(stability=False))
+    detector = load(bundle, runtime="torch", evidence=False, policy=Policy(stability=False))  # the others would keep a graph for each rank
     return np.array([report.logit for report in detector.detect_many([sample.file for sample in samples])])
 
 

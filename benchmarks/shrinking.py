@@ -91,6 +91,8 @@ class Tower:
 
     def __init__(self, bundle: Bundle) -> None:
         self.tower = backbone.load_tower(base_of(bundle))
+        if bundle.adapter:
+            backbone.add(self.tower, bundle.adapter)
         self.block, self.views = bundle.card.block, bundle.card.views
         self.depth = backbone.depth(self.tower, self.block)
         self.patch = int(self.tower.vision_model.embeddings.patch_embedding.kernel_size[0])

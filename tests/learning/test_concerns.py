@@ -35,6 +35,14 @@ def test_few_or_of_one_source(counts, words):
     assert words in found
 
 
+def test_few_that_are_meant_are_no_concern():
+    """Their number alone is none: what else they lack still is."""
+    samples, forms = pictures(real_a=9, real_b=1, fake_a=2, fake_b=2, fake_c=2)
+    found = concerns(samples, forms, few=True)
+    assert [words.split(":")[0] for words in found] == ["only 2 real sources", "90% of the real pictures are of the source 'real_a'"]
+    assert len(concerns(samples, forms)) == 4
+
+
 @pytest.mark.parametrize(
     ("form", "words"),
     [

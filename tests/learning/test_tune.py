@@ -121,13 +121,19 @@ class TestFit:
         assert np.ptp(trained) > 0.05
 
     @pytest.mark.slow
-    def test_a_killed_run_ends_as_one_that_was_not(self, problem, recipe_of, home):
-        """SIGKILL after a checkpoint, and two more of which a kill left a part; the same steps, weights and diagnostics in the end."""
-        recipe = recipe_of("pinclip", **{"tuning.patience": 2, "tuning.evaluate_every": 2, "tuning.head_rate": 3.0})
+    @pytest.mark.parametrize("patient", [False, True])
+    def test_a_killed_run_ends_as_one_that_was_not(self, problem, recipe_of, home, patient):
+        """SIGKILL after a checkpoint, and three more of which a kill left a part; the same steps, weights and diagnostics in the end.
+
+        Once with its best checkpoint after the kill, once out of patience, of which a part was gone when it was killed.
+        """
+        recipe = recipe_of(
+            "pinclip", **{"tuning.patience": 20 if patient else 2, "tuning.evaluate_every": 2} | ({} if patient else {"tuning.head_rate": 3.0})
+        )
         whole = TunedFitter(recipe).fit(problem)
         child = multiprocessing.get_context("spawn").Process(target=fit_and_die, args=(recipe, problem))
         child.start()
-        child.join()
+        child.join(300)
         assert child.exitcode == -signal.SIGKILL
         (run,) = (home / "runs").iterdir()
         last = run / "checkpoint-4"
@@ -135,9 +141,10 @@ class TestFit:
             shutil.copytree(last, run / name)
             state = run / name / "trainer_state.json"
             state.write_bytes(state.read_bytes()[:keep]) if keep else state.unlink()
+        shutil.copytree(last, run / "checkpoint-10", ignore=shutil.ignore_patterns("optimizer.pt"))
         resumed = TunedFitter(recipe.model_copy(update={"tuning": recipe.tuning.model_copy(update={"workers": 1})})).fit(problem)
         assert resumed.diagnostics == pytest.approx(whole.diagnostics, rel=1e-3)
-        assert whole.diagnostics["steps"] == 6  # it ran out of patience, of which a part was gone when it was killed
+        assert (whole.diagnostics["steps"] > 6) == patient
         np.testing.assert_allclose(resumed.head["weight"], whole.head["weight"], atol=1e-5)
         for name, array in whole.adapter.items():
             np.testing.assert_allclose(resumed.adapter[name], array, atol=1e-5)

@@ -185,6 +185,7 @@ def test_a_collapse_of_noise_costs_its_own_run_alone(plan_file, toy_manifest, tm
     with pytest.raises(NoiseCollapse, match=r"1e-06.* without gan-a\|camera-a: the noise's standard deviation"):
         run(plan, toy_manifest, ledger)
     assert {line["settings"]["noise.energy"] for line in read_lines(ledger)} == {0.5}
+    assert not list((home / "runs").iterdir())  # nor are its checkpoints kept
 
 
 def test_first_axis_changes_last(plan_file, toy_manifest):
@@ -193,7 +194,15 @@ def test_first_axis_changes_last(plan_file, toy_manifest):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"axes": {"nonsense": [1]}}, {"axes": {"penalty": [-1]}}, {"recipe": "gone.yaml"}, {"extra": 1}, {"conditions": ["rain"]}]
+    "changes",
+    [
+        {"axes": {"nonsense": [1]}},
+        {"axes": {"penalty": [-1]}},
+        {"axes": {"per_source": [3, None]}},
+        {"recipe": "gone.yaml"},
+        {"extra": 1},
+        {"conditions": ["rain"]},
+    ],
 )
 def test_a_wrong_plan_is_found_before_anything_runs(plan_file, toy_manifest, tmp_path, home, changes):
     with pytest.raises(RecipeError):

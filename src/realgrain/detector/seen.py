@@ -35,7 +35,7 @@ class Seen:
     again: dict[str, np.ndarray]
 
     def without_pixels(self) -> Seen:
-        """The same for who only judges it: of pictures that wait for their turn, pixels would be nearly all of the memory."""
+        """The same for who only judges it: of large pictures that wait for their turn, pixels would be most of the memory."""
         return replace(self, picture=self.picture.without_pixels())
 
 

@@ -14,8 +14,8 @@ def batch(
     *sources: Annotated[
         str,
         Parameter(
-            help="Folders, globs, pictures, CSV files with a column path, .txt files with a name a line, .tar and .parquet files; the same in "
-            "s3://, gs:// and az://; URLs."
+            help="Folders, globs, pictures, CSV files with a column path, .txt files with a name a line, .tar and .parquet files; the same "
+            "but for lists in s3://, gs:// and az://; URLs."
         ),
     ],
     output: Annotated[Path, Parameter(alias="-o", help="Folder of the run. A run that was killed goes on where it stopped.")],

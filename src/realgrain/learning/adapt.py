@@ -31,7 +31,7 @@ from realgrain.learning.data import Fold, ManifestError, Sample, automatic_folds
 from realgrain.learning.features import Extractor
 from realgrain.learning.methods import probe
 from realgrain.learning.pool import Pool
-from realgrain.learning.problem import Problem, survey
+from realgrain.learning.problem import Problem, asked_for, survey
 from realgrain.learning.recipe import Recipe
 from realgrain.learning.train import Learned, learn_without
 
@@ -130,8 +130,8 @@ def gather(
         bundle: the detector.
         fake: folder of pictures by the new generator.
         real: folder of photographs, best of the same subjects.
-        replayed: manifest of known pictures: those of the split that the bundle was trained on, and those without a split; never of the split
-            ``test``. None: what the bundle keeps.
+        replayed: manifest of known pictures: those that the bundle was trained on; of another manifest those of the same split, and those without
+            one; never of the split ``test``. None: what the bundle keeps.
         generator: name of the new source; empty: the folder's.
         camera: name of the photographs' source; empty: the folder's.
         offline: never touch the network.
@@ -145,7 +145,8 @@ def gather(
     recipe = _recipe(bundle)
     sides = {"fake": (fake, generator or fake.resolve().name), "real": (real, camera or real.resolve().name)}
     given = [_labelled(sample, label, source) for label, (folder, source) in sides.items() for sample in _pictures(folder)]
-    known = [] if replayed is None else [s for s in read_manifest(replayed) if s.split in (recipe.split, "") and s.split != TESTS]
+    learned = replayed is None or file_sha256(replayed) == bundle.card.training.manifest_sha256
+    known = [] if replayed is None else _known(read_manifest(replayed), recipe, learned)
     asked = len(known)
     whole, _ = survey([*known, *given], f"{fake}, {real}" + (f", {replayed}" if replayed else ""), recipe.duplicate_distance)
     listed = {id(sample) for sample in known}
@@ -160,7 +161,6 @@ def gather(
     notes: tuple[str, ...] = ()
     if replayed is not None:
         found = pools.extract(whole.keep(old), recipe, extractor) if old.any() else None
-        learned = file_sha256(replayed) == bundle.card.training.manifest_sha256
         again = np.isin(whole.keep(old).sha256, fresh.sha256)
         if learned and again.any():
             raise ManifestError(f"{replayed}: this bundle has learned from {again.sum()} of the new pictures already")
@@ -169,7 +169,7 @@ def gather(
     else:
         kept = replay.read(bundle.statistics)
         found = pools.replayed(kept) if kept.keys() == set(recipe.deliveries) else None
-        learned, where = True, "what the bundle keeps"
+        where = "what the bundle keeps"
     if found is None or not len(found.problem.samples):
         raise ManifestError(
             f"{replayed}: no pictures to replay in split {recipe.split!r}"
@@ -371,6 +371,12 @@ def _recipe(bundle: Bundle) -> Recipe:
         return Recipe.model_validate(bundle.card.recipe)
     except ValidationError as error:
         raise BundleError(f"{bundle.folder}: its recipe is not one that this version can adapt: {error}") from error
+
+
+def _known(samples: Sequence[Sample], recipe: Recipe, learned: bool) -> list[Sample]:
+    """What a bundle has learned from, or else what is like it."""
+    found = asked_for(recipe, samples) if learned else [sample for sample in samples if sample.split in (recipe.split, "")]
+    return [sample for sample in found if sample.split != TESTS]
 
 
 def _pictures(folder: Path) -> list[Sample]:

@@ -17,27 +17,27 @@ class NoiseCollapse(RuntimeError):
 
 
 def check_collapse(history: Sequence[Diagnostics], window: int) -> None:
-    """Look whether the noise has collapsed over the last steps; silent while there are fewer than ``window``. The thresholds are our choice.
+    """Look whether the noise has collapsed over the last batches; silent while there are fewer than ``window``. The thresholds are our choice.
 
     A part of the noise that is exactly 0 was switched off, which is no collapse.
 
     Args:
-        history: one entry a step, the latest last.
-        window: steps, at least 2; some tens, because the losses of single batches jump.
+        history: one entry a batch, the latest last.
+        window: batches, at least 2; more where there are more, because the losses of single batches jump.
 
     Raises:
-        NoiseCollapse: in every step the deviation was below ``VANISHED_DEVIATION``; or the mean leaks the label: the loss on noised features is below
-            ``LEAKED_LOSS`` in the mean, while that on clean ones is above ``STALLED_LOSS`` and no longer falls.
+        NoiseCollapse: in every batch the deviation was below ``VANISHED_DEVIATION``; or the mean leaks the label: the loss on noised features is
+            below ``LEAKED_LOSS`` in the mean, while that on clean ones is above ``STALLED_LOSS`` and no longer falls.
         ValueError: a window below 2.
     """
     if window < 2:
-        raise ValueError(f"collapse is seen over a window of at least 2 steps, not {window}")
+        raise ValueError(f"collapse is seen over a window of at least 2 batches, not {window}")
     if len(history) < window:
         return
     recent = history[-window:]
     if all(0 < step.deviation_ratio < VANISHED_DEVIATION for step in recent):
         raise NoiseCollapse(
-            f"the noise's standard deviation was below {VANISHED_DEVIATION:g} of the features' own in each of the last {window} steps "
+            f"the noise's standard deviation was below {VANISHED_DEVIATION:g} of the features' own in each of the last {window} batches "
             f"({recent[-1].deviation_ratio:.1e} now): there is no noise left. Set a floor, or a lower learning rate"
         )
     before, after = recent[: window // 2], recent[window // 2 :]
@@ -45,8 +45,8 @@ def check_collapse(history: Sequence[Diagnostics], window: int) -> None:
     stalled = clean > STALLED_LOSS and _mean([step.clean_loss for step in after]) > STALLED_SHARE * _mean([step.clean_loss for step in before])
     if stalled and perturbed < LEAKED_LOSS and all(step.mean_norm > 0 for step in recent):
         raise NoiseCollapse(
-            f"over the last {window} steps the loss was {perturbed:.3f} on noised features and stood at {clean:.3f} on clean ones: the noise's mean "
-            "gives the answer away and the detector learns nothing. Lower the weight of the noise, use label_free keys, or detach the query"
+            f"over the last {window} batches the loss was {perturbed:.3f} on noised features and stood at {clean:.3f} on clean ones: the noise's "
+            "mean gives the answer away and the detector learns nothing. Lower the weight of the noise, use label_free keys, or detach the query"
         )
 
 

@@ -17,18 +17,19 @@ TELLING_DISTANCE = 0.5  # total variation between the classes: at 0.5 a guess by
 Form = tuple[str, int, int]  # of a file: format, width and height
 
 
-def concerns(samples: Sequence[Sample], forms: Sequence[Form]) -> list[str]:
+def concerns(samples: Sequence[Sample], forms: Sequence[Form], *, few: bool = False) -> list[str]:
     """Why a detector learned from these pictures may not be worth much, a sentence each; empty if there is no reason to think so.
 
     Args:
         samples: of both labels.
         forms: of each one's file.
+        few: whether few pictures are meant, and their number is no concern.
     """
     found = []
     for label in ("real", "fake"):
         sources = Counter(sample.source for sample in samples if sample.label == label)
         count, (largest, most) = sources.total(), sources.most_common(1)[0]
-        if count < FEW_PICTURES:
+        if count < FEW_PICTURES and not few:
             found.append(f"only {count} {label} pictures: fewer than {FEW_PICTURES} teach little, and what is measured on them means little")
         if len(sources) < FEW_SOURCES:
             found.append(f"only {len(sources)} {label} sources: what they have in common may be all that is learned")

@@ -58,7 +58,7 @@ class Problem:
 def prepare(recipe: Recipe, manifest: Path) -> Problem:
     """Open and check a manifest's pictures; unreadable ones, which are left out, are named on the log.
 
-    So are ``concerns``, unless the recipe asks for few pictures of each source.
+    So are ``concerns``.
 
     Args:
         recipe: gives split, pictures of each source, and distance of near-duplicates.
@@ -67,13 +67,12 @@ def prepare(recipe: Recipe, manifest: Path) -> Problem:
     Raises:
         ManifestError: unusable, one label only, or the same bytes carry both labels.
     """
-    samples = [sample for sample in read_manifest(manifest) if not recipe.split or sample.split == recipe.split]
-    samples = samples if recipe.per_source is None else first_of_each(samples, recipe.per_source)
+    samples = asked_for(recipe, read_manifest(manifest))
     problem, forms = survey(samples, str(manifest), recipe.duplicate_distance)
     if len({sample.label for sample in problem.samples}) < 2:
         raise ManifestError(f"{manifest}: training needs readable pictures of both labels in split {recipe.split!r}")
-    if recipe.per_source is None and processes.rank() == 0:
-        for concern in concerns(problem.samples, forms):
+    if processes.rank() == 0:
+        for concern in concerns(problem.samples, forms, few=recipe.per_source is not None):
             log.warning("%s: %s", manifest, concern)
     return problem
 
@@ -99,6 +98,12 @@ def survey(samples: Sequence[Sample], where: str, duplicate_distance: int) -> tu
         if labels.setdefault(digest, sample).label != sample.label:
             raise ManifestError(f"{where}: {labels[digest].path} and {sample.path} are the same bytes with different labels")
     return Problem(samples, sha256, near_duplicates(hashes, duplicate_distance), asked - len(samples)), forms
+
+
+def asked_for(recipe: Recipe, samples: Sequence[Sample]) -> list[Sample]:
+    """Those of a recipe's split, and of each source no more than it asks for."""
+    found = [sample for sample in samples if not recipe.split or sample.split == recipe.split]
+    return found if recipe.per_source is None else first_of_each(found, recipe.per_source)
 
 
 def first_of_each(samples: Sequence[Sample], limit: int) -> list[Sample]:

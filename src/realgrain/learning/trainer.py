@@ -35,8 +35,9 @@ from realgrain.learning.recipe import Recipe, RecipeError, Tuning
 
 LOG_EVERY = 10  # steps
 WINDOW = 50
-"""Steps that diagnostics are the mean of, and over which noise must look collapsed before training stops; our choice."""
+"""Batches that diagnostics are the mean of, and over which noise must look collapsed before training stops; our choice."""
 LEAST_WINDOW = 5
+"""Of a short run: a few more than by chance look alike; our choice."""
 
 
 class BalancedTrainer(Trainer):
@@ -58,9 +59,9 @@ class BalancedTrainer(Trainer):
 
 
 class Watch(TrainerCallback, ExportableState):
-    """Stops training where its noise has collapsed, and keeps what the last steps looked like in checkpoints, so that a resumed run knows them.
+    """Stops training where its noise has collapsed, and keeps what the last batches looked like in checkpoints, so that a resumed run knows them.
 
-    A run that is too short for ``WINDOW`` is judged over half of its steps, ``LEAST_WINDOW`` at least.
+    A run that is too short for ``WINDOW`` is judged over half of its batches, ``LEAST_WINDOW`` at least.
     """
 
     def __init__(self) -> None:
@@ -76,7 +77,7 @@ class Watch(TrainerCallback, ExportableState):
         network.history[:] = [Diagnostics(**step) for step in self.history]
 
     def on_step_end(self, args: TrainingArguments, *_: Any, **kwargs: Any) -> None:
-        """Look at the last steps.
+        """Look at the last batches.
 
         Raises:
             NoiseCollapse: the noise stopped teaching anything.
@@ -84,7 +85,8 @@ class Watch(TrainerCallback, ExportableState):
         network: Network = kwargs["model"]
         self.history = [asdict(step) for step in network.history[-WINDOW:]]
         if network.noise is not None:
-            check_collapse(network.history, min(WINDOW, max(LEAST_WINDOW, args.max_steps // 2)))
+            batches = args.max_steps * args.gradient_accumulation_steps
+            check_collapse(network.history, min(WINDOW, max(LEAST_WINDOW, batches // 2)))
 
 
 def make_trainer(

@@ -12,11 +12,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from transformers import TrainerCallback, TrainerState
-from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME, TRAINER_STATE_NAME
 from transformers.trainer_utils import get_last_checkpoint
+from transformers.utils import SAFE_WEIGHTS_NAME
 
 from realgrain.detector import weights
 from realgrain.learning import backbone, features, processes
+from realgrain.learning.collapse import NoiseCollapse
 from realgrain.learning.data import balanced_weights
 from realgrain.learning.draws import Draws
 from realgrain.learning.features import Delivery
@@ -38,7 +40,7 @@ class TunedModel:
 
     Attributes:
         start: the head that tuning started from, on the untuned tower.
-        diagnostics: of the last steps of training, by name: losses, and what the noise did (``noise.Diagnostics``).
+        diagnostics: of the last batches of training, by name: losses, and what the noise did (``noise.Diagnostics``).
     """
 
     head: dict[str, np.ndarray]
@@ -111,10 +113,13 @@ class TunedFitter:
         start, _ = network.shipped()
         folder = weights.home() / "runs" / _name(problem, self.recipe)
         trainer = make_trainer(network, self.recipe, training, validation, folder, self.callbacks)
-        trainer.train(resume_from_checkpoint=_last_whole_checkpoint(folder))
+        try:
+            trainer.train(resume_from_checkpoint=_last_whole_checkpoint(folder))
+        except NoiseCollapse:
+            _remove(folder)
+            raise
         processes.wait()  # the others may still be reading the best checkpoint
-        if processes.rank() == 0:
-            shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
         network.eval().cpu()
         return TunedModel(*network.shipped(), start, _last_steps(network.history, trainer.state.global_step), network, stem)
 
@@ -147,13 +152,25 @@ class TunedFitter:
         return known, fake, probe.fit(known.numpy(), some.fake, balanced_weights(some.samples), **settings), places
 
 
+def _remove(folder: Path) -> None:
+    """The checkpoints of a run that is over, at once: the next start must not find a part of them."""
+    if processes.rank() == 0 and folder.is_dir():
+        gone = folder.with_suffix(".gone")
+        shutil.rmtree(gone, ignore_errors=True)  # left by a kill
+        folder.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
+
+
 def _last_whole_checkpoint(folder: Path) -> str | None:
-    """The last checkpoint that was written to its end, None without one. The Trainer writes its own state last; what a kill cut off before goes."""
+    """The last checkpoint that is whole, None without one: a kill may cut off its writing, which ends with the Trainer's state, or its removal."""
     if processes.rank() == 0:
         for checkpoint in folder.glob("checkpoint-*"):
             try:
                 TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
+                whole = all((checkpoint / name).is_file() for name in (SAFE_WEIGHTS_NAME, OPTIMIZER_NAME, SCHEDULER_NAME))
             except (OSError, ValueError):
+                whole = False
+            if not whole:
                 shutil.rmtree(checkpoint)
     processes.wait()
     return get_last_checkpoint(folder) if folder.is_dir() else None

@@ -127,12 +127,16 @@ def runs_of(plan: Plan, samples: Sequence[Sample]) -> list[Run]:
         samples: the manifest's, of all splits.
 
     Raises:
-        RecipeError: a combination is no recipe.
+        RecipeError: a combination is no recipe, or an axis chooses pictures.
     """
-    split = read_recipe(plan.recipe).split
+    base = read_recipe(plan.recipe)
+    split = base.split
     pictures = _digest(sorted([sample.path, sample.label, sample.source] for sample in samples if not split or sample.split == split))
     grid = [dict(zip(plan.axes, values, strict=True)) for values in product(*plan.axes.values())]
     recipes = [read_recipe(plan.recipe, changes) for changes in grid]
+    for name in ("split", "per_source", "duplicate_distance"):
+        if any(getattr(recipe, name) != getattr(base, name) for recipe in recipes):
+            raise RecipeError(f"{plan.recipe}: {name} is no axis: all runs of a plan choose from the same pictures; make a plan for each")
     return [
         Run(changes, name, fold, recipe, plan, pictures)
         for changes, recipe in zip(grid, recipes, strict=True)

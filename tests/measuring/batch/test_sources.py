@@ -3,6 +3,8 @@ import glob
 import http.server
 import io
 import os
+import subprocess
+import sys
 import tarfile
 import threading
 from pathlib import Path
@@ -387,6 +389,35 @@ class TestS3:
         found = list(items(["s3://pictures/x.tar", "s3://pictures/*.parquet"]))
         assert [item.uri for item in found[:3]] == ["s3://pictures/x.tar#a.jpg", "s3://pictures/x.tar#b.jpg", "s3://pictures/y.parquet#000000000"]
         assert contents(found) == [*DATA[:2], *DATA]
+
+    @pytest.mark.parametrize("name", ["x.tar", "x.parquet"])
+    def test_what_a_store_does_not_show_is_not_listed_as_missing(self, store, name, monkeypatch):
+        """A list of items is for good: one without what a packed file holds would leave its pictures out without a word."""
+        store(name, DATA[0])
+        (item,) = items([f"s3://pictures/{name}"])
+        assert item.error.startswith("cannot be read: ")  # a broken file, which asking again does not mend
+
+        class Closed(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.send_error(403)
+
+            do_HEAD = do_GET
+
+            def log_message(self, *_):
+                pass
+
+        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Closed) as server:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+            code = f"from realgrain.measuring.batch.sources import items; list(items(['s3://pictures/{name}']))"
+            found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)  # Daft reads the address once
+            server.shutdown()
+        assert f"SourceError: s3://pictures/{name}: out of reach, so what it holds is not known: " in found.stderr
+
+    def test_a_row_without_bytes_is_missing(self, store, folder):
+        """Not out of reach: that would be asked for again at each start."""
+        store("y.parquet", packs.parquet(folder / "y.parquet", [DATA[0], None]).read_bytes())
+        assert contents(list(items(["s3://pictures/y.parquet"]))) == [DATA[0], "missing: cannot be read: the row has no bytes"]
 
     def test_nothing_there(self, store, folder):
         with pytest.raises(SourceError, match="no picture behind it"):

@@ -6,7 +6,9 @@ import logging
 import os
 import socket
 from collections.abc import Generator, Sequence
+from contextlib import suppress
 from typing import Any
+from uuid import uuid4
 
 import pyarrow as pa
 
@@ -37,7 +39,9 @@ def start(engine: str, address: str | None = None) -> int:
     """
     daft = import_daft()
     if engine == "embedded":
-        os.environ.setdefault("DAFT_RUNNER", "native")
+        # One thread gives the calls in order; within a call the work is spread. It stays as it is where the process has a runner already.
+        with suppress(daft.exceptions.DaftCoreException):
+            daft.set_runner_native(num_threads=1)
         if daft.runners.get_or_create_runner().name != "native":
             raise RunError("this process already runs on Ray")
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -96,7 +100,7 @@ def scored(plan: Plan, tables: Sequence[pa.Table]) -> Generator[pa.RecordBatch, 
     Raises:
         RunError: the engine has failed.
     """
-    daft = import_daft()
+    daft, query = import_daft(), uuid4().hex
 
     # Without a process of its own, a worker's detector is that of its process, and outlives this query.
     @daft.cls(use_process=False)
@@ -107,7 +111,7 @@ def scored(plan: Plan, tables: Sequence[pa.Table]) -> Generator[pa.RecordBatch, 
         @daft.method.batch(return_dtype=daft.DataType.from_arrow_type(STRUCT), unnest=True, batch_size=CALL)
         def score(self, *columns: Any) -> Any:
             rows = zip(*(column.to_pylist() for column in columns), strict=True)
-            return score_items(self._plan, [Item(*row) for row in rows])
+            return score_items(self._plan, [Item(*row) for row in rows], query)
 
     frame = daft.from_arrow(list(tables))
     fields = [frame[name] for name in SCHEMA.names if name not in PLACE]

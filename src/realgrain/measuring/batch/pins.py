@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -91,7 +92,7 @@ class Pins(_Part):
         sources: those of the settings as absolute paths, for the same words mean others in another folder.
     """
 
-    version: int = 1
+    version: Literal[2] = 2
     settings: Settings
     sources: tuple[str, ...]
     scoring: Scoring
@@ -144,5 +145,9 @@ def read_pins(folder: Path) -> Pins | None:
         return None
     try:
         return Pins.model_validate_json(file.read_bytes())
-    except (OSError, ValidationError) as error:
+    except ValidationError as error:
+        if any(one["loc"] == ("version",) for one in error.errors()):
+            raise RunError(f"{file}: of a run by another version of realgrain; go on with that one, or take another folder") from error
         raise RunError(f"{file}: not the {RUN} of a run: {error}") from error
+    except OSError as error:
+        raise RunError(f"{file}: cannot be read: {error.strerror or error}") from error

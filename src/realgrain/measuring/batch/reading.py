@@ -14,20 +14,27 @@ import pyarrow.parquet as pq
 
 from realgrain.measuring.batch.items import Item
 from realgrain.measuring.batch.sources import open_packed
-from realgrain.measuring.batch.stores import read_remote
+from realgrain.measuring.batch.stores import is_away, read_remote
 from realgrain.picture.errors import Limits, PictureError, Refused
 from realgrain.picture.source import read_source
 
 ROWS = 16  # of a parquet file that are in memory at once ...
-PLACES = 2  # in parquet files that are open at once
+PLACES = 2  # in parquet files that are open at once: on a cluster, calls may overtake one another
 PAGES = 2**20  # ... beside so many bytes of it as stored; without this, a whole group of rows would be
 
 
 class Reader:
-    """Reads items. Those of a parquet file come fast in the order of its rows, or nearly so: the calls of an engine may overtake one another."""
+    """Reads items. Those of a parquet file come fast in the order of its rows, or nearly so."""
 
     def __init__(self) -> None:
         self._open: list[_Rows] = []
+        self._query = ""
+
+    def serve(self, query: str) -> None:
+        """Begin another query, unless it is the one before: nothing is open then."""
+        if query != self._query:
+            self.close()
+        self._query = query
 
     def job(self, item: Item, limits: Limits) -> Callable[[], bytes]:
         """What reads an item, on any thread; a row of a parquet file is read here and now, which keeps one reader of that file.
@@ -42,7 +49,7 @@ class Reader:
             return partial(_same, self._row(item))
         except Exception as error:  # pyarrow and the stores raise nearly anything on broken files
             self.close()
-            return partial(_fail, _unreadable(item, error))
+            return partial(_fail, _unreadable(item, error, item.remote and is_away(error)))
 
     def close(self) -> None:
         """Let go of what is open."""
@@ -67,9 +74,8 @@ def _same(data: bytes) -> bytes:
     return data
 
 
-def _unreadable(item: Item, error: Exception) -> PictureError:
+def _unreadable(item: Item, error: Exception, away: bool) -> PictureError:
     words = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    away = item.remote and not isinstance(error, FileNotFoundError)
     return PictureError(item.uri, "unreachable" if away else "missing", f"cannot be read: {words.splitlines()[0]}")
 
 
@@ -90,7 +96,7 @@ def _read(item: Item, limits: Limits) -> bytes:
     except Refused as refused:
         raise PictureError(item.uri, refused.code, refused.reason) from None
     except OSError as error:
-        raise _unreadable(item, error) from None
+        raise _unreadable(item, error, item.remote and not isinstance(error, FileNotFoundError)) from None
 
 
 def _identity(item: Item) -> tuple[Any, ...]:

@@ -10,7 +10,7 @@ import hashlib
 import sqlite3
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,7 @@ from realgrain.measuring.batch.outcomes import SCHEMA
 from realgrain.measuring.batch.pins import RUN, Pins, Scoring, Settings, read_pins
 from realgrain.measuring.batch.shards import LEDGER, Shards, write_ledger
 from realgrain.measuring.batch.sources import Wanted, items
-from realgrain.measuring.batch.worker import Plan, let_go, opened
+from realgrain.measuring.batch.worker import Plan, opened
 from realgrain.measuring.lock import differences
 from realgrain.measuring.whole import write_whole
 
@@ -118,12 +118,11 @@ def run(folder: Path, settings: Settings, scoring: Scoring, means: Means, *, wat
     with alone(folder):
         before, plan = _before(folder, settings, scoring), means.plan(scoring)
         if means.engine == "embedded":
-            let_go()
             opened(plan)  # what is wrong with the detector is said here, and plainly
         group = max(AT_ONCE, PER_PROCESSOR * engines.start(means.engine, means.address))  # before anything is listed, which Daft does too
         shards = _shards(folder, before or _begun(folder, settings, scoring))
-        todo = [number for number in range(shards.count) if not shards.done(number)]
-        left = sum(map(shards.rows, todo))
+        todo = _todo(shards)
+        left = sum(map(len, todo.values()))
         rows = _work(shards, Listing(folder / LISTING), todo, group, plan, scoring)
         for _ in watch(rows, left, "judging"):
             pass
@@ -144,8 +143,8 @@ def outlook(folder: Path, settings: Settings, scoring: Scoring) -> Outlook:
             ref = _list(Path(scratch), settings)
         before = Pins.of(settings, scoring, ref)
     shards = _shards(folder, before)
-    done = [number for number in range(shards.count) if shards.done(number)]
-    left = shards.items - sum(map(shards.rows, done))
+    todo = _todo(shards)
+    done, left = [number for number in range(shards.count) if number not in todo], sum(map(len, todo.values()))
     return Outlook(shards.items, shards.count, len(done), left, _seconds(shards, done, left))
 
 
@@ -192,17 +191,27 @@ def _shards(folder: Path, pins: Pins) -> Shards:
     return Shards(folder, pins.listing.items, pins.settings.shard, hashlib.sha256(pins.content()).hexdigest())
 
 
-def _work(shards: Shards, listing: Listing, todo: Sequence[int], group: int, plan: Plan, scoring: Scoring) -> Iterator[None]:
+def _todo(shards: Shards) -> dict[int, Sequence[int]]:
+    """Shard -> positions of its rows that are to be judged, of those that have any."""
+    left = {number: shards.left(number) for number in range(shards.count)}
+    return {number: positions for number, positions in left.items() if positions}
+
+
+def _work(shards: Shards, listing: Listing, todo: Mapping[int, Sequence[int]], group: int, plan: Plan, scoring: Scoring) -> Iterator[None]:
     """Do what is to do, some shards at a time; gives a sign for each item that is judged."""
-    for start in range(0, len(todo), group):
-        tables = {number: engines.as_table(number, listing.part(number * shards.size, shards.rows(number))) for number in todo[start : start + group]}
+    numbers = list(todo)
+    for start in range(0, len(numbers), group):
+        tables = {
+            number: engines.as_table(number, listing.part(number * shards.size, shards.rows(number))).take(list(todo[number]))
+            for number in numbers[start : start + group]
+        }
         waiting: dict[int, list[pa.Table]] = defaultdict(list)
         with closing(engines.scored(plan, list(tables.values()))) as batches:
             for batch in batches:
                 found = pa.table(batch)
                 for number in found["shard"].unique().to_pylist():
                     waiting[number].append(found.filter(pc.field("shard") == number))
-                    if sum(part.num_rows for part in waiting[number]) >= shards.rows(number):
+                    if sum(part.num_rows for part in waiting[number]) >= len(todo[number]):
                         shards.write(number, _whole(tables.pop(number), waiting.pop(number), scoring))
                 yield from [None] * found.num_rows
         if tables:
@@ -210,7 +219,7 @@ def _work(shards: Shards, listing: Listing, todo: Sequence[int], group: int, pla
 
 
 def _whole(asked: pa.Table, parts: list[pa.Table], scoring: Scoring) -> pa.Table:
-    """A shard's rows in the order of its items.
+    """Rows of a shard in the order of its items.
 
     Raises:
         RunError: an item is missing or there twice.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,27 +51,35 @@ class Shards:
         """Of each shard."""
         return SCHEMA.with_metadata({"realgrain": json.dumps({"run": self.run})})
 
-    def done(self, number: int) -> bool:
-        """Whether a shard is there, of this run, and whole, and nothing in it was out of reach: that is asked for again by the next start."""
+    def left(self, number: int) -> Sequence[int]:
+        """Positions of a shard's rows that are to be judged: all, unless it is there, of this run, and whole; else those that were out of reach."""
+        everything = range(self.rows(number))
         file = self.file(number)
         if not file.is_file():
-            return False
+            return everything
         try:
             with pq.ParquetFile(file) as shard:
                 if shard.metadata.num_rows != self.rows(number) or not shard.schema_arrow.equals(self.schema, check_metadata=True):
-                    return False
-                return _all_null(shard.metadata, "error_code") or "unreachable" not in shard.read(["error_code"])["error_code"].unique().to_pylist()
+                    return everything
+                codes = [] if _all_null(shard.metadata, "error_code") else shard.read(["error_code"])["error_code"].to_pylist()
         except (OSError, pa.ArrowException):
-            return False
+            return everything
+        return [position for position, code in enumerate(codes) if code == "unreachable"]
 
     def write(self, number: int, table: pa.Table) -> None:
-        """Put a shard in its place.
+        """Put a shard in its place, or, where ``left`` gave a part of it, the rows of that part into it.
 
         Raises:
-            OSError: it cannot be written; nothing of it is left.
+            OSError: it cannot be written; what was there before stays.
         """
+        table = table.cast(self.schema).replace_schema_metadata(self.schema.metadata)
+        if table.num_rows < self.rows(number):
+            order = list(range(self.rows(number)))
+            for row, position in enumerate(self.left(number)):
+                order[position] = self.rows(number) + row
+            table = pa.concat_tables([pq.read_table(self.file(number)), table]).take(order).combine_chunks()
         with whole(self.file(number)) as scratch:
-            pq.write_table(table.cast(self.schema).replace_schema_metadata(self.schema.metadata), scratch, compression="zstd")
+            pq.write_table(table, scratch, compression="zstd")
 
     def tables(self, columns: list[str] | None = None) -> Iterator[pa.Table]:
         """All shards, one at a time, in order."""

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from realgrain.learning.data import SUFFIXES
 from realgrain.measuring.batch.items import URLS, Item, is_remote, shown
-from realgrain.measuring.batch.stores import glob_remote, open_remote
+from realgrain.measuring.batch.stores import glob_remote, is_away, open_remote
 
 COLUMNS = ("bytes", "image", "content", "jpg", "jpeg", "png", "webp", "data")
 """Names under which a parquet file's pictures are looked for, in this order, where none is asked for (our choice)."""
@@ -53,11 +53,11 @@ def items(sources: Iterable[str], wanted: Wanted = Wanted()) -> Iterator[Item]:
     Args:
         sources: picture files, folders and prefixes (searched through, by suffix), globs (which find pictures and packed files, by suffix), CSV
             files with a column ``path``, ``.txt`` files with a name a line, uncompressed ``.tar`` and ``.parquet`` files, each here or in an object
-            store; URLs.
+            store, but for lists; URLs.
         wanted: how to take them.
 
     Raises:
-        SourceError: a source leads nowhere, is a kind that is not read, or needs ``allow_urls``.
+        SourceError: a source leads nowhere, is a kind that is not read, is out of reach, or needs ``allow_urls``.
     """
     for name in sources:
         empty = True
@@ -213,7 +213,11 @@ def _names(file: Path, suffix: str) -> Iterator[tuple[int, str]]:
 
 
 def _packed(one: Item, wanted: Wanted) -> Iterator[Item]:
-    """What a tar or parquet file holds; one that is broken gives what can be had of it, and an item that says so."""
+    """What a tar or parquet file holds; one that is broken gives what can be had of it, and an item that says so.
+
+    Raises:
+        SourceError: its store refused or did not answer: the list of items, which is for good, must not go without what it holds.
+    """
     try:
         with open_packed(one) as file:
             yield from _members(one, file) if one.uri.lower().endswith(".tar") else _rows(one, file, wanted)
@@ -224,6 +228,8 @@ def _packed(one: Item, wanted: Wanted) -> Iterator[Item]:
 
 
 def _unreadable(one: Item, error: Exception) -> Item:
+    if one.remote and is_away(error):
+        raise SourceError(f"{one.uri}: out of reach, so what it holds is not known: {error}".splitlines()[0])
     return replace(one, error=f"cannot be read: {error}".splitlines()[0])
 
 

@@ -39,6 +39,15 @@ def glob_remote(pattern: str) -> Iterator[tuple[str, int | None]]:
             raise OSError(f"{pattern}: cannot be listed: {error}") from error
 
 
+def is_away(error: Exception) -> bool:
+    """Whether what came of reading an object is that its store refused or did not answer, which says nothing of the object."""
+    daft = import_daft()
+    # what fails while a file is being read has no kind of its own in Daft 0.7
+    return isinstance(error, daft.exceptions.DaftCoreException) or (
+        isinstance(error, OSError) and str(error).startswith("Get failed") and "not found" not in str(error)
+    )
+
+
 def open_remote(url: str) -> Any:
     """An object as a file.
 

@@ -67,19 +67,19 @@ def opened(plan: Plan) -> tuple[Detector, Known | None]:
     return detector, None if plan.known is None else Known(Path(plan.known), wanted)
 
 
-def score_items(plan: Plan, items: Sequence[Item]) -> pa.Array:
+def score_items(plan: Plan, items: Sequence[Item], query: str) -> pa.Array:
     """Outcomes of items, in their order, as an array of ``outcomes.STRUCT``.
 
     One call at a time in a process: a detector already uses all the processors that it may, and two at once would only be in each other's way.
+
+    Args:
+        plan: which detector.
+        items: to be read and judged.
+        query: they belong to; files stay open between calls of one alone, for by the next one a store may hold another file of that name.
     """
     with _turn:
+        _reader.serve(query)
         return as_array(list(outcomes(*opened(plan), items)))
-
-
-def let_go() -> None:
-    """Close what the process's reader has open since the run before: in a store another file may lie there by now, and nothing here could tell."""
-    with _turn:
-        _reader.close()
 
 
 @dataclass(frozen=True)
