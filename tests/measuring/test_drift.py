@@ -299,6 +299,14 @@ class TestLogs:
             read_logs(paths, shipped)
         assert len(read_logs(paths[:1], shipped).rows) == EACH
 
+    def test_a_table_and_reports_are_not_one_stream(self, tmp_path, tiny_detector, toy_pictures):
+        """Also where the detector is not there that could tell what was unsure in the table."""
+        (tmp_path / "reports.jsonl").write_text(tiny_detector.detect(toy_pictures[0]).model_dump_json() + "\n")
+        paths = [tmp_path / "reports.jsonl", table(tmp_path, stream(0, days=1), bundle=tiny_detector.bundle.hash)]
+        with pytest.raises(LogError, match="watch them apart"):
+            read_logs(paths)
+        assert len(read_logs(paths[1:]).rows) == EACH
+
     def test_reports(self, tmp_path, tiny_detector, toy_pictures):
         path = tmp_path / "reports.jsonl"
         reports = [tiny_detector.detect(picture) for picture in toy_pictures[:3]]

@@ -87,7 +87,8 @@ def read_logs(paths: Sequence[Path], card_of: Bundle | None = None, condition: s
         raise LogError(f"scores of {len(bundles)} detectors ({', '.join(name[:8] for name in bundles)}): their logits cannot be compared")
     bundle = bundles[0] if bundles else ""
     judge = _Judge(card_of) if card_of is not None and card_of.hash == bundle else None
-    told = {_told_by(line): path for path, line in found if not line.get("error") and (line.get("verdict") or judge is not None)}
+    telling = judge is not None or any(line.get("verdict") for _, line in found)
+    told = {_told_by(line): path for path, line in found if telling and not line.get("error")}
     if len(told) > 1:
         (one, here), (other, there), *_ = told.items()
         raise LogError(f"{here}: what is unsure is told by its {one}, in {there} by {other}: watch them apart, or that would look like drift")

@@ -18,7 +18,9 @@ from hostile import encoded
 from serving import Server, file_of, zipped
 from sqlalchemy.exc import OperationalError
 
+from realgrain.faces.server import jobs
 from realgrain.faces.server.jobs import TRIES
+from realgrain.faces.server.problems import busy
 from realgrain.faces.server.webhooks import secret_of, signature
 
 
@@ -333,6 +335,25 @@ class TestKill:
         with TestClient(open_app(data=tmp_path), base_url="http://localhost") as client:
             wait_for(client, staged.job)
             assert results(client, staged.job)[0]["problem"]["code"] == "given_up"
+
+    def test_a_busy_server_uses_up_no_tries(self, open_app, tmp_path, monkeypatch):
+        """For want of a decoder a picture is not judged now; that says nothing of it, however often."""
+        from starlette.testclient import TestClient
+
+        monkeypatch.setattr(jobs, "TRIES", 1)
+        report, refused = jobs.Jobs._report, []
+
+        async def busy_at_first(*given):
+            if len(refused) < 2:
+                refused.append(given)
+                raise busy("no decoder could be started", 5)
+            return await report(*given)
+
+        monkeypatch.setattr(jobs.Jobs, "_report", busy_at_first)
+        with TestClient(open_app(data=tmp_path), base_url="http://localhost") as client:
+            job = client.post("/v1/batch?stability=false", files=files_of(("a.png", encoded("PNG", (128, 128))))).json()["id"]
+            assert wait_for(client, job)["failed"] == 0
+        assert len(refused) == 2
 
     def test_two_servers_do_not_share_a_folder(self, open_app, tmp_path):
         from starlette.testclient import TestClient

@@ -207,7 +207,8 @@ class Jobs:
                     raise Problem(500, "given_up", f"{item.name}: could not be judged in {TRIES} attempts")
                 report = await self._report(job, n, item.name)
             except Problem as found:
-                if found.status == 503:  # not the picture's fault: later
+                if found.status == 503:  # not the picture's fault: later, as often as it takes
+                    await asyncio.to_thread(self._store.give_back, job, n)
                     raise
                 problem = found.body.model_dump_json()
             await asyncio.to_thread(self._store.end_item, job, n, report, problem)

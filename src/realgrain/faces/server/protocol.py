@@ -26,13 +26,16 @@ def protocol(header_seconds: float, connections: int, full: ASGIApp) -> type[H11
     class Timed(H11Protocol):
         _timer: asyncio.TimerHandle | None = None
         _awaits_headers = False
+        _over = False  # came when there were as many as there may be, and none of them has gone since
 
         def handle_events(self) -> None:
-            self.app = full if len(self.connections) > connections or len(self.tasks) >= connections else self.config.loaded_app
+            self._over = self._over and len(self.connections) > connections
+            self.app = full if self._over or len(self.tasks) >= connections else self.config.loaded_app
             super().handle_events()
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
+            self._over = len(self.connections) > connections
             self._watch(header_seconds, True)
 
         def data_received(self, data: bytes) -> None:

@@ -120,6 +120,12 @@ class Store:
             connection.execute(update(jobs).where(jobs.c.id == job, jobs.c.state == "queued").values(state="running"))
             return Item(*connection.execute(select(items).where(mine)).one())
 
+    def give_back(self, job: str, n: int) -> None:
+        """A try that said nothing of the picture."""
+        mine = (items.c.job == job) & (items.c.n == n) & (items.c.tries > 0)
+        with self._engine.begin() as connection:
+            connection.execute(update(items).where(mine).values(tries=items.c.tries - 1))
+
     def end_item(self, job: str, n: int, report: str | None, problem: str | None) -> bool:
         """Keep a picture's outcome; False if it had one."""
         mine = (items.c.job == job) & (items.c.n == n) & items.c.report.is_(None) & items.c.problem.is_(None)
