@@ -72,12 +72,12 @@ def test_verdicts_do_not_depend_on_order(real_home, samples):
 @pytest.mark.slow
 @pytest.mark.weights
 def test_runtimes_agree_within_the_card(real_home, labelled_pictures):
-    """Logits, and verdicts, none of which may turn round or, but for a few of bf16, change."""
+    """Logits, and verdicts, none of which may turn round or, but for those of bf16, change: what is between the thresholds moves with it."""
     bundle, samples = read_bundle(), read_manifest(labelled_pictures / "manifest.csv")
     found = parity.measure(bundle, by_source(samples, COMPARED), parity.CONTESTANTS)
     assert found.pictures == COMPARED and all(one.met for one in found.runtimes.values()), found
     assert max(found.runtimes[name].largest for name in ("openvino", "torch")) < 1e-4
-    assert found.runtimes[parity.INT8].largest < bundle.card.runtimes[parity.INT8].tolerance
+    assert 0 < found.runtimes[parity.INT8].largest < bundle.card.runtimes[parity.INT8].tolerance
 
 
 @pytest.mark.slow
