@@ -242,6 +242,8 @@ class TestBaseline:
         with pytest.raises(ValueError, match=r"picks several settings.*penalty=1.*penalty=2"):
             compare(ledger.path, {"noise.kind": "none"}, resamples=1)
         assert [c.baseline for c in compare(ledger.path, {"penalty": 2}, resamples=1) if c.condition == "clean"] == [False, True]
+        ledger.add("none", {"clean": scores(1)}, settings={"noise.kind": "none"})  # has these alone: named in full
+        assert [c.baseline for c in compare(ledger.path, {"noise.kind": "none"}, resamples=1) if c.condition == "clean"] == [False, False, True]
 
     def test_of_several_recipes_the_last(self, ledger):
         for index, recipe in enumerate("cd"):

@@ -83,7 +83,8 @@ def compare(ledger: Path, baseline: Mapping[str, Any] | None = None, *, resample
 
     Args:
         ledger: that ``realgrain ablate`` wrote, with its scores beside it. A run without scores counts in means, not in intervals and differences.
-        baseline: some settings of a run, enough to pick one; where runs of several recipes have them, the last in the ledger. None: no differences.
+        baseline: some settings of a run, enough to pick one, or all that it has, though others have them and more; where runs of several recipes have
+            them, the last in the ledger. None: no differences.
         resamples: of the bootstrap; at least 1.
         seed: of the bootstrap.
 
@@ -185,7 +186,8 @@ def _flat(settings: Mapping[str, Any], before: str = "") -> dict[str, Any]:
 
 
 def _pick(baseline: Mapping[str, Any], setting: Setting, settings: Sequence[Setting]) -> Setting | None:
-    picked = [other for other in settings if other.like(setting) and baseline.items() <= other.settings.items()]
+    having = [other for other in settings if other.like(setting) and baseline.items() <= other.settings.items()]
+    picked = [other for other in having if other.settings == baseline] or having
     if any(other.settings != picked[0].settings for other in picked):
         raise ValueError(f"the baseline {dict(baseline)} picks several settings: {'; '.join(other.name for other in picked)}")
     return picked[-1] if picked else None
