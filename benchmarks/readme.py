@@ -55,7 +55,7 @@ def left_out() -> str:
     """Mean over the left-out folds, each detector."""
     metrics = {"auc": "AUC", "balanced_accuracy_at_half": "balanced accuracy at 0.5", "tpr_at_5_fpr": "recall at 5 % false positives"}
     lines = []
-    for file, name in NAMES.items():
+    for file, name in {**NAMES, "probe": "the published frozen probe, method `probe`"}.items():
         mean = result(f"left-out/{file}.json")["result"]["mean"]
         lines += [[name, words, *(f"{mean[condition][metric]:.3f}" for condition in CONDITIONS)] for metric, words in metrics.items()]
     return rows(["detector", "mean over left-out pairs", *CONDITIONS], lines)
