@@ -9,12 +9,14 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+EACH = 5  # pictures of each source
 ELSEWHERE = ("make ", "pip install ")  # tried by whoever runs this test at all
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 
@@ -46,12 +48,24 @@ def user_folder(tmp_path, toy_manifest, monkeypatch):
         shutil.copy(pictures[len(place)], tmp_path / place)
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8 not much of a picture")
     shutil.copytree(toy_manifest.parent, tmp_path / "data")
-    (tmp_path / "data" / toy_manifest.name).rename(tmp_path / "data" / "manifest.csv")
-    lines = (tmp_path / "data" / "manifest.csv").read_text().splitlines()
+    (tmp_path / "data" / toy_manifest.name).unlink()
+    lines = few(toy_manifest.read_text().splitlines())
+    (tmp_path / "data" / "manifest.csv").write_text("\n".join(lines) + "\n")
     (tmp_path / "pictures.csv").write_text("\n".join([lines[0], *(f"data/{line}" for line in lines[1:])]) + "\n")
     shutil.copytree(ROOT / "recipes", tmp_path / "recipes")
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def few(lines: list[str]) -> list[str]:
+    """Of a manifest, some pictures of each source: the real tower looks at each of them many times."""
+    column, seen = lines[0].split(",").index("source"), Counter()
+    kept = []
+    for line in lines[1:]:
+        seen[line.split(",")[column]] += 1
+        if seen[line.split(",")[column]] <= EACH:
+            kept.append(line)
+    return [lines[0], *kept]
 
 
 @pytest.mark.weights

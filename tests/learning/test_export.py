@@ -115,7 +115,7 @@ class TestExported:
         assert found.card.parents[-1].bundle == original.hash
         pixels = np.random.default_rng(0).normal(size=(1, 3, 224, 224)).astype(np.float32)
         composed, carried = (open_runtime("openvino-int8", one, threads=1).logits(pixels) for one in (found, exported))
-        assert composed.tobytes() == carried.tobytes()
+        np.testing.assert_allclose(composed, carried, rtol=1e-5)  # one graph, which OpenVINO need not sum in one order: on AMX it does not
 
     def test_record_of_another_detector(self, exported, tiny_bundle):
         other = replace(tiny_bundle, card=tiny_bundle.card.model_copy(update={"block": 1}))
