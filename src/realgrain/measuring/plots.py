@@ -20,7 +20,7 @@ INK, OWN, GREY, FAINT = "#222222", "#1f5fa8", "#777777", "#cccccc"
 DPI = 150
 LETTERS = 12
 """Of a title, in an inch."""
-WORDS = 44
+WORDS = 60
 """Letters in a line of a setting's name."""
 Row = Mapping[str, Comparison]
 """A setting: condition -> what it found there."""
@@ -52,7 +52,9 @@ def draw(found: Sequence[Comparison], folder: Path) -> list[Path]:
 def _deliveries(rows: Mapping[str, Row], protocol: str) -> Figure:
     """A panel for each metric and delivery, a line in it for each setting."""
     conditions = list(dict.fromkeys(name for row in rows.values() for name, of in row.items() if of.delivery))
-    figure = Figure(figsize=(3.0 + 2.3 * len(conditions), 1.7 + len(SHOWN) * (0.6 + 0.3 * len(rows))), layout="constrained")
+    lines = max(fill(setting, WORDS).count("\n") + 1 for setting in rows)
+    size = 4.5 + 2.3 * len(conditions), 1.7 + len(SHOWN) * (0.6 + max(0.3, 0.14 * lines) * len(rows))
+    figure = Figure(figsize=size, layout="constrained")
     panels = figure.subplots(len(SHOWN), len(conditions), sharex=True, sharey=True, squeeze=False)
     limits = _limits(row[name].metrics[metric] for row in rows.values() for name in conditions if name in row for metric in SHOWN)
     for (metric, title), line in zip(SHOWN.items(), panels, strict=True):
