@@ -14,6 +14,7 @@ from typing import Any
 from realgrain.detector.bundle import read_bundle
 from realgrain.detector.decision import Policy, decision_of, interval
 from realgrain.detector.profiles import PHOTO, from_arrays
+from realgrain.measuring.compare import dotted
 
 ROOT = Path(__file__).parents[1]
 NAMES = {"realgrain": "realgrain", "level": "realgrain, method `level`", "sahu65": "sahu65 1.1.0"}
@@ -165,19 +166,11 @@ def ablation() -> str:
     ]
     others = []
     for name, settings in BESIDE.items():
-        (of,) = (of for of in found if settings.items() <= flat(of["settings"]).items())
+        (of,) = (of for of in found if settings.items() <= dotted(of["settings"]).items())
         metrics = of["metrics"]
         others.append([name, str(of["runs"]), *(f"{metrics[metric]['value']:.3f}" for metric in METRICS), apart(of)])
     header = ["", "runs", "AUC", "balanced accuracy", "recall at 5 % false positives", "AUC less the baseline"]
     return f"{rows(['AUC, and less the baseline', *(f'masks `{mask}`' for mask in masks)], grid)}\n\n{rows(header, others)}"
-
-
-def flat(settings: dict[str, Any], before: str = "") -> dict[str, Any]:
-    """Settings by dotted key, however they are nested."""
-    found: dict[str, Any] = {}
-    for key, value in settings.items():
-        found |= flat(value, f"{before}{key}.") if isinstance(value, dict) else {before + key: value}
-    return found
 
 
 def every_setting(file: str, protocol: str) -> str:

@@ -145,7 +145,7 @@ def _mean_replicates(names: list[str], parts: list[Replicates | None]) -> Replic
 
 def _name(settings: Sequence[Setting]) -> None:
     """In words, without what no two settings differ in; where several recipes, sizes or picture sets have the same words, with those."""
-    flat = [_flat(setting.settings) for setting in settings]
+    flat = [dotted(setting.settings) for setting in settings]
     values: dict[str, set[str]] = defaultdict(set)
     for each in flat:
         for key, value in each.items():
@@ -164,7 +164,7 @@ def _name(settings: Sequence[Setting]) -> None:
 
 def _tell_apart(group: Sequence[Setting]) -> None:
     """Names for settings that had one: with what not all of them set; where that is the same too, with digests of recipe and pictures, and sizes."""
-    flat = [_flat(setting.settings) for setting in group]
+    flat = [dotted(setting.settings) for setting in group]
     shared = set.intersection(*({(key, str(value)) for key, value in each.items()} for each in flat))
     for setting, each in zip(group, flat, strict=True):
         told = [f"{key}={value}" for key, value in each.items() if (key, str(value)) not in shared and f"{key}={value}" not in setting.name]
@@ -177,11 +177,11 @@ def _tell_apart(group: Sequence[Setting]) -> None:
             setting.name += f" (recipe {line['recipe_sha256'][:6]}, pictures {line['pictures_sha256'][:6]}, {sizes} of a source)"
 
 
-def _flat(settings: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+def dotted(settings: Mapping[str, Any], before: str = "") -> dict[str, Any]:
     """Settings by dotted key, however they were nested."""
     found = {}
     for key, value in settings.items():
-        found |= _flat(value, f"{before}{key}.") if isinstance(value, Mapping) else {f"{before}{key}": value}
+        found |= dotted(value, f"{before}{key}.") if isinstance(value, Mapping) else {f"{before}{key}": value}
     return found
 
 
