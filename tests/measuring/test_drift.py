@@ -328,6 +328,17 @@ class TestLogs:
         with pytest.raises(LogError, match=r"a: what is unsure is told by its verdicts of profile .*, in .*b by verdicts of"):
             read_logs([tmp_path / "a", tmp_path / "b"])
 
+    def test_reports_with_and_without_a_look_at_re_saves_are_not_one_stream(self, tmp_path, tiny_bundle, toy_pictures):
+        """Without it fewer are unsure. A picture that is unsure anyway says nothing of that."""
+        with_, without = (load(tiny_bundle, threads=1, policy=Policy(stability=asked)) for asked in (True, False))
+        sure = next(picture for picture in toy_pictures if without.detect(picture).verdict.label != "unsure")
+        unsure = next(picture for picture in toy_pictures if without.detect(picture).verdict.label == "unsure")
+        for name, detector, picture in (("a", with_, sure), ("b", without, sure), ("c", without, unsure)):
+            (tmp_path / name).write_text(detector.detect(picture).model_dump_json() + "\n")
+        with pytest.raises(LogError, match=r"a: what is unsure is told by its verdicts that hold in re-saves, in .*b by verdicts without"):
+            read_logs([tmp_path / "a", tmp_path / "b"])
+        assert len(read_logs([tmp_path / "a", tmp_path / "c"]).rows) == 2
+
     def test_a_committed_table_has_several_conditions(self):
         with pytest.raises(LogError, match="--condition"):
             read_logs([SCORES])

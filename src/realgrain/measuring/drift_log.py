@@ -17,7 +17,8 @@ from realgrain.detector.domain import InDomain
 from realgrain.detector.verdict import decide
 
 PARQUET = b"PAR1"  # the first bytes of every parquet file
-COLUMNS = ("condition", "bundle", "error", "logit", "verdict", "format", "width", "height", "feature_distance", "content_group", "day", "time")
+SCORED = ("condition", "bundle", "error", "logit", "verdict", "stable_min", "feature_distance", "content_group")
+COLUMNS = (*SCORED, "format", "width", "height", "day", "time")
 """What is read of a table; all but the logit may be missing."""
 
 
@@ -88,7 +89,9 @@ def read_logs(paths: Sequence[Path], card_of: Bundle | None = None, condition: s
     bundle = bundles[0] if bundles else ""
     judge = _Judge(card_of) if card_of is not None and card_of.hash == bundle else None
     telling = judge is not None or any(line.get("verdict") for _, line in found)
-    told = {_told_by(line): path for path, line in found if telling and not line.get("error")}
+    good = [(path, line) for path, line in found if not line.get("error")]
+    told = {_told_by(line): path for path, line in good if telling}
+    told = told if len(told) > 1 else {words: path for path, line in good if (words := _saved_again(line))}
     if len(told) > 1:
         (one, here), (other, there), *_ = told.items()
         raise LogError(f"{here}: what is unsure is told by its {one}, in {there} by {other}: watch them apart, or that would look like drift")
@@ -145,8 +148,9 @@ def _reports(path: Path) -> Iterator[Mapping[str, Any]]:
                 rule = "verdicts of profile {profile} at a false-positive rate of {asked_fpr}".format(**report["decision"])
             except (ValueError, KeyError, TypeError, AttributeError):
                 raise LogError(f"{path}, line {number}: neither a scores table nor a report of `realgrain detect --json`") from None
-            scored = {"verdict": verdict, "rule": rule, "bundle": bundle, "logit": logit, "feature_distance": distance}
-            yield {**facts, **scored, "day": report.get("day"), "time": report.get("time")}
+            verdicts = {"verdict": verdict, "rule": rule, "stable_min": report.get("stability")}
+            scored = {"bundle": bundle, "logit": logit, "feature_distance": distance}
+            yield {**facts, **verdicts, **scored, "day": report.get("day"), "time": report.get("time")}
 
 
 def _day(path: Path, line: Mapping[str, Any]) -> str:
@@ -183,6 +187,15 @@ class _Judge:
         smallest = self._card.smallest_side if side is None else int(side)
         verdict, _ = decide(logit, smallest, self._card, self._decisions.get(group, self._decisions[None]), domain=place)
         return verdict.label == "unsure"
+
+
+def _saved_again(line: Mapping[str, Any]) -> str:
+    """Whether verdicts had to hold in re-saves; empty where that cannot be seen: what is ``unsure`` may have needed no look at them."""
+    if "stable_min" not in line:
+        return ""
+    if line["stable_min"] is not None:
+        return "verdicts that hold in re-saves"
+    return "verdicts without a look at re-saves" if line.get("verdict") in {"ai", "camera"} else ""
 
 
 def _told_by(line: Mapping[str, Any]) -> str:
