@@ -33,6 +33,16 @@ class TestFit:
         assert (found.method, found.intercept) == ("temperature", 0)
         assert found.slope == pytest.approx(0.5, rel=0.03)
 
+    @pytest.mark.parametrize("method", ["platt", "temperature"])
+    def test_labels_that_do_not_overlap(self, method):
+        """No slope is the best; that of so few pictures must not promise one in a billion."""
+        logits = np.concatenate([np.linspace(-3, -1, 20), np.linspace(1, 3, 20)])
+        fake = logits > 0
+        few, many = (fit(logits.repeat(n), fake.repeat(n), np.ones(40 * n), method) for n in (1, 10))
+        assert 0 < few.slope < many.slope
+        assert 0.9 < probability(few, 3.0) < 0.999
+        assert abs(few.intercept) < 1e-3
+
     def test_weights_count_as_repetitions(self):
         logits, fake = drawn(1.0, 0.3, n=400)
         times = np.random.default_rng(1).integers(1, 5, len(logits))

@@ -115,6 +115,14 @@ class TestMany:
         assert found[1].name == str(tmp_path / "bad.jpg")
         assert found[4] == tiny_detector.detect(some[1])
 
+    def test_a_picture_longer_than_jpeg_can_be(self, tiny_detector, tmp_path):
+        """A scroll of screenshots: its re-saves are looked at like those of any other."""
+        path = tmp_path / "scroll.png"
+        Image.new("RGB", (128, 66_000), "grey").save(path)
+        assert list(tiny_detector.seen(tiny_detector.open(path)).again) == list(VIEWS)
+        (seen,) = survey([Sample(path=str(path), file=str(path), label="real", source="s")]).seen
+        assert seen.plain_bytes > 0
+
     def test_nothing(self, tiny_detector):
         assert list(tiny_detector.detect_many([])) == []
 

@@ -49,7 +49,7 @@ class TestJudgement:
         gate = judge([held()], resamples=200)
         assert gate.passed
         assert abs(row(gate, "left out").fall) < 0.05
-        assert "cannot rule out" in conclusion(gate)
+        assert "cannot be ruled out" in conclusion(gate)
 
     def test_harm_to_all_is_refused(self):
         gate = judge([held(1.0)], resamples=200)

@@ -164,6 +164,21 @@ def test_sets_keep_their_class_sizes():
             assert (counts[:, own & (sets == name)].sum(axis=1) == (own & (sets == name)).sum()).all()
 
 
+def test_a_picture_that_sets_share_is_drawn_once_for_all_of_them():
+    """Drawn in each set by itself, the photographs of eight sets that have the same ones would seem to be eight times as many."""
+    n_sets, n = 8, 30
+    pictures = np.concatenate([np.tile(np.arange(n), n_sets), n + np.arange(n * n_sets)])
+    fake = pictures >= n
+    sets = np.concatenate([np.repeat([f"s{place}" for place in range(n_sets)], n)] * 2).astype(object)
+    counts = np.concatenate(list(resample_counts(fake, 400, seed=0, sets=sets, pictures=pictures)))
+    assert (counts[:, ~fake].reshape(400, n_sets, n) == counts[:, None, :n]).all()
+    assert (counts[:, :n].sum(axis=1) == n).all()
+    right = np.arange(n) < 15
+    assert (counts[:, ~fake] @ np.tile(right, n_sets) / (n * n_sets)).std() == pytest.approx((0.25 / n) ** 0.5, rel=0.1)
+    alone = np.concatenate(list(resample_counts(fake, 20, seed=0, sets=sets, pictures=np.arange(len(fake)))))
+    assert np.array_equal(alone, np.concatenate(list(resample_counts(fake, 20, seed=0, sets=sets))))
+
+
 def test_resamples_keep_the_class_sizes_and_differ():
     fake = random_data(3, n=50)[0]
     counts = np.concatenate(list(resample_counts(fake, 30, seed=0)))

@@ -1,6 +1,7 @@
 import json
 import shutil
 from functools import partial
+from itertools import product
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +13,7 @@ from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from realgrain.learning.data import read_manifest
 from realgrain.measuring.delong import delong_test, placements
 from realgrain.measuring.lock import LOCK, LockError, Protocol, read_lock
-from realgrain.measuring.pairing import PairingError, compare_runs, mcnemar_test
+from realgrain.measuring.pairing import PairingError, compare_runs, sign_test
 from realgrain.measuring.resampling import resample_counts, weighted_metrics
 from realgrain.measuring.running import SCORES, run
 from realgrain.measuring.score import schema_with
@@ -79,17 +80,38 @@ class TestDeLong:
 
 
 @pytest.mark.parametrize(("b", "c"), [(0, 0), (5, 5), (1, 9), (30, 60)])
-def test_mcnemar(b, c):
+def test_the_sign_test_is_mcnemars_where_classes_are_equal(b, c):
     first = np.repeat([True, False, True, False], [b, c, 10, 4])
     second = np.repeat([False, True, True, False], [b, c, 10, 4])
-    p = mcnemar_test(first, second)
-    assert mcnemar_test(second, first) == p
+    fake = np.arange(len(first)) % 2 == 0
+    p = sign_test(fake, first, second)
+    assert sign_test(fake, second, first) == pytest.approx(p)
     if b == c:
         assert p == 1
     elif b + c > 50:
         assert p == pytest.approx(chi2.sf((abs(b - c) - 1) ** 2 / (b + c), 1), rel=0.1)
     else:
         assert p == pytest.approx(2 * 11 / 1024)  # 1 or fewer heads of 10
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_sign_test_counts_all_ways_to_swap_decisions(seed):
+    rng = np.random.default_rng(seed)
+    fake = np.arange(14) < rng.integers(2, 12)
+    first, second = rng.random((2, 14)) < [[0.4], [0.8]]
+    weights = np.where(fake, 1 / fake.sum(), 1 / (~fake).sum())
+    gains = (second.astype(int) - first) * weights
+    swapped = [abs(sum(sign * gain for sign, gain in zip(signs, gains, strict=True))) for signs in product((1, -1), repeat=14)]
+    assert sign_test(fake, first, second) == pytest.approx(np.mean(np.array(swapped) >= abs(gains.sum()) - 1e-9))
+
+
+def test_the_sign_test_is_of_balanced_accuracy():
+    """As many decisions are lost as won, but those won are of the smaller class."""
+    fake = np.repeat([False, True], [1000, 100])
+    first, second = np.ones(1100, bool), np.ones(1100, bool)
+    second[:60] = False
+    first[-60:] = False
+    assert sign_test(fake, first, second) < 1e-9
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +179,7 @@ class TestClusters:
         assert alone.notes == []
         assert [note.split(":")[0] for note in whole.notes] == [
             "clusters by day were drawn whole for the intervals, which are too narrow where they are few",
-            "DeLong's and McNemar's tests take pictures as independent",
+            "both tests take pictures as independent",
         ]
 
     def test_of_one_picture_each_change_nothing(self, compared):

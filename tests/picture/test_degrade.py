@@ -104,6 +104,15 @@ class TestParts:
         corners = {int(degrade.square(pixels, 3, generator)[0, 0, 0]) for _ in range(200)}
         assert corners == {int(pixels[top, left, 0]) for top in range(3) for left in range(2)}
 
+    @pytest.mark.parametrize(("codec", "longest"), [(degrade.jpeg, 65_488), (degrade.webp, 16_368)])
+    @pytest.mark.parametrize("axis", [0, 1])
+    def test_a_picture_too_long_for_a_codec_is_coded_in_pieces(self, codec, longest, axis):
+        pixels = np.random.default_rng(0).integers(0, 256, (longest + 40, 32, 3), np.uint8)
+        pixels = pixels if axis == 0 else np.ascontiguousarray(pixels.swapaxes(0, 1))
+        coded = codec(pixels, 80)
+        first, rest = np.split(pixels, [longest], axis)
+        assert np.array_equal(coded, np.concatenate([codec(first, 80), codec(rest, 80)], axis))
+
     def test_flip_twice_is_nothing(self):
         assert np.array_equal(degrade.flip(degrade.flip(photo())), photo())
         assert not np.array_equal(degrade.flip(photo()), photo())

@@ -134,6 +134,8 @@ def threshold(logits: np.ndarray, share: float) -> tuple[float, bool]:
 def fit(logits: np.ndarray, fake: np.ndarray, weight: np.ndarray, method: Literal["platt", "temperature"] = "platt") -> Calibration:
     """Fit the probability scale on held-out logits.
 
+    Where these part the labels without overlap, how surely cannot be seen from them: the fewer there are, the flatter the scale.
+
     Args:
         logits: (N,).
         fake: (N,) bool, true for AI-generated.
@@ -147,7 +149,13 @@ def fit(logits: np.ndarray, fake: np.ndarray, weight: np.ndarray, method: Litera
 
     if len(np.unique(fake)) < 2:
         raise ValueError("calibration needs both real and generated pictures")
-    model = LogisticRegression(C=np.inf, fit_intercept=method == "platt").fit(np.reshape(logits, (-1, 1)), fake, sample_weight=weight)
+    rows, labels = np.reshape(logits, (-1, 1)), fake
+    if logits[fake].min() >= logits[~fake].max():
+        # No slope fits best: the steeper, the better. Platt's targets instead of 0 and 1 (2000, section 2.2), each picture as a share of both labels.
+        n_fake = int(fake.sum())
+        target = np.where(fake, (n_fake + 1) / (n_fake + 2), 1 / (len(fake) - n_fake + 2))
+        rows, labels, weight = np.tile(rows, (2, 1)), np.repeat([True, False], len(fake)), np.concatenate([weight * target, weight * (1 - target)])
+    model = LogisticRegression(C=np.inf, fit_intercept=method == "platt").fit(rows, labels, sample_weight=weight)
     slope = float(model.coef_[0, 0])
     if slope <= 0:
         raise ValueError(f"held-out logits do not rise with the label (slope {slope:.3g}): this detector is no better than chance")

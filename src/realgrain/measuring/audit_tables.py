@@ -33,7 +33,8 @@ def conclusion(found: Audit) -> str:
     """The audit in a sentence."""
     if found.leaks:
         return f"leak: a detector could score on this set by {', '.join(found.leaks)}"
-    return "ok: nothing that was looked at leaks the label"
+    unknown = [check.name for check in found.checks if check.verdict == "not judged"]
+    return "ok: nothing that was looked at leaks the label" + (f"; not judged: {', '.join(unknown)}" if unknown else "")
 
 
 def _checks(found: Audit) -> Table:

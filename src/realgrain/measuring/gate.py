@@ -23,11 +23,13 @@ from pydantic import BaseModel, ConfigDict
 
 from realgrain.detector.calibration import CONFIDENCE
 from realgrain.learning.adapt import Cell, Held
-from realgrain.measuring.resampling import Bools, Floats, resample_counts, weighted_metrics
+from realgrain.measuring.resampling import FEWEST, Bools, Floats, resample_counts, weighted_metrics
 
 METRIC, AUC = "tpr_at_5_fpr", "auc"
 MARGIN, CHANCE = 0.05, 0.5
 MEAN, NEW = "mean", "new"
+UNKNOWN = (-1.0, 1.0)
+"""The interval of a share's fall of which nothing is known."""
 
 
 class _Frozen(BaseModel):
@@ -44,7 +46,8 @@ class Row(_Frozen):
         n_fake: its pictures.
         before: share of them found by the old head at 5 % false alarms.
         after: by the new one.
-        low: of the fall, ``before`` less ``after``: its interval, 95 % or wider (see above).
+        low: of the fall, ``before`` less ``after``: its interval, 95 % or wider (see above); all that there is, -1 to 1, where a class has fewer than
+            ``FEWEST`` pictures.
         high: likewise; a fall as large cannot be ruled out.
         auc_before: AUC of the old head.
         auc_after: of the new one.
@@ -125,7 +128,7 @@ def _rows(table: Held, margin: float, singles: int, resamples: int, seed: int) -
         ]
         found += cells
         if len(mine) > 1:
-            found.append(_row(table, mine, group, MEAN, points, np.mean([falls[cell] for cell in mine], axis=0), margin, 1))
+            found.append(_row(table, mine, group, MEAN, points, _mean([falls[cell] for cell in mine]), margin, 1))
     return found
 
 
@@ -140,11 +143,18 @@ def _measure(table: Held, cell: Cell, counts: Floats, logits: dict[str, Floats])
     return {name: np.mean([of[name] for of in each], axis=0) for name in (METRIC, AUC)}
 
 
+def _mean(falls: Sequence[Floats]) -> Floats:
+    """In each resample, over those cells of which it has pictures of both classes."""
+    return np.ma.masked_invalid(falls).mean(axis=0).filled(np.nan)
+
+
 def _row(
     table: Held, cells: Sequence[int], group: str, name: str, points: list[list[dict[str, float]]], falls: Floats, margin: float | None, tests: int
 ) -> Row:
+    rows = np.unique(np.concatenate([table.cells[cell].rows for cell in cells]))
+    n_real, n_fake = int((~table.fake[rows]).sum()), int(table.fake[rows].sum())
     outside = (1 - CONFIDENCE) / 2 / tests
-    low, high = np.quantile(falls, [outside, 1 - outside]).tolist()
+    low, high = UNKNOWN if min(n_real, n_fake) < FEWEST else np.quantile(falls[np.isfinite(falls)], [outside, 1 - outside]).tolist()
     (before, after), (auc_before, auc_after) = (
         [float(np.mean([side[cell][metric] for cell in cells])) for side in points] for metric in (METRIC, AUC)
     )
@@ -155,12 +165,11 @@ def _row(
         refused = "gains nothing"
     elif not refused and group == NEW and auc_after <= CHANCE:
         refused = "is told from photographs no better than by chance"
-    rows = np.unique(np.concatenate([table.cells[cell].rows for cell in cells]))
     return Row(
         group=group,
         name=name,
-        n_real=int((~table.fake[rows]).sum()),
-        n_fake=int(table.fake[rows].sum()),
+        n_real=n_real,
+        n_fake=n_fake,
         before=before,
         after=after,
         low=low,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from realgrain.measuring.gate import MEAN, Gate
+from realgrain.measuring.gate import MEAN, NEW, Gate
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -29,9 +29,9 @@ def render(gate: Gate) -> RenderableType:
 
 def conclusion(gate: Gate) -> str:
     """The judgement in a sentence, with what it cannot say."""
-    means = [row for row in gate.rows if row.name == MEAN]
     if gate.passed:
-        unseen = ", ".join(f"{max(row.high, 0):.3f} on generators {row.group}" for row in means)
-        return f"passed: no fall was found; so many pictures cannot rule out one of up to {unseen}"
+        whole = {row.group: row for row in gate.rows if row.group != NEW}  # the mean comes last, or there is but one
+        falls = ", ".join(f"{row.fall:+.3f} on generators {group}, where {max(row.high, 0):.3f} cannot be ruled out" for group, row in whole.items())
+        return f"passed: no fall is proven and none in the mean is above {gate.margin:g}: {falls}"
     refused = "; ".join(f"{row.name} ({row.group}) {row.refused}" for row in gate.rows if row.refused)
     return f"refused, by the share of generated pictures found at 5 % false alarms: {refused}. Nothing is written"

@@ -52,7 +52,7 @@ def interval(drawn: Floats) -> tuple[float, float]:
 
 
 def by_picture(fake: np.ndarray, twins: np.ndarray) -> list[Split]:
-    """Five splits with near-duplicates on one side; empty where a class has fewer than two pictures to tell apart.
+    """Five splits with near-duplicates on one side; empty where a class has too few pictures to tell apart.
 
     Args:
         fake: (N,) bool.
@@ -67,7 +67,7 @@ def by_picture(fake: np.ndarray, twins: np.ndarray) -> list[Split]:
 
 
 def by_source(samples: Sequence[Sample], twins: np.ndarray) -> list[Split]:
-    """Splits that leave out sources of both classes, every source once; empty where a class has only one.
+    """Splits that leave out sources of both classes, every source once; empty where a class has only one, or too few pictures in the others.
 
     A fake without a source stands for its generator. What is tried is of no source, and no near-duplicate, of what was learned from.
 
@@ -89,8 +89,12 @@ def by_source(samples: Sequence[Sample], twins: np.ndarray) -> list[Split]:
 
 
 def _usable(splits: Sequence[Split], fake: np.ndarray) -> list[Split]:
-    """Splits with both classes on both sides."""
-    return [split for split in splits if all(fake[mask].any() and not fake[mask].all() for mask in (split.train, split.test))]
+    """Splits with both classes on both sides, and so many of each to learn from that a leaf of the probe can hold them."""
+    return [
+        split
+        for split in splits
+        if all((split.test & of).any() and (split.train & of).sum() >= _PROBE["min_samples_leaf"] for of in (fake, ~fake))
+    ]
 
 
 def read(trait: Trait, fake: np.ndarray, splits: Sequence[Split], resamples: int, seed: int) -> Reading:

@@ -8,6 +8,7 @@ import os
 import platform
 import shlex
 import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -51,14 +52,15 @@ def versions(packages: Iterable[str]) -> dict[str, str]:
 
 
 def run_info(inputs: list[Path]) -> dict[str, Any]:
-    """Command, day, machine, versions, and the sha256 of each input file."""
+    """Command, day, machine, versions, and the sha256 of each input file, by its name, or by its path where others have the same name."""
+    names = Counter(path.name for path in inputs)
     return {
         "command": f"{_program()} {shlex.join(sys.argv[1:])}",
         "day": datetime.now(UTC).date().isoformat(),
         "processor": processor(),
         "python": platform.python_version(),
         "versions": versions(PACKAGES),
-        "inputs": {path.name: file_sha256(path) for path in inputs},
+        "inputs": {path.name if names[path.name] == 1 else str(path): file_sha256(path) for path in inputs},
     }
 
 

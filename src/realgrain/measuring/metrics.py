@@ -26,6 +26,7 @@ class _Scored:
     Attributes:
         sets: empty names where the table has none.
         clusters: None where each picture is drawn alone.
+        pictures: number of each row's picture, see `numbered`.
     """
 
     fake: Bools
@@ -33,10 +34,11 @@ class _Scored:
     probability: Floats
     sets: Names
     clusters: Names | None
+    pictures: NDArray[np.intp]
 
     def keep(self, mask: Bools) -> "_Scored":
         clusters = None if self.clusters is None else self.clusters[mask]
-        return _Scored(self.fake[mask], self.logit[mask], self.probability[mask], self.sets[mask], clusters)
+        return _Scored(self.fake[mask], self.logit[mask], self.probability[mask], self.sets[mask], clusters, self.pictures[mask])
 
 
 def evaluate(table: pa.Table, *, threshold: float | None = None, resamples: int = 1000, seed: int = 0, clusters: str | None = None) -> Evaluation:
@@ -136,8 +138,9 @@ def _condition(rows: pa.Table, threshold: float | None, resamples: int, seed: in
     fakes, sets = _texts(rows, "label") == "fake", _optional(rows, "set")
     kept = rows.filter(pa.array(good))
     alike = None if clusters is None else clusters_of(_optional(kept, clusters))
-    scored = _Scored(fakes[good], _numbers(kept, "logit"), _numbers(kept, "probability"), sets[good], alike)
-    parts = _parts(rows, fakes, sets)
+    pictures = numbered(rows, sets)
+    scored = _Scored(fakes[good], _numbers(kept, "logit"), _numbers(kept, "probability"), sets[good], alike, pictures[good])
+    parts = _parts(rows, fakes, sets, pictures)
     distinct = parts[_WHOLE].all
     found = dict(zip(parts, _measured(scored, list(parts.values()), good, threshold, resamples, seed), strict=True))
     whole = found[_WHOLE]
@@ -165,9 +168,9 @@ def _condition(rows: pa.Table, threshold: float | None, resamples: int, seed: in
     )
 
 
-def _parts(rows: pa.Table, fakes: Bools, sets: Names) -> dict[tuple[str, str], Rows]:
+def _parts(rows: pa.Table, fakes: Bools, sets: Names, pictures: NDArray[np.intp]) -> dict[tuple[str, str], Rows]:
     """Kind and name -> rows, of all: so that a set of which nothing could be scored is missed in a mean, not missing from it."""
-    everything, pictures = np.ones(len(fakes), bool), numbered(rows, sets)
+    everything = np.ones(len(fakes), bool)
     across = {
         "generators": by_group(_texts(rows, "generator"), fakes, sets),
         "real_sources": by_group(_texts(rows, "source"), ~fakes, sets),
@@ -220,7 +223,7 @@ def _measured(scored: _Scored, parts: Sequence[Rows], good: Bools, threshold: fl
     drawn: dict[bytes, list[dict[str, Floats]]] = {key: [] for key, why in few.items() if not why}
     if drawn:
         sets = scored.sets if any(scored.sets) else None
-        for counts in resample_counts(scored.fake, resamples, seed, sets, scored.clusters):
+        for counts in resample_counts(scored.fake, resamples, seed, sets, scored.clusters, scored.pictures):
             for key, chunks in drawn.items():
                 places, of = distinct[key]
                 chunks.append(weighted_metrics(counts[:, places], of.fake, of.logit, of.probability, threshold))

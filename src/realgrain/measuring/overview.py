@@ -133,7 +133,7 @@ def _of_result(folder: Path, file: Path) -> Iterator[Line]:
 
 def _lines(conditions: dict[str, Any], benchmark: str, bundle: str, command: str, file: str) -> Iterator[Line]:
     for name, of in conditions.items():
-        if "n_real" not in of:  # figures of another kind under the same name
+        if "n_real" not in of or "metrics" not in of:  # figures of another kind under the same name
             return
         worst = of.get("worst_generator")
         recall = of.get("recall_per_generator", {}).get(worst)

@@ -53,7 +53,7 @@ class Paired(_Frozen):
         low: of its 95 % paired bootstrap interval, both runs on the same resamples; None without resamples, where a class has fewer than ``FEWEST``
             pictures, or clusters, and where runs that rank or decide otherwise differ by the same in every resample, which is no certainty.
         high: likewise.
-        p: of a test that there is no difference: DeLong's for AUC, McNemar's exact one for decisions; None where it says nothing.
+        p: of a test that there is no difference: DeLong's for AUC, an exact sign test for balanced accuracy; None where it says nothing.
     """
 
     a: float
@@ -71,7 +71,7 @@ class PairedCondition(_Frozen):
         only_a: pictures that only A scored, or only A could open.
         only_b: likewise.
         auc: with DeLong's test; None where a class is missing.
-        balanced_accuracy: each at its own threshold, with McNemar's test of the decisions; None where a class or a threshold is missing.
+        balanced_accuracy: each at its own threshold, with the sign test; None where a class or a threshold is missing.
         n_clusters: real and fake clusters behind the intervals; None where each picture was drawn alone.
     """
 
@@ -211,7 +211,8 @@ def _measure(
     if thresholds[0] is not None and thresholds[1] is not None:
         flagged = logits[0] >= thresholds[0], logits[1] >= thresholds[1]
         a, b = (float(sk.balanced_accuracy_score(fake, of)) for of in flagged)
-        found[BALANCED] = _paired(a, b, drawn[BALANCED], np.array_equal(flagged[0], flagged[1]), mcnemar_test(flagged[0] == fake, flagged[1] == fake))
+        p = sign_test(fake, *(of == fake for of in flagged))
+        found[BALANCED] = _paired(a, b, drawn[BALANCED], np.array_equal(flagged[0], flagged[1]), p)
     return found
 
 
@@ -223,19 +224,30 @@ def _paired(first: float, second: float, drawn: Sequence[Floats], same: bool, p:
     return Paired(a=first, b=second, difference=second - first, low=low, high=high, p=p)
 
 
-def mcnemar_test(first: Bools, second: Bools) -> float:
-    """Two-sided p-value of McNemar's exact test: are the pictures that only one gets right as often the one's as the other's?
+def sign_test(fake: Bools, first: Bools, second: Bools) -> float:
+    """Two-sided p-value of an exact test of balanced accuracy: if it is a toss-up which of two detectors is right where only one is, how often do
+    their balanced accuracies differ by as much as they do?
 
-    McNemar, "Note on the sampling error of the difference between correlated proportions or percentages", Psychometrika 1947, with binomial tails.
+    Fisher's randomisation of paired signs, within each class (our choice). Where both classes have as many pictures it is McNemar's exact test
+    ("Note on the sampling error of the difference between correlated proportions or percentages", Psychometrika 1947); where they have not, that one
+    would test plain accuracy, which is mostly that of the larger class.
 
     Args:
+        fake: (n,) True for the generated pictures; both classes are there.
         first: (n,) whether one decided each picture rightly.
         second: (n,) whether the other did.
     """
-    from scipy.stats import binomtest
+    from scipy.stats import binom
 
-    only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
-    return float(binomtest(only_first, only_first + only_second).pvalue) if only_first + only_second else 1.0
+    n_real, n_fake = int((~fake).sum()), int(fake.sum())
+    reals, fakes = (int((rows & (first != second)).sum()) for rows in (~fake, fake))  # that only one is right about
+    won_reals, won_fakes = (int((rows & second & ~first).sum()) for rows in (~fake, fake))
+    observed = abs((2 * won_reals - reals) / n_real + (2 * won_fakes - fakes) / n_fake) - ROUNDING
+    gained = np.arange(reals + 1)
+    shift = (2 * gained - reals) / n_real
+    most, least = np.ceil((n_fake * (observed - shift) + fakes) / 2), np.floor((n_fake * (-observed - shift) + fakes) / 2)
+    tails = binom.sf(most - 1, fakes, 0.5) + binom.cdf(least, fakes, 0.5)
+    return min(1.0, float(binom.pmf(gained, reals, 0.5) @ tails))
 
 
 def _notes(locks: Sequence[Lock], names: Sequence[list[str]], conditions: dict[str, PairedCondition]) -> list[str]:
@@ -265,7 +277,7 @@ def _on_clusters(columns: Sequence[str | None], *, alike: bool) -> list[str]:
             return []
         notes = [
             f"clusters by {first} were drawn whole for the intervals, which are too narrow where they are few",
-            "DeLong's and McNemar's tests take pictures as independent: where those of a cluster are alike, p is too small",
+            "both tests take pictures as independent: where those of a cluster are alike, p is too small",
         ]
         return notes if alike else [*notes, f"A and B have other values of {first} for the same pictures: clusters are those of A"]
     by = [f"{side} has {'no clusters' if column is None else f'clusters by {column}'}" for side, column in (("A", first), ("B", second))]

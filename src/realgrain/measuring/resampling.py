@@ -35,7 +35,14 @@ def units(fake: Bools, clusters: Names | None) -> dict[str, int]:
     return {label: int(rows.sum()) if clusters is None else len(set(clusters[rows])) for label, rows in (("real", ~fake), ("fake", fake))}
 
 
-def resample_counts(fake: Bools, resamples: int, seed: int, sets: Names | None = None, clusters: Names | None = None) -> Iterator[Floats]:
+def resample_counts(
+    fake: Bools,
+    resamples: int,
+    seed: int,
+    sets: Names | None = None,
+    clusters: Names | None = None,
+    pictures: NDArray[np.intp] | None = None,
+) -> Iterator[Floats]:
     """Draws stratified resamples: the reals among themselves and the fakes among themselves, of each set if there are any.
 
     Stratified because the sizes of a benchmark's classes and sets are chosen by whoever made it, not sampled (our choice).
@@ -56,6 +63,8 @@ def resample_counts(fake: Bools, resamples: int, seed: int, sets: Names | None =
         seed: Same seed and same rows, same resamples.
         sets: (n,) name of each row's set, which has its own draws, whatever other sets there are, unless it is small; not used with `clusters`.
         clusters: (n,) what each row is drawn together with.
+        pictures: (n,) number of each row's picture, where sets share pictures: it is drawn once, for all of its sets. Those of the same sets have
+            their own draws, as those of a set have that share none.
 
     Yields:
         (b, n) how often each row was drawn, the b of all chunks adding up to `resamples`.
@@ -63,17 +72,30 @@ def resample_counts(fake: Bools, resamples: int, seed: int, sets: Names | None =
     pairs: list[tuple[Bools, np.random.Generator]] = []
     shared = [~fake, fake]
     if sets is not None and clusters is None:
-        for name in sorted(set(sets.tolist())):
+        pictures = np.arange(fake.size) if pictures is None else pictures
+        homes = _homes(sets, pictures)
+        for name in sorted(set(homes.tolist())):
             of_set = np.random.default_rng([seed, int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big")])
-            pairs += [(rows & (sets == name), rng) for rows, rng in zip((~fake, fake), of_set.spawn(2), strict=True)]
-        pairs = [(rows, rng) for rows, rng in pairs if rows.sum() >= FEWEST]
+            pairs += [(rows & (homes == name), rng) for rows, rng in zip((~fake, fake), of_set.spawn(2), strict=True)]
+        pairs = [(rows, rng) for rows, rng in pairs if len(np.unique(pictures[rows])) >= FEWEST]
         for rows, _ in pairs:
             shared = [of & ~rows for of in shared]
+        clusters = pictures
     pairs += zip(shared, np.random.default_rng(seed).spawn(2), strict=True)
     yield from draw_counts([(rows, rng) for rows, rng in pairs if rows.any()], fake.size, resamples, clusters)
 
 
-def draw_counts(strata: Sequence[tuple[Bools, np.random.Generator]], size: int, resamples: int, clusters: Names | None = None) -> Iterator[Floats]:
+def _homes(sets: Names, pictures: NDArray[np.intp]) -> Names:
+    """The sets (n,) that each row's picture is in: their names, sorted, and for one set its name."""
+    of: dict[int, set[str]] = {}
+    for picture, name in zip(pictures.tolist(), sets.tolist(), strict=True):
+        of.setdefault(picture, set()).add(name)
+    return np.asarray(["\0".join(sorted(of[picture])) for picture in pictures.tolist()], dtype=object)
+
+
+def draw_counts(
+    strata: Sequence[tuple[Bools, np.random.Generator]], size: int, resamples: int, clusters: Names | NDArray[np.intp] | None = None
+) -> Iterator[Floats]:
     """Draws resamples stratum by stratum, each with as many rows, or clusters, as it has.
 
     Args:

@@ -37,7 +37,7 @@ def pairs(found: PairedRuns) -> RenderableType:
     for name, of in found.conditions.items():
         for metric, paired in (("AUC", of.auc), ("balanced accuracy", of.balanced_accuracy)):
             table.add_row(Text(name), str(of.n_real), str(of.n_fake), metric, *_paired(paired))
-    tests = "p of AUC: DeLong's test; of balanced accuracy, each at its own threshold: McNemar's exact test of the decisions"
+    tests = "p of AUC: DeLong's test; of balanced accuracy, each at its own threshold: an exact sign test of the decisions"
     return Group(table, Text(tests), *(Text(f"* {note}") for note in found.notes))
 
 

@@ -15,6 +15,7 @@ from realgrain.evidence.claims import Evidence
 from realgrain.evidence.provenance import provenance
 from realgrain.learning.data import Sample
 from realgrain.measuring.score import unreadable
+from realgrain.picture.degrade import pieces
 from realgrain.picture.image import Picture, PictureError, open_file
 
 PLAIN_QUALITY = 75  # of the JPEG that a picture's bytes are compared with (our choice)
@@ -79,8 +80,8 @@ def _look(sample: Sample) -> Seen | str:
         return str(error)
     except OSError as error:
         return str(unreadable(sample, error))
-    image = Image.fromarray(picture.pixels)
     file = io.BytesIO()
-    image.save(file, "JPEG", quality=PLAIN_QUALITY, subsampling=2)
+    for piece in pieces(picture.pixels, "JPEG")[1]:
+        Image.fromarray(piece).save(file, "JPEG", quality=PLAIN_QUALITY, subsampling=2)
     evidence = provenance(data, picture)
-    return Seen(sample, picture.without_pixels(), phash(image).hash.ravel(), evidence, file.tell())
+    return Seen(sample, picture.without_pixels(), phash(Image.fromarray(picture.pixels)).hash.ravel(), evidence, file.tell())

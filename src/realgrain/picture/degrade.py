@@ -15,6 +15,8 @@ from PIL import Image, ImageFilter
 Pixels = NDArray[np.uint8]
 Resample = Image.Resampling
 
+LONGEST = {"JPEG": 65_488, "WEBP": 16_368}
+"""Longest side that a codec takes, pixels, down to a multiple of 16, which is what its blocks of colour cover."""
 KERNELS = (Resample.BILINEAR, Resample.BICUBIC, Resample.LANCZOS)
 
 
@@ -37,10 +39,23 @@ def webp(pixels: Pixels, quality: int) -> Pixels:
 def _through(pixels: Pixels, codec: str, quality: int, **options: int) -> Pixels:
     if not 1 <= quality <= 100:
         raise ValueError(f"quality must be 1 to 100, got {quality}")
+    axis, parts = pieces(pixels, codec)
+    if len(parts) > 1:
+        return np.concatenate([_through(part, codec, quality, **options) for part in parts], axis)
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, codec, quality=quality, **options)
     with Image.open(file, formats=(codec,)) as image:  # our own bytes, not a stranger's: `open_picture` is for those
         return np.asarray(image.convert("RGB"))
+
+
+def pieces(pixels: Pixels, codec: str) -> tuple[int, list[Pixels]]:
+    """The axis along which a picture is too long for "JPEG" or "WEBP", and pieces of it that are not: one, if it is not either.
+
+    Such pictures are few, but a scroll of screenshots is one, and it must not end a batch. Coded piece by piece it is as near to what a reader
+    receives as any answer (our choice).
+    """
+    axis = int(pixels.shape[1] > pixels.shape[0])
+    return axis, np.split(pixels, range(LONGEST[codec], pixels.shape[axis], LONGEST[codec]), axis)
 
 
 def resize(pixels: Pixels, longest: int) -> Pixels:
