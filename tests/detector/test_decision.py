@@ -187,7 +187,8 @@ class TestGroups:
         scenes, faces, unknown = (decision_of(bundle, Policy("own", 0.05), group) for group in (0, 1, None))
         assert (unknown.ai, unknown.camera) == (faces.ai, scenes.camera)
         assert unknown.false_positive == max(scenes.false_positive, faces.false_positive, key=lambda rate: rate.high)
-        assert unknown.caught == min(scenes.caught, faces.caught, key=lambda rate: rate.low)
+        assert unknown.caught == rate_of(0, 100)  # of the scenes, at the threshold of the faces, none; at its own more
+        assert scenes.caught.k > 0
         assert unknown.false_positive_per_source["scenes"] == max(
             (of.false_positive_per_source["scenes"] for of in (scenes, faces)), key=lambda rate: rate.value
         )

@@ -13,7 +13,10 @@ from realgrain.detector.bundle import read_bundle
 from realgrain.detector.decision import Policy, decision_of
 from realgrain.detector.detect import load
 from realgrain.detector.runtime import cores
+from realgrain.detector.stability import VIEWS
 from realgrain.detector.verdict import Report, decide
+from realgrain.learning.data import Sample
+from realgrain.measuring.survey import survey
 from realgrain.picture.image import Limits, PictureError, open_picture
 from realgrain.picture.views import make_views
 
@@ -119,7 +122,7 @@ class TestMany:
         """A scroll of screenshots: its re-saves are looked at like those of any other."""
         path = tmp_path / "scroll.png"
         Image.new("RGB", (128, 66_000), "grey").save(path)
-        assert list(tiny_detector.seen(tiny_detector.open(path)).again) == list(VIEWS)
+        assert {*VIEWS} - {"half"} == {*tiny_detector.seen(tiny_detector.open(path)).again}
         (seen,) = survey([Sample(path=str(path), file=str(path), label="real", source="s")]).seen
         assert seen.plain_bytes > 0
 

@@ -38,10 +38,11 @@ class Authority:
         self._chain = head.sign(root, hashes.SHA256()).public_bytes(pem) + self.root.encode()
         self._key = leaf.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
 
-    def sign(self, data: bytes, kind: str, said: dict | None = None, ingredient: bytes | None = None) -> bytes:
-        """The file with a manifest in it."""
+    def sign(self, data: bytes, kind: str, said: dict | None = None, ingredient: bytes | None = None, trusted: str = "") -> bytes:
+        """The file with a manifest in it, which says of the ingredient what who trusts these certificates finds."""
         signer = c2pa.Signer.from_info(c2pa.C2paSignerInfo(alg=b"es256", sign_cert=self._chain, private_key=self._key, ta_url=None))
         settings = {"builder": {"thumbnail": {"enabled": False}}, "verify": {"verify_after_sign": False}, "core": {"allowed_network_hosts": []}}
+        settings |= {"trust": {"trust_anchors": trusted}} if trusted else {}
         out = io.BytesIO()
         with c2pa.Context.from_dict(settings) as context, c2pa.Builder(json.dumps(said or manifest()), context=context) as builder, signer:
             if ingredient is not None:

@@ -110,6 +110,29 @@ def test_a_new_signature_does_not_heal_an_ingredient(authority, signed, trust_li
     assert {(claim.trust, claim.reason) for claim in old} == {("invalid", "the file was changed after signing")}
 
 
+def test_an_ingredient_of_another_signer_takes_no_trust_away(authority, trust_list):
+    """Whom the program that took it in trusts is not on the list: the store is then no longer trusted as a whole, its own signer is."""
+    other = Authority("Toy Stock")
+    edited = authority.sign(encoded("JPEG", quality=60), "JPEG", EDITED, other.sign(encoded("JPEG"), "JPEG"), trusted=other.root)
+    claims = of_c2pa(edited, trust_list)
+    assert {claim.trust for claim in claims if claim.signer == "Toy Press / camera desk"} == {"signed-trusted"}
+    assert {claim.trust for claim in claims if claim.signer == "Toy Stock / camera desk"} == {"signed-untrusted"}
+    assert {claim.trust for claim in of_c2pa(edited)} == {"signed-untrusted"}
+
+
+def test_a_trusted_ingredient_gives_no_trust(authority, signed, trust_list):
+    edited = Authority("Toy Stock").sign(encoded("JPEG", quality=60), "JPEG", EDITED, signed, trusted=authority.root)
+    assert {claim.trust for claim in of_c2pa(edited, trust_list)} == {"signed-untrusted"}
+
+
+def test_an_identity_that_only_the_network_could_check_is_not_looked_at(authority, trust_list):
+    """CAWG's identity assertion: who gave the identity is named by an address, here in what would be a COSE signature."""
+    said = {"signer_payload": {"referenced_assertions": [], "sig_type": "cawg.identity_claims_aggregation"}, "signature": [0xD2, 0x84], "pad1": [0]}
+    whole = manifest()
+    whole["assertions"].append({"label": "cawg.identity", "data": said})
+    assert {claim.trust for claim in of_c2pa(authority.sign(encoded("JPEG"), "JPEG", whole), trust_list)} == {"signed-trusted"}
+
+
 def test_many_threads(signed, trust_list):
     changed = signed[:-20] + bytes(18) + signed[-2:]
     expected = [provenance(data, trust_list=trust_list) for data in (signed, changed)]

@@ -1,5 +1,7 @@
 import io
+import struct
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +10,8 @@ from PIL import Image
 
 from realgrain.evidence.containers import MAX_BYTES, MAX_INFLATED, contents
 from realgrain.evidence.provenance import provenance
+from realgrain.picture import ifd
+from realgrain.picture.image import PictureError, open_file
 
 KINDS = ["JPEG", "PNG", "WEBP", "AVIF", "GIF", "TIFF", "BMP"]
 
@@ -139,15 +143,52 @@ def test_the_first_of_two_counts():
     assert any("a further block" in note for note in found.notes)
 
 
+def packed(value, name):
+    return chunk(name, b"parameters\0" + (b"\0" if name == b"zTXt" else b"\1\0\0\0") + zlib.compress(value))
+
+
 @pytest.mark.parametrize("name", [b"zTXt", b"iTXt"])
 def test_text_that_unpacks_without_end_is_cut(name):
-    """Not through `open_picture`, whose decoder refuses such files at all."""
-    bomb = zlib.compress(bytes(64 * 2**20))
-    head = b"parameters\0" + (b"\0" if name == b"zTXt" else b"\1\0\0\0")
-    found = contents("PNG", in_png(*[chunk(name, head + bomb)] * 12))
-    sizes = [len(block.data) for block in found.blocks]
+    """Not through `open_picture`, which refuses such files at all."""
+    data = in_png(*[packed(bytes(64 * 2**20), name)] * 12)
+    sizes = [len(block.data) for block in contents("PNG", data).blocks]
     assert max(sizes) == MAX_BYTES
     assert sum(sizes) <= MAX_INFLATED
+    with pytest.raises(PictureError, match="compressed text of more than the limit of 16,777,216 bytes"):
+        provenance(data)
+
+
+@pytest.mark.parametrize("name", [b"zTXt", b"iTXt"])
+def test_much_text_costs_no_verdict(name):
+    picture, data = open_file(in_png(packed(WEBUI.encode() + b"x" * 2**21, name)))
+    assert np.array_equal(picture.pixels, PIXELS)
+    assert [claim.generator for claim in provenance(data, picture).claims] == ["Stable Diffusion WebUI"]
+
+
+@pytest.mark.parametrize("key", ["transparency", "interlace", "bbox", "exif"])
+def test_text_is_not_taken_for_what_the_picture_says(key):
+    """These are Pillow's own keys. The EXIF would turn the picture."""
+    turn = b"Exif\0\0II*\0\x08\0\0\0\1\0\x12\1\3\0\1\0\0\0\6\0\0\0" + bytes(4)
+    picture, plain = open_file(in_png(text(key, turn)))[0], open_file(encoded())[0]
+    assert np.array_equal(picture.pixels, PIXELS)
+    assert replace(picture, sha256=plain.sha256, bytes=plain.bytes) == plain
+
+
+def tiff_of(*entries):
+    """A directory alone, of (tag, type, count, offset)."""
+    return b"II*\0\x08\0\0\0" + struct.pack("<H", len(entries)) + b"".join(struct.pack("<HHLL", *entry) for entry in entries)
+
+
+def test_many_entries_of_a_tiff_hold_one_region_once():
+    found = contents("TIFF", tiff_of(*[(700, 1, 5000, 100), (33723, 7, 6000, 100)] * 100) + bytes(6000))
+    assert [len(block.data) for block in found.blocks] == [5000, 6000, *[0] * 198]
+
+
+def test_many_entries_of_exif_copy_one_region_once(monkeypatch):
+    asked = []
+    monkeypatch.setattr(ifd, "content", lambda data, entry, limit: asked.append(entry.tag) or b"first" + str(len(asked)).encode())
+    (claim,) = provenance(in_jpeg(segment(0xE1, b"Exif\0\0" + tiff_of(*[(0x0110, 2, 500, 100), (0x0131, 2, 500, 100)] * 900)))).claims
+    assert (claim.camera, claim.software, asked) == ("first1", "first2", [0x0110, 0x0131])
 
 
 def test_more_blocks_than_are_read():

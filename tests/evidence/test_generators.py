@@ -1,7 +1,8 @@
 import json
+import struct
 
 import pytest
-from dressing import COMFY, WEBUI, encoded, exif, in_png, text
+from dressing import COMFY, WEBUI, encoded, exif, in_jpeg, in_png, segment, text
 
 from realgrain.evidence.provenance import provenance
 
@@ -13,6 +14,8 @@ NOVEL = json.dumps({"prompt": "a cat", "steps": 28, "seed": 1, "sampler": "k_eul
 WRITTEN = {
     "webui": ([("parameters", WEBUI)], "Stable Diffusion WebUI", "dream"),
     "forge": ([("parameters", WEBUI.replace("v1.9.4", "f2.0.1v1.10.1"))], "Stable Diffusion WebUI Forge", "dream"),
+    "fooocus": ([("parameters", WEBUI.replace("v1.9.4", "Fooocus v2.5.5"))], "Fooocus", "dream"),
+    "sd.next": ([("parameters", WEBUI.replace("Version: v1.9.4", "App: SD.Next, Version: f3d1c2e"))], "SD.Next", "dream"),
     "quoted": ([("parameters", WEBUI.replace("Size:", 'Lora hashes: "a: 1, b: 2", Size:'))], "Stable Diffusion WebUI", "dream"),
     "comfy as run": ([("prompt", COMFY)], "ComfyUI", "xl.ckpt"),
     "comfy as drawn": ([("workflow", DRAWN)], "ComfyUI", None),
@@ -69,6 +72,18 @@ def test_settings_in_a_user_comment(kind, code):
     assert claims[1].camera == "Canon EOS 5D"
     plain = provenance(encoded(kind, exif=exif(head + "Steps: up to the house".encode(code)))).claims
     assert [claim.generator for claim in plain] == [None]
+
+
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("code", ["utf-16-be", "utf-16-le"])
+@pytest.mark.parametrize("prompt", ["一只猫", "\u3000猫", "a cat"])
+def test_settings_in_a_user_comment_of_either_order(order, code, prompt):
+    """Writers of UTF-16 do not keep to the order of the file's numbers, and the first character need not have a zero byte where letters have one."""
+    comment = b"UNICODE\0" + WEBUI.replace("a cat on a mat", prompt).encode(code)
+    directory = struct.pack(f"{order}HHHLL", 1, 0x9286, 7, len(comment), 26)
+    block = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}L", 8) + directory + bytes(4) + comment
+    (claim,) = provenance(in_jpeg(segment(0xE1, b"Exif\0\0" + block))).claims
+    assert (claim.generator, claim.text) == ("Stable Diffusion WebUI", prompt.strip())
 
 
 def test_graphs_in_a_webp():

@@ -253,6 +253,13 @@ class TestCommand:
         assert main(["regions", str(picture), *arguments]) == 2
         assert capsys.readouterr().err
 
+    @pytest.mark.parametrize(("name", "why"), [("picture.png", "is the picture itself"), ("map.jpg", "a map is a .png file")])
+    def test_output_that_would_not_do(self, picture, name, why, tmp_path, capsys):
+        before = picture.read_bytes()
+        assert main(["regions", str(picture), "-o", str(tmp_path / name)]) == 2
+        assert why in capsys.readouterr().err
+        assert picture.read_bytes() == before and list(tmp_path.iterdir()) == [picture]
+
     def test_no_picture(self, tmp_path, capsys):
         (tmp_path / "x.jpg").write_bytes(b"no picture")
         assert main(["regions", str(tmp_path / "x.jpg"), "--json"]) == 2

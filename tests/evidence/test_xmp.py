@@ -1,8 +1,9 @@
 import pytest
-from dressing import SOURCE_TYPE, encoded, xmp
+from dressing import SOURCE_TYPE, encoded, xmp, xmp_in
 
 from realgrain.evidence.claims import SOURCE_TYPES
 from realgrain.evidence.provenance import provenance
+from realgrain.evidence.xmp import MAX_PACKET
 
 ELEMENT = f"<Iptc4xmpExt:DigitalSourceType>{SOURCE_TYPE}</Iptc4xmpExt:DigitalSourceType>"
 RESOURCE = f'<Iptc4xmpExt:DigitalSourceType rdf:resource="{SOURCE_TYPE}"/>'
@@ -25,6 +26,22 @@ def test_source_types(name, form):
     (claim,) = said(xmp(f'Iptc4xmpExt:DigitalSourceType="{form.format(name)}"')).claims
     assert (claim.source_type, claim.words()) == (name, SOURCE_TYPES[name])
     assert claim.of_model == (name in {"trainedAlgorithmicMedia", "compositeWithTrainedAlgorithmicMedia"})
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        f"{SOURCE_TYPE}/",
+        f"{SOURCE_TYPE}#",
+        SOURCE_TYPE.replace("type/", "type#"),
+        SOURCE_TYPE.upper(),
+        SOURCE_TYPE.replace("digitalsourcetype", "digitalSourceType"),
+        "digsrctype:trainedAlgorithmicMedia",
+    ],
+)
+def test_near_forms_of_a_source_type(form):
+    (claim,) = said(xmp(f'Iptc4xmpExt:DigitalSourceType="{form}"')).claims
+    assert (claim.source_type, claim.of_model) == ("trainedAlgorithmicMedia", True)
 
 
 def test_other_properties():
@@ -50,6 +67,12 @@ def test_what_is_no_property_of_the_picture(case):
 
 
 LAUGHS = b'<!DOCTYPE a [<!ENTITY a "ha">' + b"".join(b'<!ENTITY %c "&%c;&%c;">' % (98 + n, 97 + n, 97 + n) for n in range(20)) + b"]><a>&u;</a>"
+
+
+def test_a_packet_above_the_limit_is_named_as_that():
+    found = provenance(xmp_in("PNG", xmp(inside="<xmp:a>" + "x" * MAX_PACKET + "</xmp:a>")))
+    assert (found.claims, found.notes) == ([], ["PNG iTXt chunk of XMP: larger than 1,048,576 bytes, not read"])
+    assert len(provenance(xmp_in("PNG", xmp(inside="<xmp:a>" + "x" * (MAX_PACKET - 2000) + "</xmp:a>"))).claims) == 1
 
 
 @pytest.mark.parametrize(

@@ -16,12 +16,13 @@ from realgrain.detector.calibration import probability
 from realgrain.detector.decision import Policy
 from realgrain.detector.detect import load
 from realgrain.faces import case_page
-from realgrain.faces.case import CaseError, look, read_case
+from realgrain.faces.case import CaseError, command, look, read_case
 from realgrain.faces.case_check import check
-from realgrain.faces.cli import main
+from realgrain.faces.cli import app, main
 from realgrain.faces.verify_cli import words
 
 HOSTILE = "<script>alert(1)</script>"
+HIDING = "\x1b[2J\nthe same"
 
 
 def at(content, pointer: str):
@@ -132,6 +133,14 @@ class TestJson:
         assert program == "realgrain" and main(arguments) == 0
         again = json.loads(Path("case.json").read_bytes())
         assert {**again, "made": ""} == {**content, "made": ""}
+
+    @pytest.mark.parametrize(("option", "name"), [("bundle", "detector-2.0"), ("bundle", "-tiny"), ("profile", "cam-1.0"), ("trust_list", "-l.pem")])
+    def test_command_keeps_names(self, made, option, name):
+        settings = read_case(made / "case.json")[0].settings
+        _, chosen, _ = app.parse_args(command("a.jpg", settings.model_copy(update={option: name})).split()[1:])
+        judging = chosen.arguments["judging"]
+        assert str(getattr(judging, option)) == name
+        assert (judging.prior, judging.fuse) == (0.1, 100.0)
 
 
 @pytest.fixture(scope="module", params=[Policy(prior=0.1, fuse=10.0), Policy("photo", 0.3), Policy("photo", 0.001), Policy("document", 0.01)])
@@ -379,6 +388,28 @@ class TestVerify:
         code, _, err = verify(tmp_path / "bad.json", picture)
         assert code == 2 and why in err and "bad.json" in err
 
+    @pytest.mark.parametrize(
+        ("pointer", "value", "code"),
+        [
+            ("/machine/versions", lambda old: {**old, HIDING: "1"}, 0),
+            ("/report/detector/bundle", HIDING, 2),
+            ("/report/evidence/trust_list", {"name": "l.pem", "sha256": HIDING, "certificates": 1, "date": "2026-01-01"}, 2),
+        ],
+    )
+    def test_a_report_cannot_rewrite_the_terminal(self, changed, picture, verify, pointer, value, code):
+        file = changed(pointer, value)
+        found, out, err = verify(file.rename(file.with_name(f"{HIDING}.json")), picture)
+        assert found == code
+        assert all(line.isprintable() for line in (out + err).split("\n"))
+        assert "\\x1b[2J" in out + err and "\nthe same" not in out + err
+
+    def test_names_of_files_are_escaped(self, picture, verify, tmp_path):
+        for name, text in ((f"a{HIDING}", "{"), (f"b{HIDING}", "[]"), (f"c{HIDING}", None)):
+            if text is not None:
+                (tmp_path / name).write_text(text)
+            code, _, err = verify(tmp_path / name, picture)
+            assert code == 2 and "\\x1b[2J" in err and err.removesuffix("\n").isprintable()
+
     def test_missing_files(self, made, picture, verify, tmp_path):
         assert verify(tmp_path / "gone.json", picture)[0] == 2
         assert verify(made / "case.json", tmp_path / "gone.jpg")[0] == 2
@@ -438,6 +469,8 @@ class TestCommand:
             (["PICTURE", "-o", "c.pdf"], "a case report is an .html file"),
             (["PICTURE", "-o", "c.html", "--resamples", "5"], "for the report of runs"),
             (["PICTURE", "--json", "PICTURE"], "is the picture itself"),
+            (["PICTURE", "-o", "c.html", "--json", "./c.html"], "c.html: is the HTML file too"),
+            (["gone.jpg", "-o", "c.html", "--json", "c.json"], "gone.jpg: no such file or folder"),
             ([".", "-o", "c.html", "--no-regions"], "for the report of a picture"),
             ([".", "-o", "c.html", "--prior", "0.1"], "for the report of a picture"),
             (["bad.png", "-o", "c.html"], "bad.png: "),

@@ -178,11 +178,11 @@ class TestCommand:
     @pytest.mark.parametrize(
         ("arguments", "words"),
         [
-            (["gone", "-o", "r.html"], "not the folder of a run"),
+            (["gone", "-o", "r.html"], "gone: no such file or folder"),
             ([".", "-o", "r.html"], "not the folder of a run"),
             (["-o", "r.html"], "no runs"),
-            (["gone", "-o", "r.pdf"], "a report of runs is an .html file"),
-            (["gone", "-o", "r.html", "--pictures", "a", "--pictures", "b"], "2 folders of pictures for 1 runs"),
+            ([".", "-o", "r.pdf"], "a report of runs is an .html file"),
+            ([".", "-o", "r.html", "--pictures", "a", "--pictures", "b"], "2 folders of pictures for 1 runs"),
         ],
     )
     def test_wrong_usage(self, arguments, words, tmp_path, monkeypatch, capsys):

@@ -17,6 +17,7 @@ from realgrain.faces.cli import main
 from realgrain.learning import adapt as adapting
 from realgrain.learning import replay
 from realgrain.learning.data import ManifestError, Sample
+from realgrain.learning.learned import LEARNED, among
 from realgrain.learning.methods import probe
 from realgrain.learning.pool import Pool
 from realgrain.learning.problem import Problem
@@ -318,23 +319,45 @@ class TestHeldOut:
         without = fitter.parent(problem.source != "gan-a")
         assert not np.array_equal(without["weight"], tiny_bundle.head["weight"])
 
-    def test_a_manifest_it_was_not_trained_on_leaves_the_old_head(self, tiny_bundle, sides, toy_manifest, tmp_path):
-        shutil.copytree(toy_manifest.parent, tmp_path / "toy")
-        with (tmp_path / "toy" / "manifest.csv").open("a") as file:
-            file.write("\n")
-        given = adapting.gather(tiny_bundle, *sides, replayed=tmp_path / "toy" / "manifest.csv")
+    @pytest.fixture
+    def others(self, tmp_path):
+        """Manifest of pictures that no bundle has learned from, of two sources of each label."""
+        rows = []
+        for number, (label, source) in enumerate((label, f"{label}-{letter}") for label in ("real", "fake") for letter in "ab"):
+            (tmp_path / "others" / source).mkdir(parents=True)
+            for index in range(9):
+                path = tmp_path / "others" / source / f"{index}.png"
+                path.write_bytes(toy.saved(toy.picture(7000 + 10 * number + index, fake=label == "fake")))
+                rows.append({"path": f"{source}/{index}.png", "label": label, "generator": "", "source": source, "split": "train"})
+        return toy.write_manifest(tmp_path / "others" / "manifest.csv", rows)
+
+    def test_a_manifest_it_was_not_trained_on_leaves_the_old_head(self, tiny_bundle, sides, others):
+        given = adapting.gather(tiny_bundle, *sides, replayed=others)
         assert not given.refits
         fitter = adapting.AdaptingFitter(given, 0.5)
-        assert fitter.parent(given.pool.problem.source != "gan-a") is tiny_bundle.head
+        assert fitter.parent(given.pool.problem.source != "fake-a") is tiny_bundle.head
 
-    def test_new_pictures_that_the_manifest_lists_are_new(self, tiny_bundle, toy_manifest, tmp_path):
+    def test_pictures_that_it_was_trained_on_in_another_manifest(self, tiny_bundle, sides, toy_manifest, tmp_path):
         shutil.copytree(toy_manifest.parent, tmp_path / "toy")
         with (tmp_path / "toy" / "manifest.csv").open("a") as file:
             file.write("\n")
+        assert adapting.gather(tiny_bundle, *sides, replayed=tmp_path / "toy" / "manifest.csv").refits
         sides = tmp_path / "toy" / "fake" / "gan-a", tmp_path / "toy" / "real" / "camera-a"
-        given = adapting.gather(tiny_bundle, *sides, replayed=tmp_path / "toy" / "manifest.csv")
-        assert given.counts == {"fake": {"gan-a": 9}, "real": {"camera-a": 9}}
-        assert len(set(given.pool.problem.sha256)) == len(given.pool.problem.sha256) == sum(toy.REAL.values()) + sum(toy.FAKE.values())
+        with pytest.raises(ManifestError, match="learned from 18 of the new pictures"):
+            adapting.gather(tiny_bundle, *sides)
+
+    def test_an_adapted_bundle_says_what_it_learned_from(self, tiny_bundle, sides, others, tmp_path):
+        given = adapting.gather(tiny_bundle, *sides, replayed=others)
+        adaptation = adapting.adapt(given)
+        found = adapting.write(adaptation, adapting.calibrate(adaptation), tmp_path / "out")
+        assert among([*given.pool.problem.sha256], found.statistics).all()
+        assert np.isin(tiny_bundle.statistics[LEARNED], found.statistics[LEARNED]).all()
+
+    def test_new_pictures_that_the_manifest_lists_are_new(self, tiny_bundle, others):
+        sides = others.parent / "fake-a", others.parent / "real-a"
+        given = adapting.gather(tiny_bundle, *sides, replayed=others)
+        assert given.counts == {"fake": {"fake-a": 9}, "real": {"real-a": 9}}
+        assert len(set(given.pool.problem.sha256)) == len(given.pool.problem.sha256) == 36
 
     def test_the_test_split_is_never_used(self, tiny_bundle, sides, toy_manifest, tmp_path):
         shutil.copytree(toy_manifest.parent, tmp_path / "toy")
@@ -350,10 +373,11 @@ def test_a_tuned_tower_keeps_its_adapter(recipe_of, toy_manifest, sides, tmp_pat
     bundle = train(recipe_of("lora"), toy_manifest, tmp_path / "tuned")
     given = adapting.gather(bundle, *sides, replayed=toy_manifest)
     assert not given.refits
-    assert given.notes
+    assert given.spoiled
     adaptation = adapting.adapt(given)
     found = adapting.write(adaptation, adapting.calibrate(adaptation), tmp_path / "out")
     assert found.card.adapter_sha256 == bundle.card.adapter_sha256
     assert found.card.head_sha256 != bundle.card.head_sha256
+    assert (found.card.profiles, decision_of(found, Policy()).held_fpr) == ({}, None)  # the tower learned from all that it was measured on
     with pytest.raises(ManifestError, match="nothing to replay"):
         adapting.gather(bundle, *sides)

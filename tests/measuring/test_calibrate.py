@@ -1,5 +1,6 @@
 import csv
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,9 @@ from realgrain.detector.bundle import CARD, HEAD, read_bundle
 from realgrain.detector.decision import Policy, decision_of
 from realgrain.detector.detect import load
 from realgrain.faces.cli import main
+from realgrain.learning.data import read_manifest
+from realgrain.measuring import calibrate as calibrating
+from realgrain.measuring.score import score
 
 
 @pytest.fixture
@@ -72,6 +76,22 @@ def test_real_pictures_suffice(tiny_bundle, mine, tmp_path):
     assert (found.supported, found.false_positive.n, found.calibration) == (True, 8, made.card.calibration)
 
 
+def test_pictures_unlike_those_of_training_are_in_the_domain_of_their_own_profile(tiny_bundle, mine, tmp_path):
+    """Else a profile of drawings would state an error rate and never give a verdict."""
+    strict = tiny_bundle.card.domain.model_copy(update={"threshold": 0.0})
+    detector = load(replace(tiny_bundle, card=tiny_bundle.card.model_copy(update={"domain": strict})), threads=1)
+    manifest = mine(fakes=False)
+    samples = read_manifest(manifest)
+    made = calibrating.calibrate(detector, score(detector, samples, traits=True), samples, manifest, tmp_path / "out", "art")
+    plain, art = (load(made, threads=1, policy=Policy(profile, stability=False)) for profile in (None, "art"))
+    for sample in samples:
+        before, after = (detector.detect(sample.file) for detector in (plain, art))
+        assert (before.domain.outside, after.domain.outside) == (True, False)
+        assert "out_of_domain" not in after.verdict.reasons
+        assert (after.domain.false_alarm.k, after.domain.false_alarm.n) == (0, 8)
+    assert (made.card.domain, made.card.profiles["art"].domain.generated) == (strict, None)
+
+
 def test_again_replaces_it(tiny_bundle, mine, tmp_path):
     assert calibrate(tiny_bundle, mine(fakes=False), tmp_path / "one") == 0
     assert calibrate(read_bundle(tmp_path / "one"), mine(fakes=False, reals=6), tmp_path / "two") == 0
@@ -98,6 +118,19 @@ def test_a_bad_picture_is_left_out(tiny_bundle, mine, tmp_path, caplog):
 
 
 class TestRefused:
+    def test_what_it_learned_from_in_another_manifest(self, tiny_bundle, toy_manifest, mine, tmp_path, capsys, caplog):
+        shutil.copytree(toy_manifest.parent, tmp_path / "toy")
+        manifest = tmp_path / "toy" / "manifest.csv"
+        manifest.write_text(manifest.read_text() + "\n")
+        assert calibrate(tiny_bundle, manifest, tmp_path / "out") == 2
+        assert "has not learned from" in capsys.readouterr().err
+        shutil.copyfile(mine(fakes=False).parent / "0.png", tmp_path / "toy" / "new.png")
+        manifest.write_text(manifest.read_text() + "new.png,real,,phone,train,CC0-1.0\n")
+        caplog.clear()
+        assert calibrate(tiny_bundle, manifest, tmp_path / "out") == 0
+        assert read_bundle(tmp_path / "out").card.profiles["own"].counts == {"real": {"phone": 1}, "fake": {}}
+        assert len([record for record in caplog.records if "learned from it" in record.message]) == sum(toy.REAL.values()) + sum(toy.FAKE.values())
+
     def test_what_it_learned_from(self, tiny_bundle, toy_manifest, tmp_path, capsys):
         assert calibrate(tiny_bundle, toy_manifest, tmp_path / "out") == 2
         assert "learned from these pictures" in capsys.readouterr().err

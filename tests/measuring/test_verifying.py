@@ -73,6 +73,7 @@ def test_a_good_run(copy, faults, tiny_detector):
         "threshold",
         "metrics",
         "pictures",
+        "choice",
         "audit",
         "probabilities",
         "logits",
@@ -217,6 +218,14 @@ def test_picture_that_the_benchmark_lacks(copy, faults):
     assert faults() == {"pictures": ["real/camera-a/00.png: is not in the benchmark"]}
 
 
+def test_picture_that_the_run_lacks(copy, faults):
+    """It might be one that the detector gets wrong."""
+    file = copy / "pictures" / "manifest.csv"
+    shutil.copy(copy / "pictures" / "real" / "camera-a" / "00.png", copy / "pictures" / "hard.png")
+    file.write_text(file.read_text() + "hard.png,real,,camera-a,train,CC0-1.0\n")
+    assert faults() == {"choice": ["hard.png: the benchmark has it, the run has not"]}
+
+
 def test_swapped_bundle(copy, faults, tiny_bundle):
     card = tiny_bundle.card.model_copy(update={"name": "other"})
     found = faults(load(Bundle(tiny_bundle.folder, card, tiny_bundle.head, {}, "f" * 64), threads=1))
@@ -302,7 +311,7 @@ def test_other_versions_are_no_fault(copy, tiny_detector, monkeypatch):
     measure_again(copy / "run")
     found = verify(copy / "run", tiny_detector, read_manifest(copy / "pictures" / "manifest.csv"))
     assert [note.split(" was ")[0] for note in found.notes] == ["python"]
-    assert [len(check.faults) for check in found.checks] == [0] * 8 + [1]
+    assert [len(check.faults) for check in found.checks] == [0] * 9 + [1]
     assert "hard: logit" in found.checks[-1].faults[0]
 
 

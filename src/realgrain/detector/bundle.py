@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from realgrain.detector.calibration import Calibration, OperatingPoint
 from realgrain.detector.domain import Domain
 from realgrain.detector.graph import TowerConfig
-from realgrain.detector.profiles import Profile
+from realgrain.detector.profiles import PHOTO, Profile
 from realgrain.picture.views import ViewSpec
 
 CARD, HEAD, ADAPTER, STATISTICS = "card.json", "head.safetensors", "adapter.safetensors", "statistics.safetensors"
@@ -164,6 +164,11 @@ class Card(_Part):
     licence: str
     intended_use: str
     limits: list[str]
+
+    def domain_of(self, profile: str | None) -> Domain | None:
+        """From where on a picture is outside, for who asks for a profile, or for none."""
+        named = self.profiles.get(profile or PHOTO)
+        return self.domain if named is None or named.domain is None else named.domain
 
 
 @dataclass(frozen=True)

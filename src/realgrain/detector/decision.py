@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 import numpy as np
@@ -135,8 +135,11 @@ def decision_of(bundle: Bundle, policy: Policy, group: int | None = None) -> Dec
             raise ValueError(f"no profile {name!r}; there are {', '.join(profiles.known(card.profiles))}")
         return Decision(profile=name, asked_fpr=asked, supported=False, fitted=card.made, bundle=bundle.hash)
     groups = profile.groups
-    each = [_of_group(bundle, name, number, asked) for number in (range(groups) if group is None or groups == 1 else [group])]
+    numbers = range(groups) if group is None or groups == 1 else [group]
+    each = [_of_group(bundle, name, number, asked) for number in numbers]
     found = each[0] if len(each) == 1 else _cautious(each)
+    if len(each) > 1 and found.ai is not None:  # which is higher than that of most groups, and so flags fewer of their generated pictures
+        found = replace(found, caught=_worst((_caught(bundle, name, number, found.ai) for number in numbers), least=True))
     return Decision(
         profile=name,
         group=group if groups > 1 else None,
@@ -181,12 +184,18 @@ def _of_group(bundle: Bundle, name: str, group: int, asked: float) -> _Found:
         logits = profiles.pooled(fake)
         # Of the logits turned round, so that the generated ones lie where the real ones do.
         camera = min(ai, -threshold(-logits[::-1], bundle.card.profiles[name].target_miss)[0])
-        missed, caught = rate_of(int(np.sum(logits <= camera)), len(logits)), rate_of(int(np.sum(logits >= ai)), len(logits))
+        missed, caught = rate_of(int(np.sum(logits <= camera)), len(logits)), _caught(bundle, name, group, ai)
     return _Found(supported, ai, camera, flags(real, ai), missed, caught, {source: flags({source: logits}, ai) for source, logits in real.items()})
 
 
+def _caught(bundle: Bundle, name: str, group: int, ai: float) -> Rate | None:
+    """Share of a profile's generated pictures of a group at or above a threshold; None where there are none."""
+    fake = profiles.from_arrays(name, group, "fake", bundle.statistics)
+    return flags(fake, ai) if fake else None
+
+
 def _cautious(each: Sequence[_Found]) -> _Found:
-    """What holds whichever group a picture is in."""
+    """What holds whichever group a picture is in, but for ``caught``, which no group was counted for at its threshold."""
     if any(of.ai is None for of in each):
         return _Found(False, None, None, None, None, None, {})
     sources = {source for of in each for source in of.false_positive_per_source}
@@ -196,7 +205,7 @@ def _cautious(each: Sequence[_Found]) -> _Found:
         camera=None if any(of.camera is None for of in each) else min(of.camera for of in each if of.camera is not None),
         false_positive=_worst(of.false_positive for of in each),
         missed=_worst(of.missed for of in each),
-        caught=_worst((of.caught for of in each), least=True),
+        caught=None,
         false_positive_per_source={
             source: max((of.false_positive_per_source[source] for of in each if source in of.false_positive_per_source), key=lambda rate: rate.value)
             for source in sorted(sources)
@@ -231,9 +240,9 @@ def trained(card: Card, hash_: str) -> Decision:
     )
 
 
-def flags(real: dict[str, np.ndarray], ai: float) -> Rate:
+def flags(of: dict[str, np.ndarray], ai: float) -> Rate:
     """Share of the logits of some sources at or above a threshold."""
-    logits = profiles.pooled(real)
+    logits = profiles.pooled(of)
     return rate_of(int(np.sum(logits >= ai)), len(logits))
 
 

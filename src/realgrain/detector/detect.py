@@ -99,7 +99,7 @@ class Detector:
         return self.conclude(facts(seen.picture), view_logits.tolist(), self._again(seen.again, place), place, seen.evidence)
 
     def _place(self, features: np.ndarray | None) -> InDomain | None:
-        domain = self.bundle.card.domain
+        domain = self.bundle.card.domain_of(self.policy.profile)
         return None if domain is None or features is None else placed(features, domain, self.bundle.statistics)
 
     def conclude(

@@ -24,13 +24,13 @@ MEAN, BASIS, REFERENCES = "domain/mean", "domain/basis", "domain/references"
 
 
 class Domain(BaseModel):
-    """From where on a picture is outside, and how often photographs and generated pictures of left-out sources were.
+    """From where on a picture is outside, and how often real and generated pictures of left-out sources, or of a profile, were.
 
     Attributes:
         threshold: distance, in [0, 2], at or above which a picture is outside.
         target: share of real pictures that it was chosen for.
-        false_alarm: real pictures of left-out sources that are outside, each in its farthest delivery.
-        generated: the same of generated ones.
+        false_alarm: real ones that are outside, each in its farthest delivery.
+        generated: the same of generated ones; None where there are none.
         false_alarm_per_source: of each real source.
         deliveries: in which they were looked at.
     """
@@ -40,7 +40,7 @@ class Domain(BaseModel):
     threshold: float
     target: float = Field(gt=0, lt=1)
     false_alarm: Rate
-    generated: Rate
+    generated: Rate | None
     false_alarm_per_source: dict[str, Rate]
     deliveries: tuple[str, ...]
 
@@ -93,16 +93,17 @@ def _directions(centred: np.ndarray, basis: np.ndarray) -> np.ndarray:
     return centred @ basis / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-12)
 
 
-def choose(found: Mapping[str, Sequence[float] | np.ndarray], fake: np.ndarray, source: np.ndarray) -> Domain:
-    """Set the threshold by the distances of left-out pictures, as that of a verdict is (``calibration.threshold``), and measure it.
+def choose(found: Mapping[str, Sequence[float] | np.ndarray], fake: np.ndarray, source: np.ndarray, at_least: float = 0) -> Domain:
+    """Set the threshold by the distances of pictures that were not learned from, as that of a verdict is (``calibration.threshold``), and measure it.
 
     Args:
         found: distances (N,) of the same N pictures in each delivery.
         fake: (N,) bool, some of them false.
         source: (N,) names.
+        at_least: the threshold is not set below it.
     """
     farthest = np.max(np.stack([np.asarray(each, np.float64) for each in found.values()]), axis=0)
-    least, _ = threshold(np.sort(farthest[~fake]), TARGET)
+    least = max(at_least, threshold(np.sort(farthest[~fake]), TARGET)[0])
 
     def beyond(mine: np.ndarray) -> Rate:
         return rate_of(int(np.sum(farthest[mine] >= least)), int(mine.sum()))
@@ -111,7 +112,7 @@ def choose(found: Mapping[str, Sequence[float] | np.ndarray], fake: np.ndarray, 
         threshold=least,
         target=TARGET,
         false_alarm=beyond(~fake),
-        generated=beyond(fake),
+        generated=beyond(fake) if fake.any() else None,
         false_alarm_per_source={str(name): beyond(~fake & (source == name)) for name in sorted(set(source[~fake]))},
         deliveries=tuple(found),
     )

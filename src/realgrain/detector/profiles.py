@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from realgrain.detector.calibration import Calibration
 from realgrain.detector.content import ENOUGH
+from realgrain.detector.domain import Domain
 
 VIDEO = "video"
 """Clips: what of one is compared with thresholds, ``realgrain.detector.clips`` says."""
@@ -36,6 +37,7 @@ class Profile(BaseModel):
         groups: of content, with thresholds of their own; 1: all pictures go by the same.
         counts: pictures by label and source, ``{"real": {"ffhq": 150}, ...}``.
         calibration: probability scale fitted on them; None: the card's.
+        domain: from where on a picture is unlike them and unlike the training pictures too; None: the card's.
         target_miss: share of generated pictures let through that the threshold of ``camera`` is chosen for.
         manifest_sha256: of their manifest.
         fitted: day.
@@ -47,6 +49,7 @@ class Profile(BaseModel):
     groups: int = Field(default=1, ge=1)
     counts: dict[Kind, dict[str, int]]
     calibration: Calibration | None = None
+    domain: Domain | None = None
     target_miss: float = Field(default=0.05, gt=0, lt=1)
     manifest_sha256: str
     fitted: date

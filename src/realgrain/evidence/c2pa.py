@@ -33,7 +33,7 @@ _TYPES = {
 }
 _OFFLINE = {
     "verify": {"verify_after_reading": True, "verify_trust": True, "remote_manifest_fetch": False, "ocsp_fetch": False},
-    "core": {"allowed_network_hosts": []},
+    "core": {"allowed_network_hosts": [], "decode_identity_assertions": False},  # CAWG's issuers would have to be asked over the network
 }
 _REASONS = {
     "assertion.dataHash.mismatch": "the file was changed after signing",
@@ -109,25 +109,29 @@ def claims(data: bytes, kind: str, place: str, trust_list: TrustList | None) -> 
             store = json.loads(reader.json())
     except (C2paError, ValueError, RecursionError) as error:
         return [Claim(kind="c2pa", place=place, trust="invalid", reason=f"cannot be read: {error}")], []
-    state, reasons = store.get("validation_state"), _failures(store)
+    reasons = _failures(store)
     trust: Trust = "invalid"
-    if state == "Trusted" and trust_list is not None:
-        trust = "signed-trusted"
-    elif state in ("Trusted", "Valid"):
-        trust = "signed-untrusted"
+    if store.get("validation_state") in ("Trusted", "Valid"):  # where the signer of an ingredient is not on the list, a trusted store is only valid
+        trust = "signed-trusted" if trust_list is not None and "signingCredential.trusted" in _codes(store, "success") else "signed-untrusted"
     reason = ("; ".join(reasons) or "the signature does not hold") if trust == "invalid" else None
     return list(_walk(store, place, trust, reason)), []
+
+
+def _codes(said: Mapping[str, Any], outcome: str) -> list[str]:
+    """What was checked of the active manifest of a store, or of an ingredient as its user found it, with ``success`` or ``failure``."""
+    results = said.get("validation_results") or {}
+    return [str(status.get("code")) for status in (results.get("activeManifest") or {}).get(outcome) or []]
 
 
 def _failures(said: Mapping[str, Any]) -> list[str]:
     """Why a store, or an ingredient as its user found it, does not hold, each reason once; that nobody trusts it is none."""
     results = said.get("validation_results") or {}
-    statuses = list((results.get("activeManifest") or {}).get("failure") or [])
+    statuses = []
     for ingredient in results.get("ingredientDeltas") or []:
         statuses += (ingredient.get("validationDeltas") or {}).get("failure") or []
     if not results:  # the older form
         statuses += said.get("validation_status") or []
-    codes = [str(status.get("code")) for status in statuses]
+    codes = [*_codes(said, "failure"), *(str(status.get("code")) for status in statuses)]
     return list(dict.fromkeys(_REASONS.get(code, code) for code in codes if code != "signingCredential.untrusted"))[:5]
 
 

@@ -55,7 +55,7 @@ SOURCE_TYPES = {
 }
 MADE_BY_MODEL = frozenset({"trainedAlgorithmicMedia", "compositeWithTrainedAlgorithmicMedia"})
 _BY_LOWER = {name.lower(): name for name in SOURCE_TYPES}
-_VOCABULARIES = ("cv.iptc.org/newscodes/digitalsourcetype/", "c2pa.org/digitalsourcetype/")
+_VOCABULARIES = ("cv.iptc.org/newscodes/digitalsourcetype", "c2pa.org/digitalsourcetype", "digsrctype:")
 
 
 def clean(text: object) -> str | None:
@@ -67,14 +67,14 @@ def clean(text: object) -> str | None:
 
 
 def source_type(value: object) -> str | None:
-    """Name of a digital source type, given as its address in IPTC's or C2PA's vocabulary or as the name alone; another value as it is."""
+    """Name of a digital source type, given as its address in IPTC's or C2PA's vocabulary or as the name alone, whatever the case; else the value."""
     text = clean(value)
     if text is None:
         return None
-    name = text.removeprefix("http://").removeprefix("https://")
+    name = text.lower().removeprefix("http://").removeprefix("https://")
     for vocabulary in _VOCABULARIES:
         name = name.removeprefix(vocabulary)
-    return _BY_LOWER.get(name.lower(), text)
+    return _BY_LOWER.get(name.strip("/#"), text)
 
 
 _Line = Annotated[str, BeforeValidator(clean)]

@@ -127,21 +127,11 @@ def _png(data: bytes) -> Iterator[Block]:
 
 
 def _png_text(name: bytes, body: bytes, limit: int) -> tuple[str, bytes]:
-    """Key and text of a text chunk (PNG, third edition, 11.3.3), the text in UTF-8 whatever the chunk."""
-    key, _, rest = body.partition(b"\0")
-    packed = name == b"zTXt"
-    if name == b"zTXt":
-        rest = rest[1:]
-    elif name == b"iTXt":
-        packed = rest[:1] == b"\1"
-        rest = rest[2:].split(b"\0", 2)[-1] if rest[2:].count(b"\0") >= 2 else b""
-    if packed:
-        try:
-            rest = zlib.decompressobj().decompress(rest, limit) if limit > 0 else b""
-        except zlib.error:
-            rest = b""
+    """Key and text of a text chunk, the text in UTF-8 whatever the chunk."""
+    key, text, packed = structure.png_text(name, body)
+    text = structure.inflated(text, limit) if packed else text[:MAX_BYTES]
     # tEXt and zTXt are Latin-1 by the book; generators write UTF-8, which hardly ever is valid by accident.
-    return key[:79].decode("latin-1"), rest[:MAX_BYTES] if name == b"iTXt" else _utf8(rest[:MAX_BYTES])
+    return key[:79].decode("latin-1"), text if name == b"iTXt" else _utf8(text)
 
 
 def _utf8(text: bytes) -> bytes:
@@ -227,11 +217,12 @@ def _tiff(data: bytes) -> Iterator[Block]:
     directory = ifd.entries(data)
     if any(entry.tag in (0x010F, 0x0110, 0x0131, _EXIF_TAG) for entry in directory):
         yield Block("exif", "TIFF directory", data)
+    seen = set[int]()
     for entry in directory:
-        if entry.tag == _XMP_TAG:
-            yield Block("xmp", "TIFF tag 700, XMP", ifd.content(data, entry, MAX_BYTES))
-        elif entry.tag == _IPTC_TAG:
-            yield Block("iptc", "TIFF tag 33723, IPTC", ifd.content(data, entry, MAX_BYTES))
+        if entry.tag in (_XMP_TAG, _IPTC_TAG):
+            body = b"" if entry.tag in seen else ifd.content(data, entry, MAX_BYTES)  # only the first counts, and all can point at the same bytes
+            seen.add(entry.tag)
+            yield Block("xmp", "TIFF tag 700, XMP", body) if entry.tag == _XMP_TAG else Block("iptc", "TIFF tag 33723, IPTC", body)
         elif entry.tag == _C2PA_TAG and _is_manifest(ifd.content(data, entry, 32)):
             yield Block("c2pa", "C2PA manifest store, TIFF tag 52545")
 

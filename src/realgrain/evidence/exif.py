@@ -15,8 +15,8 @@ _TAKEN, _COMMENT, _SERIAL, _LENS = 0x9003, 0x9286, 0xA431, 0xA434
 def claims(block: Block) -> list[Claim]:
     """What an EXIF block says: the camera's claim, and a generator's where its settings stand in the user comment or, of ComfyUI, in the maker."""
     texts = _texts(block.data)
-    comment = _comment(texts.pop(_COMMENT, b""), block.data)
-    found = [generators.webui(comment, "exif", f"{block.place}, UserComment")]
+    comments = (generators.webui(text, "exif", f"{block.place}, UserComment") for text in _comments(texts.pop(_COMMENT, b"")))
+    found = [next(filter(None, comments), None)]
     for tag, key in ((_MAKE, "workflow"), (_MODEL, "prompt")):
         text = texts.get(tag, b"").decode("utf-8", "replace").strip("\0 ")
         if text.startswith(f"{key}:"):
@@ -38,19 +38,22 @@ def claims(block: Block) -> list[Claim]:
 
 
 def _texts(data: bytes) -> dict[int, bytes]:
-    """Values of the tags above that hold text, of the first directory and of EXIF's own."""
+    """Values of the tags above that hold text, of the first directory and of EXIF's own; of several entries of a tag the first counts."""
     entries = ifd.entries(data)
     start = ifd.number(data, _EXIF)
     if start is not None:
         entries += ifd.entries(data, start)
     wanted = (_MAKE, _MODEL, _SOFTWARE, _CHANGED, _TAKEN, _COMMENT, _SERIAL, _LENS)
-    return {entry.tag: ifd.content(data, entry, MAX_BYTES) for entry in entries if entry.tag in wanted and entry.kind in (1, 2, 7)}
+    found = dict[int, bytes]()
+    for entry in entries:
+        if entry.tag in wanted and entry.kind in (1, 2, 7) and entry.tag not in found:
+            found[entry.tag] = ifd.content(data, entry, MAX_BYTES)
+    return found
 
 
-def _comment(value: bytes, data: bytes) -> str:
-    """A user comment: eight bytes that name its characters, then these; UTF-16 in either order, since writers do not agree on which."""
+def _comments(value: bytes) -> list[str]:
+    """A user comment: eight bytes that name its characters, then these; UTF-16 read in both orders, since writers do not agree on which."""
     code, text = value[:8], value[8:]
     if code == b"UNICODE\0":
-        big = text[:1] == b"\0" or (text[1:2] != b"\0" and ifd.byte_order(data) == ">")
-        return text.decode("utf-16-be" if big else "utf-16-le", "replace")
-    return (text if code in (b"ASCII\0\0\0", bytes(8)) else value).decode("utf-8", "replace")
+        return [text.decode(order, "replace") for order in ("utf-16-be", "utf-16-le")]
+    return [(text if code in (b"ASCII\0\0\0", bytes(8)) else value).decode("utf-8", "replace")]

@@ -1,7 +1,8 @@
 """What generators write of themselves, each in its own chunk and by its own grammar: any other text, also one that says "prompt", is only text.
 
-Grammars are our reading of what the programs write: Stable Diffusion WebUI and Forge (``parameters``), ComfyUI (``prompt`` and ``workflow``),
-InvokeAI (``invokeai_metadata``; formerly ``sd-metadata`` and ``Dream``), NovelAI (``Software`` and ``Comment``). Unsigned: anyone can write them.
+Grammars are our reading of what the programs write: Stable Diffusion WebUI, and Forge, SD.Next and Fooocus like it (``parameters``), ComfyUI
+(``prompt`` and ``workflow``), InvokeAI (``invokeai_metadata``; formerly ``sd-metadata`` and ``Dream``), NovelAI (``Software`` and ``Comment``).
+Unsigned: anyone can write them.
 """
 
 from __future__ import annotations
@@ -41,16 +42,17 @@ def claims(blocks: Sequence[Block]) -> list[Claim]:
 
 
 def webui(text: str, kind: Kind, place: str) -> Claim | None:
-    """The claim in a text of Stable Diffusion WebUI or Forge; None if it has not its grammar."""
+    """The claim in a text of Stable Diffusion WebUI, or of a program that writes as it does; None if it has not its grammar."""
     starts = [found.start() for found in _STEPS.finditer(text)]
     if not starts:
         return None
     settings = {name: value.strip('"') for name, value in _SETTING.findall(text[starts[-1] : starts[-1] + MAX_SETTINGS].split("\n")[0])}
     if len(_WEBUI & settings.keys()) < _WEBUI_LEAST:
         return None
-    name = "Stable Diffusion WebUI Forge" if _FORGE.match(settings.get("Version", "")) else "Stable Diffusion WebUI"
+    version = settings.get("Version", "")
+    name = "Fooocus" if version.startswith("Fooocus ") else "Stable Diffusion WebUI Forge" if _FORGE.match(version) else "Stable Diffusion WebUI"
     prompt = text[: starts[-1]].split("\nNegative prompt:")[0]
-    return Claim(kind=kind, place=place, generator=name, model=settings.get("Model"), text=prompt)
+    return Claim(kind=kind, place=place, generator=settings.get("App") or name, model=settings.get("Model"), text=prompt)
 
 
 def comfyui(key: str, text: str, kind: Kind, place: str) -> Claim | None:

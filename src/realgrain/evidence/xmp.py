@@ -25,8 +25,11 @@ def claims(block: Block) -> tuple[list[Claim], list[str]]:
 
     Only properties of the picture itself count, not those nested in others: these speak of ingredients, of former versions, of faces.
     """
+    packet = block.data.strip(b"\0 \t\r\n")
+    if len(packet) > MAX_PACKET:
+        return [], [f"{block.place}: larger than {MAX_PACKET:,} bytes, not read"]
     try:
-        root = fromstring(block.data[:MAX_PACKET].strip(b"\0 \t\r\n"))
+        root = fromstring(packet)
     except (ParseError, DefusedXmlException, ValueError, LookupError):  # the last two: encodings
         return [], [f"{block.place}: not well-formed XML, not read"]
     properties = _properties(root)

@@ -45,8 +45,8 @@ def adapt(
     found = adapting.adapt(given, share)
     gate = judge(found.held, margin=margin)
     publish(gate, render(gate), report, [replay] if replay else [], json)
-    for note in given.notes:
-        say(note)
+    if given.spoiled:
+        say("the old detector learned from the replayed pictures and cannot be had without them: it looks better than it is; no profile is written")
     if not gate.passed:
         return REFUSED
     learned = adapting.calibrate(found)

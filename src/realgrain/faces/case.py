@@ -184,7 +184,8 @@ def command(name: str, settings: Settings) -> str:
         if value is False:
             words.append(f"--no-{flag}")
         elif value not in (None, True) and (option, value) != ("runtime", "onnxruntime"):
-            words += [f"--{flag}", str(value).removesuffix(".0")]
+            given = str(value).removesuffix(".0") if isinstance(value, float) else value
+            words += [f"--{flag}={given}"] if given.startswith("-") else [f"--{flag}", given]  # else it would be taken for an option
     if settings.tiles is None:
         words.append("--no-regions")
     return shlex.join(words)
@@ -213,20 +214,21 @@ def read_case(path: Path) -> tuple[Case, bytes]:
     Raises:
         CaseError: it cannot be read, is none, says something twice, or is of another version of the schema.
     """
+    name = printable(str(path))
     try:
         raw = path.read_bytes()
         content = parsed(raw)
     except OSError as error:
-        raise CaseError(f"{path}: cannot be read: {error.strerror or error}") from None
+        raise CaseError(f"{name}: cannot be read: {error.strerror or error}") from None
     except (ValueError, RecursionError) as error:
-        raise CaseError(f"{path}: not JSON that can be relied on: {printable(str(error))}") from None
+        raise CaseError(f"{name}: not JSON that can be relied on: {printable(str(error))}") from None
     if not isinstance(content, dict) or content.get("kind") != KIND:
-        raise CaseError(f"{path}: JSON, but not a case report that `realgrain report PICTURE --json` wrote")
+        raise CaseError(f"{name}: JSON, but not a case report that `realgrain report PICTURE --json` wrote")
     if content.get("version") != VERSION:
-        raise CaseError(f"{path}: a case report of version {printable(str(content.get('version')), 20)}; this realgrain reads version {VERSION}")
+        raise CaseError(f"{name}: a case report of version {printable(str(content.get('version')), 20)}; this realgrain reads version {VERSION}")
     try:
         return Case.model_validate_json(raw), raw
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise CaseError(f"{path}: not a whole case report: {printable(where)}: {printable(first['msg'])}") from None
+        raise CaseError(f"{name}: not a whole case report: {printable(where)}: {printable(first['msg'])}") from None

@@ -31,6 +31,9 @@ def report(
     judging: Judging = AS_USUAL,
 ) -> int:
     """Write one HTML file that loads nothing: the case of a picture with its verdict, evidence and limits; or what benchmark runs have found."""
+    for path in what:
+        if not path.exists():
+            raise ValueError(f"{path}: no such file or folder")
     named = [path for path in what if path.is_file()]
     if not named:
         if json is not None or not regions or judging != AS_USUAL:
@@ -57,6 +60,8 @@ def _case(picture: Path, output: Path | None, json: Path | None, regions: bool, 
     for file in (output, json):
         if file is not None and file.exists() and file.samefile(picture):
             raise ValueError(f"{file}: is the picture itself")
+    if output is not None and json is not None and output.resolve() == json.resolve():
+        raise ValueError(f"{json}: is the HTML file too; --json names another")
     detector = judging.load()
     if short := unmet(detector.policy, detector.decision):
         say(short)

@@ -61,16 +61,18 @@ def _detector(file: Path, recorded: Case, asked: Judging) -> Detector:
     from realgrain.evidence.c2pa import read_trust_list
     from realgrain.faces.case import CaseError
     from realgrain.faces.options import Runtime
+    from realgrain.picture.errors import printable
 
     wanted, there = recorded.report.detector.bundle, read_bundle(asked.bundle).hash
     if wanted != there:
-        of = recorded.settings.bundle or "the one that its realgrain shipped"
-        raise CaseError(f"{file}: made by bundle {wanted[:12]} ({of}), and this one is {there[:12]}: name the other's folder with --bundle")
+        of = printable(recorded.settings.bundle or "the one that its realgrain shipped", LONGEST)
+        made = f"made by bundle {printable(wanted[:12])} ({of})"
+        raise CaseError(f"{printable(str(file))}: {made}, and this one is {there[:12]}: name the other's folder with --bundle")
     listed = None if recorded.report.evidence is None else recorded.report.evidence.trust_list
     here = None if asked.trust_list is None else read_trust_list(asked.trust_list).facts
     if (listed and listed.sha256) != (here and here.sha256):
-        made, given = (f"trust list {of.name}, sha256 {of.sha256[:12]}" if of else "no trust list" for of in (listed, here))
-        raise CaseError(f"{file}: made with {made}, and given is {given}: name the same with --trust-list")
+        made, given = (f"trust list {of.name}, sha256 {printable(of.sha256[:12])}" if of else "no trust list" for of in (listed, here))
+        raise CaseError(f"{printable(str(file))}: made with {made}, and given is {given}: name the same with --trust-list")
     of = recorded.settings
     policy = {name: getattr(of, name) for name in ("profile", "max_fpr", "prior", "stability", "fuse", "evidence")}
     return replace(asked, runtime=cast(Runtime, of.runtime), **policy).load()
@@ -87,7 +89,7 @@ def words(found: Checked) -> list[str]:
         lines.append(f"{part:<9} {'same' if not mine else f'{len(mine)} differ'}")
         for one in mine[:SHOWN]:
             recorded, now = ("nothing" if value is None else printable(value, LONGEST) for value in (one.recorded, one.now))
-            lines.append(f"  {one.field}: {recorded} in the report, {now} now")
+            lines.append(f"  {printable(one.field)}: {recorded} in the report, {now} now")
         if len(mine) > SHOWN:
             lines.append(f"  and {len(mine) - SHOWN} more")
     how = "to the last bit" if found.exact else f"within {found.tolerance:g}, furthest {found.furthest:.2g}, because versions or processors differ"

@@ -29,6 +29,7 @@ from realgrain.learning import pool as pools
 from realgrain.learning import replay
 from realgrain.learning.data import Fold, ManifestError, Sample, automatic_folds, balanced_weights, read_manifest, untwinned
 from realgrain.learning.features import Extractor
+from realgrain.learning.learned import among, as_arrays
 from realgrain.learning.methods import probe
 from realgrain.learning.pool import Pool
 from realgrain.learning.problem import Problem, asked_for, survey
@@ -55,7 +56,8 @@ class Given:
         replayed: where the known pictures come from, in words.
         sha256: of what identifies all the pictures.
         failed: pictures that did not open.
-        notes: what is to be known of the comparison.
+        spoiled: whether the old head, or the tower, learned from the known pictures and cannot be had without: what is measured on them is better
+            than it is, so that no error rate can be promised.
     """
 
     bundle: Bundle
@@ -66,7 +68,7 @@ class Given:
     replayed: str
     sha256: str
     failed: int = 0
-    notes: tuple[str, ...] = ()
+    spoiled: bool = False
 
     @property
     def counts(self) -> dict[str, dict[str, int]]:
@@ -155,11 +157,14 @@ def gather(
     for label, (folder, _) in sides.items():
         if (count := sum(sample.label == label for sample in fresh.samples)) < LEAST:
             raise ManifestError(f"{folder}: {count} different pictures that open, of {LEAST} at least")
+    if (again := among(fresh.sha256, bundle.statistics)).any():
+        raise ManifestError(f"{fake}, {real}: this bundle has learned from {again.sum()} of the new pictures already")
     tuned = bundle if bundle.adapter else None
     extractor = Extractor(base_of(bundle, offline=offline), recipe.views, recipe.block, recipe.precision == "bf16", tuned)
     seen = pools.extract(fresh, recipe, extractor)
-    notes: tuple[str, ...] = ()
+    spoiled = False
     if replayed is not None:
+        learned = learned or bool(among(whole.keep(old).sha256, bundle.statistics).any())
         found = pools.extract(whole.keep(old), recipe, extractor) if old.any() else None
         again = np.isin(whole.keep(old).sha256, fresh.sha256)
         if learned and again.any():
@@ -177,8 +182,7 @@ def gather(
             else f"{bundle.folder}: keeps nothing to replay; name labelled pictures of known generators with --replay, or it would forget them unseen"
         )
     if learned and (bundle.adapter or recipe.aligned.kind != "none"):
-        learned = False
-        notes = ("the old head has learned from the replayed pictures, and was not fitted again without them: it looks better than it is",)
+        learned, spoiled = False, True
     for label, (_, source) in sides.items():
         if any(sample.label == label and sample.source == source for sample in found.problem.samples):
             raise ManifestError(f"a source {source} of {label} pictures is known already: choose another name with --generator or --camera")
@@ -186,7 +190,7 @@ def gather(
     new = np.arange(len(both.problem.samples)) >= len(found.problem.samples)
     identity = [file_sha256(replayed) if replayed else bundle.hash, *sorted(fresh.sha256)]
     digest = hashlib.sha256("\n".join(identity).encode()).hexdigest()
-    return Given(bundle, recipe, both, new, learned, where, digest, asked + len(given) - len(whole.samples), notes)
+    return Given(bundle, recipe, both, new, learned, where, digest, asked + len(given) - len(whole.samples), spoiled)
 
 
 def adapt(given: Given, share: float = SHARE) -> Adaptation:
@@ -265,13 +269,16 @@ def write(adaptation: Adaptation, learned: Learned, output: Path, *, licence: st
         )
         for name, groups in learned.profiles.items()
     }
+    problem = given.pool.problem
+    at_hand = [digest for sample, digest in zip(problem.samples, problem.sha256, strict=True) if digest != sample.path]
+    statistics = learned.statistics | as_arrays(at_hand, given.bundle.statistics)
     update = {
         "head_sha256": bundles.array_sha256(head),
         "calibration": learned.calibration,
         "operating_point": learned.operating_point,
-        "profiles": made,
+        "profiles": {} if given.spoiled else made,
         "domain": learned.domain,
-        "statistics_sha256": bundles.statistics_sha256(learned.statistics),
+        "statistics_sha256": bundles.statistics_sha256(statistics),
         "parents": (*card.parents, Parent(bundle=given.bundle.hash, change=change, made=today)),
         "training": TrainingData(manifest_sha256=card.training.manifest_sha256, counts=counts, licences=dict(licences)),
         "int8": None,
@@ -281,7 +288,7 @@ def write(adaptation: Adaptation, learned: Learned, output: Path, *, licence: st
     with building(output) as scratch:
         if scratch is None:
             raise FileExistsError(f"{output}: exists already")
-        bundles.write_bundle(scratch, card.model_copy(update=update), head, adaptation.model.adapter, learned.statistics)
+        bundles.write_bundle(scratch, card.model_copy(update=update), head, adaptation.model.adapter, statistics)
     return bundles.read_bundle(output)
 
 

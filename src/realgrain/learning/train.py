@@ -20,6 +20,7 @@ from realgrain.detector.profiles import Profile
 from realgrain.learning import processes, replay
 from realgrain.learning.data import Fold, ManifestError, automatic_folds, balanced_weights, untwinned
 from realgrain.learning.frozen import FrozenFitter
+from realgrain.learning.learned import as_arrays
 from realgrain.learning.problem import Problem, prepare
 from realgrain.learning.recipe import Recipe, RecipeError
 from realgrain.learning.remaking import remakes
@@ -205,7 +206,7 @@ def train(recipe: Recipe, manifest: Path, output: Path) -> Bundle:
         )
     problem = prepare(recipe, manifest)
     learned = learn(problem, folds_of(recipe, problem), recipe, fitter_of(recipe, problem))
-    model = learned.model
+    model, statistics = learned.model, learned.statistics | as_arrays(problem.sha256)
     tower = weights.pull(recipe.base)
     counts = {label: dict(Counter(s.source for s in problem.samples if s.label == label)) for label in ("real", "fake")}
     licences = Counter(str((sample.model_extra or {}).get("license") or "not stated") for sample in problem.samples)
@@ -233,7 +234,7 @@ def train(recipe: Recipe, manifest: Path, output: Path) -> Bundle:
             for name, groups in learned.profiles.items()
         },
         domain=learned.domain,
-        statistics_sha256=bundles.statistics_sha256(learned.statistics),
+        statistics_sha256=bundles.statistics_sha256(statistics),
         smallest_side=recipe.smallest_side,
         training=TrainingData(manifest_sha256=manifest_sha256, counts=counts, licences=dict(licences)),
         made=today,
@@ -242,6 +243,6 @@ def train(recipe: Recipe, manifest: Path, output: Path) -> Bundle:
         limits=LIMITS,
     )
     if processes.rank() == 0:
-        bundles.write_bundle(output, card, model.head, model.adapter, learned.statistics)
+        bundles.write_bundle(output, card, model.head, model.adapter, statistics)
     processes.wait()
     return bundles.read_bundle(output)

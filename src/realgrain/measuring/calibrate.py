@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from realgrain.detector import calibration, content, profiles
+from realgrain.detector import calibration, content, domain, profiles
 from realgrain.detector.bundle import Bundle, Parent, read_bundle, rewrite_statistics
 from realgrain.detector.detect import Detector
 from realgrain.detector.profiles import Profile
 from realgrain.detector.weights import building, file_sha256
 from realgrain.learning.data import ManifestError, Sample, balanced_weights, read_manifest
+from realgrain.learning.learned import among
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ def calibrate(
 
     Raises:
         ValueError: a name with a slash in it, or none.
-        ManifestError: no real picture opens, or the same bytes carry both labels.
+        ManifestError: no real picture opens that the bundle has not learned from, or the same bytes carry both labels.
         FileExistsError: the output is there already.
     """
     if not profile or "/" in profile:
@@ -64,20 +65,24 @@ def calibrate(
     with building(output) as scratch:
         if scratch is None:
             raise FileExistsError(f"{output}: exists already")
-        kept, logits, group = _once(rows, {sample.path: sample for sample in samples})
+        kept, logits, group, distance = _once(_unlearned(rows, bundle), {sample.path: sample for sample in samples})
         fake, source = np.array([sample.fake for sample in kept]), np.array([sample.source for sample in kept])
         if not len(kept) or fake.all():
-            raise ManifestError(f"{manifest}: a profile needs real pictures that open")
+            raise ManifestError(f"{manifest}: a profile needs real pictures that open and that the bundle has not learned from")
         told = not any(None in of for of in group.values())  # a clip is of no group, nor a picture whose runtime gives no features
         groups = content.count(bundle.statistics) if told else 1
         found = profiles.gather(logits, fake, source, group if told else {name: np.zeros(len(fake), int) for name in group}, groups)
         scale = _scale(logits, fake, balanced_weights(kept)) if fake.any() else None
+        near = bundle.card.domain
+        if near is not None and not any(None in of for of in distance.values()):
+            near = domain.choose(distance, fake, source, at_least=near.threshold)
         today = datetime.now(UTC).date()
         made = Profile(
             deliveries=tuple(logits),
             groups=len(found),
             counts=profiles.counts_of(fake, source),
             calibration=scale,
+            domain=None if near is bundle.card.domain else near,
             target_miss=bundle.card.operating_point.target_miss if bundle.card.operating_point else 0.05,
             manifest_sha256=file_sha256(manifest),
             fitted=today,
@@ -95,19 +100,32 @@ def _scale(logits: dict[str, np.ndarray], fake: np.ndarray, weight: np.ndarray) 
     return calibration.fit(np.concatenate(list(logits.values())), np.tile(fake, times), np.tile(weight, times))
 
 
-def _once(rows: Iterable[dict[str, Any]], samples: dict[str, Sample]) -> tuple[list[Sample], dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Samples that open, each of the same bytes once, as copies would count as evidence that they are not; logits and groups in each condition."""
-    found: dict[str, dict[str, tuple[float, int | None]]] = defaultdict(dict)
+def _once(rows: Iterable[dict[str, Any]], samples: dict[str, Sample]) -> tuple[list[Sample], *tuple[dict[str, np.ndarray], ...]]:
+    """Samples that open, each of the same bytes once, as copies would count as evidence that they are not; by condition their logits, groups, and
+    distances.
+    """
+    found: dict[str, dict[str, tuple[float, int | None, float | None]]] = defaultdict(dict)
     first: dict[str, Sample] = {}
     for row in _opened(rows):
         sample = samples[row["path"]]
         known = first.setdefault(row["sha256"], sample)
         if known.label != sample.label:
             raise ManifestError(f"{known.path} and {sample.path} are the same bytes with different labels")
-        found[row["sha256"]].setdefault(row["condition"], (row["logit"], row.get("content_group")))
+        found[row["sha256"]].setdefault(row["condition"], (row["logit"], row.get("content_group"), row.get("feature_distance")))
     conditions = list(dict.fromkeys(condition for of in found.values() for condition in of))
-    logits, groups = ({name: np.array([of[name][part] for of in found.values()]) for name in conditions} for part in (0, 1))
-    return list(first.values()), logits, groups
+    return list(first.values()), *({name: np.array([of[name][part] for of in found.values()]) for name in conditions} for part in (0, 1, 2))
+
+
+def _unlearned(rows: Iterable[dict[str, Any]], bundle: Bundle) -> Iterator[dict[str, Any]]:
+    """Without pictures that the bundle learned from, under whatever name and in whatever manifest they come: they are named on the log."""
+    dropped: set[str] = set()
+    for row in rows:
+        if row["sha256"] and among([row["sha256"]], bundle.statistics).any():
+            if row["path"] not in dropped:
+                log.warning("%s: left out: this bundle learned from it", row["path"])
+            dropped.add(row["path"])
+        else:
+            yield row
 
 
 def _opened(rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:

@@ -175,7 +175,7 @@ class _Judge:
 
     def unsure(self, logit: float, side: float | None, distance: float | None, group: int | None) -> bool:
         """Whether it was ``unsure``, for another reason than that it changes with a re-save."""
-        domain, place = self._card.domain, None
+        domain, place = self._card.domain_of(None), None
         if domain is not None and distance is not None:
             place = InDomain(
                 distance=distance,

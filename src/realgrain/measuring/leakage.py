@@ -91,9 +91,7 @@ def by_source(samples: Sequence[Sample], twins: np.ndarray) -> list[Split]:
 def _usable(splits: Sequence[Split], fake: np.ndarray) -> list[Split]:
     """Splits with both classes on both sides, and so many of each to learn from that a leaf of the probe can hold them."""
     return [
-        split
-        for split in splits
-        if all((split.test & of).any() and (split.train & of).sum() >= _PROBE["min_samples_leaf"] for of in (fake, ~fake))
+        split for split in splits if all((split.test & of).any() and (split.train & of).sum() >= _PROBE["min_samples_leaf"] for of in (fake, ~fake))
     ]
 
 

@@ -71,6 +71,7 @@ def resample_counts(
     """
     pairs: list[tuple[Bools, np.random.Generator]] = []
     shared = [~fake, fake]
+    together: Names | NDArray[np.intp] | None = clusters
     if sets is not None and clusters is None:
         pictures = np.arange(fake.size) if pictures is None else pictures
         homes = _homes(sets, pictures)
@@ -80,9 +81,9 @@ def resample_counts(
         pairs = [(rows, rng) for rows, rng in pairs if len(np.unique(pictures[rows])) >= FEWEST]
         for rows, _ in pairs:
             shared = [of & ~rows for of in shared]
-        clusters = pictures
+        together = pictures
     pairs += zip(shared, np.random.default_rng(seed).spawn(2), strict=True)
-    yield from draw_counts([(rows, rng) for rows, rng in pairs if rows.any()], fake.size, resamples, clusters)
+    yield from draw_counts([(rows, rng) for rows, rng in pairs if rows.any()], fake.size, resamples, together)
 
 
 def _homes(sets: Names, pictures: NDArray[np.intp]) -> Names:

@@ -24,7 +24,7 @@ from realgrain.learning.data import ManifestError, Sample
 from realgrain.measuring.lock import LOCK, Lock, LockError, bundle_ref, differences, environment, read_lock, runtime_ref
 from realgrain.measuring.metrics import stored_threshold
 from realgrain.measuring.run_audit import AUDIT, audit_chosen, read_audit
-from realgrain.measuring.run_manifest import Entry, Key, content_sha256, key_of, read_entries
+from realgrain.measuring.run_manifest import Entry, Key, choose, content_sha256, key_of, read_entries
 from realgrain.measuring.running import MANIFEST, METRICS, SCORES, Watch, measure, read_scores, threshold_of, unwatched
 from realgrain.measuring.score import SAMPLE, SCHEMA, cell, schema_with, score
 
@@ -94,7 +94,8 @@ def verify(
     seed: int | None = None,
     watch: Watch = unwatched,
 ) -> Verification:
-    """Check every file of a run, every picture, probability and figure, the audit if there is one, and the logits of some pictures drawn at random.
+    """Check every file of a run, every picture and that none is left out, every probability and figure, the audit if there is one, and the logits of
+    some pictures drawn at random.
 
     Logits must be equal to the last bit where versions and processor are those of the run, else within the tolerance that the card states for the
     runtime.
@@ -102,7 +103,7 @@ def verify(
     Args:
         folder: of a finished run.
         detector: the run's.
-        samples: of the run's benchmark, all or more.
+        samples: of the run's benchmark, all of them.
         share: of the pictures to score again; None: ``count`` of them.
         count: pictures to score again, or all if there are fewer.
         seed: of the draw; None: a new one, so that nobody knows beforehand which scores are looked at. The result says which it was.
@@ -129,7 +130,8 @@ def verify(
     if not columns.ok:
         return Verification(seed=seed, checks=[*checks, columns], notes=notes)
     there = {key_of(sample): sample for sample in samples}
-    checks += [_check_rows(found), _check_threshold(found, detector), _check_metrics(found), _check_pictures(found, there, watch)]
+    checks += [_check_rows(found), _check_threshold(found, detector), _check_metrics(found)]
+    checks += [_check_pictures(found, there, watch), _check_choice(found, samples)]
     if lock.protocol.clusters is not None and lock.protocol.clusters not in SCHEMA.names:  # those are compared whatever they are for
         checks.append(_check_clusters(found, there, lock.protocol.clusters))
     checks.append(_check_audit(found, there, exact=exact))
@@ -238,6 +240,17 @@ def _check_pictures(found: _Found, there: dict[Key, Sample], watch: Watch) -> Ch
     outcomes = ahead(partial(look, entry) for entry in found.entries)
     faults = [fault for fault in watch(outcomes, len(found.entries), "hashing") if fault]
     return _check("pictures", faults, f"labels and sha256 of {len(found.entries)} pictures")
+
+
+def _check_choice(found: _Found, samples: Sequence[Sample]) -> Check:
+    """The run holds all that the protocol chooses of the benchmark: it was not run on a part from which the hard ones were taken away."""
+    protocol, known = found.lock.protocol, {entry.key for entry in found.entries}
+    try:
+        chosen = choose(samples, protocol.split, protocol.limit)
+    except ManifestError as error:
+        return _check("choice", [str(error)], "pictures that the protocol chooses")
+    faults = [f"{sample.path}: the benchmark has it, the run has not" for sample in chosen if key_of(sample) not in known]
+    return _check("choice", faults, f"{len(chosen)} pictures that the protocol chooses")
 
 
 def _check_clusters(found: _Found, there: dict[Key, Sample], column: str) -> Check:

@@ -17,6 +17,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+from realgrain.picture import structure
 from realgrain.picture.errors import Code, Refused
 
 
@@ -53,7 +54,7 @@ def start(kind: str, data: bytes) -> ImageFile.ImageFile:
         Exception: Whatever Pillow raises; see `explain`.
     """
     decoder = _heic_decoder() if kind == "HEIC" else _DECODERS[kind]
-    image = decoder(io.BytesIO(data))
+    image = decoder(io.BytesIO(structure.without_text(data) if kind == "PNG" else data))
     if kind == "BMP" and image.info.get("compression") in (1, 2):
         # Pillow decodes these in Python, seconds per megapixel; they hold palette graphics, never photographs.
         raise Refused("unsupported_format", "run-length encoded BMP files are not read")

@@ -6,8 +6,8 @@ millions of one-byte blocks. Every bound here is our choice, far above what real
 
 import re
 import struct
+import zlib
 from collections.abc import Iterator
-from itertools import islice
 from typing import NamedTuple
 
 from realgrain.picture import ifd
@@ -19,6 +19,7 @@ MAX_HEADER_BYTES = 16 * 2**20  # JPEG, before the first scan
 MAX_JUNK = 2**20  # JPEG, bytes before the first scan that belong to no segment
 MAX_SEGMENTS = 10_000  # JPEG, in all
 MAX_CHUNKS = 200_000  # PNG
+MAX_TEXT = 16 * 2**20  # PNG, bytes of compressed text in all, unpacked
 MAX_BLOCKS = 1_000_000  # GIF, data sub-blocks and the like
 MAX_PAGES = 10_000  # TIFF
 MAX_VALUES = 1_000_000  # TIFF, numbers in one tag
@@ -26,6 +27,7 @@ MAX_VALUES = 1_000_000  # TIFF, numbers in one tag
 # The next marker of a JPEG that is neither a stuffed byte, padding nor a restart marker.
 _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]", re.DOTALL)
 _SOI, EOI, SOS, _TEM = 0xD8, 0xD9, 0xDA, 0x01
+_TEXTS = frozenset({b"tEXt", b"zTXt", b"iTXt"})  # chunks of a PNG
 
 
 class Frames(NamedTuple):
@@ -97,6 +99,37 @@ def png_chunks(data: bytes) -> Iterator[Part]:
         at = end + 4
 
 
+def png_text(name: bytes, body: bytes) -> tuple[bytes, bytes, bool]:
+    """Return key and text of a text chunk as they stand there (PNG, third edition, 11.3.3), and whether the text is compressed."""
+    key, _, rest = body.partition(b"\0")
+    if name == b"zTXt":
+        return key, rest[1:], True
+    if name == b"iTXt":
+        return key, rest[2:].split(b"\0", 2)[-1] if rest[2:].count(b"\0") >= 2 else b"", rest[:1] == b"\1"
+    return key, rest, False
+
+
+def inflated(data: bytes, limit: int) -> bytes:
+    """Unpack what zlib packed, at most `limit` bytes; none where it did not."""
+    try:
+        return zlib.decompressobj().decompress(data, limit) if limit > 0 else b""
+    except zlib.error:
+        return b""
+
+
+def without_text(data: bytes) -> bytes:
+    """Return a PNG without its text chunks, but for one that is cut short.
+
+    Pillow refuses pictures for them, and takes them for what the picture itself says wherever their key is "transparency", "interlace" or "exif".
+    """
+    kept, at = list[bytes](), 0
+    for part in png_chunks(data):
+        if part.name in _TEXTS and part.end + 4 <= len(data):
+            kept.append(data[at : part.start])
+            at = part.end + 4
+    return b"".join((*kept, data[at:])) if kept else data
+
+
 def _walk_jpeg(data: bytes) -> None:
     at, junk, scans = 2, 0, 0
     for segments, part in enumerate(jpeg_segments(data), start=1):
@@ -113,8 +146,15 @@ def _walk_jpeg(data: bytes) -> None:
 
 
 def _walk_png(data: bytes) -> None:
-    if next(islice(png_chunks(data), MAX_CHUNKS, None), None) is not None:
-        raise Refused("corrupt", f"more chunks than the limit of {MAX_CHUNKS:,}")
+    left = MAX_TEXT
+    for count, part in enumerate(png_chunks(data), start=1):
+        if count > MAX_CHUNKS:
+            raise Refused("corrupt", f"more chunks than the limit of {MAX_CHUNKS:,}")
+        if part.name in _TEXTS:
+            _, text, packed = png_text(part.name, data[part.body : part.end])
+            left -= len(inflated(text, left + 1)) if packed else 0
+        if left < 0:
+            raise Refused("corrupt", f"compressed text of more than the limit of {MAX_TEXT:,} bytes")
 
 
 def _look_at_webp(data: bytes, limits: Limits) -> None:
