@@ -121,7 +121,7 @@ class TestMany:
     def test_a_picture_longer_than_jpeg_can_be(self, tiny_detector, tmp_path):
         """A scroll of screenshots: its re-saves are looked at like those of any other."""
         path = tmp_path / "scroll.png"
-        Image.new("RGB", (128, 66_000), "grey").save(path)
+        Image.new("RGB", (160, 66_000), "grey").save(path)
         assert {*VIEWS} - {"half"} == {*tiny_detector.seen(tiny_detector.open(path)).again}
         (seen,) = survey([Sample(path=str(path), file=str(path), label="real", source="s")]).seen
         assert seen.plain_bytes > 0
