@@ -1,5 +1,6 @@
 """A folder that is watched: what is there, what is written slowly, what is moved in, what is broken; and how it ends."""
 
+import errno
 import json
 import os
 import queue
@@ -17,7 +18,7 @@ from filming import filmed, take
 
 import realgrain
 from realgrain.faces.cli import main
-from realgrain.faces.watching import SETTLED, Arrivals
+from realgrain.faces.watching import SETTLED, Arrivals, _notices
 
 pytest.importorskip("watchfiles", reason="no folder is watched without the extra watch")
 
@@ -77,6 +78,69 @@ class TestFinished:
         file.unlink()
         monkeypatch.setattr("realgrain.faces.watching.EVERYTHING", 0)
         assert arrivals._seen(set()) == set() and not arrivals._known
+
+    def test_again_when_it_can_be_read(self, arrivals, tmp_path, monkeypatch):
+        file = tmp_path / "a.png"
+        file.write_bytes(b"1")
+        with monkeypatch.context() as other:  # whom the file does not belong to; tests may be run by root, who reads everything
+            other.setattr(os, "access", lambda *_: False)
+            arrivals.finished(0, {file})
+            assert arrivals.finished(2, set()) == [file]
+        arrivals.finished(3, {file})
+        assert arrivals.finished(5, set()) == [file]
+        file.chmod(0o640)  # nor is it another because somebody tidies up, or takes it away from us
+        os.link(file, tmp_path / "copy")
+        arrivals.finished(6, {file})
+        assert arrivals.finished(8, set()) == []
+        monkeypatch.setattr(os, "access", lambda *_: False)
+        arrivals.finished(9, {file})
+        assert arrivals.finished(11, set()) == []
+
+    @pytest.mark.parametrize("where", [".", "sub"])
+    def test_nothing_is_forgotten_while_a_share_does_not_answer(self, arrivals, tmp_path, monkeypatch, capsys, where):
+        monkeypatch.setattr("realgrain.faces.watching.EVERYTHING", 0)
+        (tmp_path / "sub").mkdir()
+        gone, file = tmp_path / "a.png", tmp_path / "sub" / "b.png"
+        gone.write_bytes(b"1"), file.write_bytes(b"1")
+        arrivals.finished(0, arrivals._seen(set()))
+        assert arrivals.finished(2, set()) == [gone, file]
+        gone.unlink()
+        away, listed = tmp_path / where, os.scandir
+
+        def stale(folder):
+            if Path(folder) == away:
+                raise OSError(errno.ESTALE, "Stale file handle", str(folder))
+            return listed(folder)
+
+        with monkeypatch.context() as broken:
+            broken.setattr(os, "scandir", stale)
+            assert arrivals._seen(set()) == arrivals._seen(set()) == set()
+        assert capsys.readouterr().err == f"realgrain: {away}: cannot be listed (Stale file handle); tried again every 0 s\n"  # once
+        assert (gone in arrivals._known, file in arrivals._known) == (where == ".", True)
+        arrivals.finished(3, arrivals._seen(set()))
+        assert arrivals.finished(5, set()) == [] and set(arrivals._known) == {file}
+
+    def test_a_folder_that_is_gone_ends_it(self, arrivals, tmp_path):
+        tmp_path.rmdir()
+        with pytest.raises(FileNotFoundError, match="the folder is gone"):
+            arrivals._seen(set())
+
+
+@pytest.mark.parametrize("name", [".", "in", "../in/link", "link"])
+def test_notices_name_files_as_looks_do(name, tmp_path, monkeypatch):
+    """However the folder was named: from here, or by a link."""
+    (tmp_path / "in").mkdir()
+    monkeypatch.chdir(tmp_path if name == "in" else tmp_path / "in")
+    (tmp_path / "in" / "link").symlink_to(tmp_path / "in")
+    folder, found = Path(name), set()
+    with _notices(folder) as noticed:
+        for index in range(100):  # listening begins in a moment
+            (folder / f"{index % 2}.png").write_bytes(b"1")
+            time.sleep(0.1)
+            found |= noticed()
+            if found:
+                break
+    assert found and found <= {folder / "0.png", folder / "1.png"}
 
 
 class Watching:

@@ -1,3 +1,4 @@
+import io
 import random
 from fractions import Fraction
 
@@ -22,6 +23,22 @@ def refused(source, **limits) -> PictureError:
     with pytest.raises(PictureError) as error:
         opened(source, **limits)
     return error.value
+
+
+def later(data: bytes, kind: str, seconds: int) -> bytes:
+    """The same pictures in a file whose times begin later, as a piece of a longer recording."""
+    import av
+
+    file = io.BytesIO()
+    with av.open(io.BytesIO(data)) as source, av.open(file, "w", format=kind) as made:
+        stream = made.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is None:  # says that there are no more
+                continue
+            shift = int(seconds / packet.time_base)
+            packet.dts, packet.pts, packet.stream = packet.dts + shift, packet.pts + shift, stream
+            made.mux(packet)
+    return file.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +135,13 @@ class TestWhatIsFound:
         clip, (frame, *_) = opened(filmed((A, 5), shape=Fraction(4, 3)))
         assert clip.notes == ("pixels are 4:3, not square, and are kept so",) and frame.shape == A.shape
 
+    @pytest.mark.parametrize("kind", ["matroska", "mp4"])
+    def test_times_that_begin_later(self, three, kind):
+        clip, _ = opened(later(three, kind, 600))
+        assert (clip.frames, clip.seconds) == (60, pytest.approx(6, abs=0.02))
+        cut = refused(later(filmed((A, 30), kind=kind), kind, 600)[:-20_000])
+        assert cut.code in ("truncated", "corrupt")
+
     def test_sound_is_passed_over(self):
         assert opened(filmed((A, 10), sound=True))[0].frames == 10
 
@@ -144,7 +168,7 @@ class TestWhatIsRefused:
         import av
 
         data = filmed((A, 30), kind="matroska", sound=True)
-        with av.open(__import__("io").BytesIO(data)) as container:
+        with av.open(io.BytesIO(data)) as container:
             assert container.streams.video[0].duration is None
         error = refused(data, max_seconds=2)
         assert (error.code, error.reason) == ("too_long", "more than the limit of 2 s")

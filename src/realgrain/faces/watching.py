@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -56,6 +57,7 @@ class _State(NamedTuple):
     size: int
     changed: int
     inode: int
+    readable: bool
 
 
 class Arrivals:
@@ -71,6 +73,7 @@ class Arrivals:
         self._known: dict[Path, _State] = {}  # that were given
         self._pending: dict[Path, tuple[_State, float]] = {}  # seen, and since when they are as they are
         self._looked = -EVERYTHING
+        self._unlisted: set[Path] = set()  # folders that could not be listed at the last look
 
     def __iter__(self) -> Iterator[Path]:
         """Give files as they are finished, until an interrupt; files of one look come in order of their names.
@@ -88,17 +91,31 @@ class Arrivals:
         if now - self._looked < EVERYTHING:
             return noticed
         self._looked = now
-        if not self.folder.is_dir():
-            raise FileNotFoundError(f"{self.folder}: the folder is gone")
-        there = {Path(of) / name for of, folders, names in self._walk() for name in names}
+        there, unlisted = self._look()
+        for folder in sorted(unlisted.keys() - self._unlisted):
+            say(f"{printable(str(folder))}: cannot be listed ({unlisted[folder].strerror}); tried again every {EVERYTHING:g} s")
+        self._unlisted = set(unlisted)
         for path in self._known.keys() - there:  # what is gone may come again, and memory must not grow with all that ever was
-            del self._known[path]
+            if self._unlisted.isdisjoint(path.parents):
+                del self._known[path]
         return noticed | there
 
-    def _walk(self) -> Iterator[tuple[str, list[str], list[str]]]:
-        for of, folders, names in os.walk(self.folder):
+    def _look(self) -> tuple[set[Path], dict[Path, OSError]]:
+        """Files that are there, and folders of which that cannot be said now."""
+        there: set[Path] = set()
+        unlisted: dict[Path, OSError] = {}
+
+        def note(error: OSError) -> None:
+            folder = Path(error.filename)
+            if not isinstance(error, FileNotFoundError | NotADirectoryError):
+                unlisted[folder] = error
+            elif folder == self.folder:
+                raise FileNotFoundError(f"{self.folder}: the folder is gone")
+
+        for of, folders, names in os.walk(self.folder, onerror=note):
             folders[:] = [name for name in folders if not name.startswith(".")]
-            yield of, folders, names
+            there.update(Path(of) / name for name in names)
+        return there, unlisted
 
     def finished(self, now: float, candidates: set[Path]) -> list[Path]:
         """Files that are finished at a time in seconds of a steady clock.
@@ -110,7 +127,7 @@ class Arrivals:
         found = []
         for path in sorted(self._pending.keys() | {path for path in candidates if self._wanted(path)}):
             state = _state(path)
-            if state is None or self._known.get(path) == state:
+            if state is None or self._known.get(path) in (state, state._replace(readable=True)):
                 self._pending.pop(path, None)
                 continue
             before, since = self._pending.get(path, (None, now))
@@ -192,12 +209,13 @@ def _notices(folder: Path) -> Iterator[Callable[[], set[Path]]]:
     from watchfiles import watch
 
     stop, lock, found = threading.Event(), threading.Lock(), set()
+    bases = folder.absolute(), folder.resolve()  # notices have one or the other, as the system pleases
 
     def listen() -> None:
         try:
             for changes in watch(folder, watch_filter=None, stop_event=stop, debounce=200, step=50, rust_timeout=500, raise_interrupt=False):
                 with lock:
-                    found.update(Path(path) for _, path in changes)
+                    found.update(_within(folder, bases, Path(path)) for _, path in changes)
         except Exception as error:  # no more watches to be had, say: looking goes on
             say(f"{folder}: no notices of changes ({error}); looked through every {EVERYTHING:g} s")
 
@@ -216,10 +234,15 @@ def _notices(folder: Path) -> Iterator[Callable[[], set[Path]]]:
         thread.join(2)
 
 
+def _within(folder: Path, bases: Iterable[Path], path: Path) -> Path:
+    """A path as it is found by looking through the folder, whose other names are the bases."""
+    return next((folder / path.relative_to(base) for base in bases if path.is_relative_to(base)), path)
+
+
 def _state(path: Path) -> _State | None:
     """Of a regular file, through links; None where there is none."""
     try:
         found = path.stat()
     except OSError:
         return None
-    return _State(found.st_size, found.st_mtime_ns, found.st_ino) if path.is_file() else None
+    return _State(found.st_size, found.st_mtime_ns, found.st_ino, os.access(path, os.R_OK)) if stat.S_ISREG(found.st_mode) else None

@@ -400,7 +400,7 @@ def _promised(container: InputContainer, stream: VideoStream) -> float | None:
     if stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)
     if container.duration and not container.streams.audio:  # of all streams: sound may last longer
-        return container.duration / 1e6
+        return (container.duration - max(0, container.start_time or 0)) / 1e6  # Matroska's counts from 0, whenever the first picture comes
     return None
 
 

@@ -15,7 +15,7 @@ from hostile import build_hostile_with_codes, encoded
 
 import realgrain
 from realgrain.detector.seen import look, prepare
-from realgrain.faces.server.guard import Broken, Guard, memory_for
+from realgrain.faces.server.guard import Broken, Guard, _Worker, memory_for
 from realgrain.faces.server.problems import Problem
 from realgrain.faces.server.worker import Task
 from realgrain.picture.errors import PictureError
@@ -91,6 +91,23 @@ class TestBroken:
 
         (code, seen), lost = guarded(talk)
         assert code == "decoder_crashed" and seen.picture.width == 64 and lost == ["decoder_crashed"]
+
+    def test_one_that_is_given_up_in_the_middle_of_its_answer_is_replaced(self, monkeypatch):
+        """Reading stops where nobody takes what comes, and whoever waited for the end of the process then waited for ever."""
+
+        async def talk(guard):
+            pipe = worker_of(guard)._transport.get_pipe_transport(1)
+            with monkeypatch.context() as patch:
+                patch.setattr(_Worker, "_read", lambda _: asyncio.sleep(60))
+                asking = asyncio.create_task(guard.see(encoded("PNG"), "a", evidence=False, stability=True))
+                while pipe.is_reading():
+                    await asyncio.sleep(0.02)
+                asking.cancel()
+                await asyncio.wait([asking], timeout=10)
+            return asking.cancelled(), await guard.see(encoded("PNG"), "a", evidence=False, stability=False)
+
+        (ended, seen), lost = guarded(talk)
+        assert ended and seen.picture.width == 64 and lost == []
 
     def test_one_that_died_between_pictures_costs_none(self):
         async def talk(guard):

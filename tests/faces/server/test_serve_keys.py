@@ -1,5 +1,7 @@
 """API keys and rate limits; and what the command line makes of them."""
 
+import asyncio
+import contextlib
 import socket
 import sqlite3
 import time
@@ -12,7 +14,8 @@ from starlette.testclient import TestClient
 from realgrain.faces import serve_cli
 from realgrain.faces.cli import main
 from realgrain.faces.server import auth
-from realgrain.faces.server.ratelimit import parsed
+from realgrain.faces.server.problems import Problem
+from realgrain.faces.server.ratelimit import RateLimits, parsed
 
 
 def bearer(key: str) -> dict[str, str]:
@@ -108,6 +111,38 @@ class TestRates:
         with TestClient(open_app(data=tmp_path, auth=True), base_url="http://localhost") as client:
             found = [client.get("/v1/model", headers=bearer(f"rg_{n}_x")).status_code for n in range(35)]
         assert found == [401] * 30 + [429] * 5
+
+    def test_no_key_is_no_wrong_key(self, open_app, tmp_path):
+        with TestClient(open_app(data=tmp_path, auth=True), base_url="http://localhost") as client:
+            found = [client.get("/v1/model", headers=headers).status_code for headers in [{}, {"X-API-Key": ""}] * 20 + [bearer("rg_0_x")]]
+        assert found == [401] * 41
+
+    @pytest.mark.parametrize("cost", [1, 10, 120, 500])
+    @pytest.mark.parametrize("before", [0, 40, 120])
+    def test_whoever_waits_as_told_is_let_in_and_not_a_second_before(self, monkeypatch, before, cost):
+        now = 60 * 10**7 + 59.5
+        monkeypatch.setattr(time, "time", lambda: now)
+
+        async def told():
+            with pytest.raises(Problem) as refused:
+                await rates.count("me", cost=cost)
+            return int(refused.value.headers["Retry-After"])
+
+        async def run():
+            nonlocal now
+            for _ in range(before):
+                await rates.count("me")
+            now += 25.3
+            with contextlib.suppress(Problem):
+                while True:
+                    await rates.count("me")
+            now += await told() - 1
+            assert await told() == 1
+            now += 1
+            await rates.count("me", cost=cost)
+
+        rates = RateLimits("120/minute")
+        asyncio.run(run())
 
     @pytest.mark.parametrize("rate", ["", "many", "5", "5/fortnight"])
     def test_no_rate(self, rate):

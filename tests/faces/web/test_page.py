@@ -23,6 +23,10 @@ def card(page, name: str):
     return page.get_by_role("article", name=name, exact=True)
 
 
+def has_focus(page, selector: str) -> bool:
+    return page.locator(selector).evaluate("node => node === document.activeElement")
+
+
 def drop(page, *paths: Path) -> None:
     """As a hand does it, through the browser's own handling of files."""
     session = page.context.new_cdp_session(page)
@@ -92,6 +96,15 @@ class TestPictures:
         assert "unsigned claim" in claim.inner_text() and "spoofed" in claim.inner_text()
         assert page.locator("article b, article img[src='x']").count() == 0
 
+    def test_folder_is_refused_at_once(self, open_page, pictures, tmp_path):
+        page = open_page()
+        (tmp_path / "holiday").mkdir()
+        drop(page, tmp_path / "holiday", pictures["ai"])
+        refused = card(page, "holiday")
+        refused.get_by_text("This is no file. Choose pictures, not folders.").wait_for()
+        assert refused.get_by_role("button", name="Try again").count() == 0 and "The server" not in refused.inner_text()
+        card(page, pictures["ai"].name).locator(".lead.ai").wait_for()
+
 
 class TestMore:
     def test_map_with_a_slider_and_case_report_to_save(self, open_page, pictures, tmp_path):
@@ -122,6 +135,34 @@ class TestMore:
         assert case.content() == saved["json"].read_bytes()
         assert case.report.picture.name == name and case.report.picture.sha256 in saved["html"].read_text()
 
+    def test_map_stands_alone_where_the_browser_shows_no_picture(self, open_page, pictures, tmp_path):
+        from PIL import Image
+
+        Image.open(pictures["mixed"]).save(tmp_path / "mixed.tiff")
+        page = open_page()
+        choose(page, tmp_path / "mixed.tiff")
+        shown = card(page, "mixed.tiff")
+        shown.get_by_text("This browser cannot show this file.").wait_for()
+        page.get_by_role("button", name="Show the map of mixed.tiff").click()
+        shown.get_by_text("Logit of each tile").wait_for()
+        assert shown.locator(".frame > *").count() == 1 and shown.get_by_role("slider").count() == 0
+        assert shown.get_by_alt_text("The same picture with the logit of each tile written on it").bounding_box()["height"] > 100
+
+    def test_what_is_forgotten_is_sent_no_more_and_says_no_more(self, open_page, pictures):
+        page, held = open_page(), []
+        choose(page, pictures["camera"])
+        page.get_by_role("button", name="Show the map").wait_for()
+        page.route(re.compile("/v1/"), lambda route: held.append(route), times=3)
+        page.get_by_role("button", name="Show the map").click()
+        choose(page, pictures["broken"], pictures["mixed"], pictures["spoofed"])
+        while len(held) < 3:
+            page.wait_for_timeout(50)
+        page.get_by_role("button", name="Forget all").click()
+        page.wait_for_timeout(500)
+        assert page.locator("#live").inner_text() == "All pictures are forgotten."
+        choose(page, pictures["ai"])
+        card(page, pictures["ai"].name).locator(".lead.ai").wait_for()
+
     def test_nothing_is_stored(self, open_page, pictures):
         page = open_page()
         choose(page, pictures["ai"])
@@ -142,12 +183,52 @@ def test_server_gone_and_back_loses_nothing(open_page, tiny_bundle, pictures, tm
     page.get_by_role("alert").get_by_text("The server does not answer").wait_for()
     page.get_by_role("alert").get_by_text("Waiting: 1.").wait_for()
     assert card(page, pictures["camera"].name).locator(".lead.camera").is_visible()
+    page.get_by_role("button", name="Try again now").focus()
     second = Server(tiny_bundle.folder, tmp_path / "data", port=first.port)
     try:
         card(page, pictures["ai"].name).locator(".lead.ai").wait_for()
         page.get_by_role("alert").wait_for(state="hidden")
+        assert has_focus(page, "#results")  # which was in what is hidden now
     finally:
         second.stop()
+
+
+def test_proxy_that_misses_its_server_is_no_answer(open_page, pictures):
+    page = open_page()
+    page.route(
+        re.compile("/(v1/detect|health|ready)"), lambda route: route.fulfill(status=502, content_type="text/html", body="<h1>Bad Gateway</h1>")
+    )
+    choose(page, pictures["ai"], pictures["camera"], pictures["mixed"])
+    page.get_by_role("alert").get_by_text("Waiting: 3.").wait_for()
+    page.unroute_all()
+    for name in ("ai", "camera", "mixed"):
+        card(page, pictures[name].name).locator(".lead .sign:text-matches('[▲●◆]')").wait_for()
+
+
+def test_proxy_that_takes_no_large_files(open_page, pictures):
+    page = open_page()
+    page.route("**/v1/detect*", lambda route: route.fulfill(status=413, content_type="text/html", body="<h1>Request Entity Too Large</h1>"))
+    choose(page, pictures["ai"])
+    card(page, pictures["ai"].name).get_by_text("The file is larger than this server takes.").wait_for()
+
+
+def test_busy_server_is_left_alone_for_as_long_as_it_asks(open_page, pictures):
+    page, asked = open_page(), []
+
+    def busy(route):
+        asked.append(time.monotonic())
+        if len(asked) > 10:
+            route.continue_()
+        else:
+            body = {"code": "store_away", "detail": "the server's store does not answer"}
+            route.fulfill(status=503, headers={"Retry-After": "1"}, content_type="application/problem+json", body=json.dumps(body))
+
+    page.route("**/v1/detect*", busy)
+    choose(page, pictures["ai"], pictures["camera"], pictures["mixed"])
+    page.get_by_text("The server cannot reach its database at the moment. Tried again in 1 s.").first.wait_for()
+    for name in ("ai", "camera", "mixed"):
+        card(page, pictures[name].name).locator(".lead .sign:text-matches('[▲●◆]')").wait_for()
+    assert len(asked) == 13 and min(asked[turn + 2] - asked[turn + 1] for turn in range(0, 10, 2)) > 0.8
 
 
 def test_key_is_asked_for_and_pictures_wait_for_it(open_page, tiny_bundle, pictures, tmp_path):
@@ -168,10 +249,13 @@ def test_key_is_asked_for_and_pictures_wait_for_it(open_page, tiny_bundle, pictu
         field.fill("rg_wrong")
         page.get_by_role("button", name="Use this key").click()
         page.get_by_text("The server does not accept this key.").wait_for()
+        refused = {"status": 429, "headers": {"Retry-After": "1"}, "content_type": "application/problem+json"}
+        page.route("**/v1/model", lambda route: route.fulfill(**refused, body='{"code": "too_many_requests", "detail": ""}'), times=1)
         field.fill(key)
         field.press("Enter")
+        page.get_by_text("There were more requests than the server allows. Tried again in 1 s.").wait_for()
         card(page, pictures["ai"].name).locator(".lead.ai").wait_for()
-        assert not field.is_visible()
+        assert not field.is_visible() and has_focus(page, "#results")
     finally:
         server.stop()
 

@@ -6,6 +6,8 @@ import pytest
 from filming import filmed, take
 from test_page import card, choose
 
+from realgrain.detector.clips import detect_clip
+
 pytest.importorskip("av", reason="no clips without the extra video")
 pytestmark = pytest.mark.slow
 
@@ -35,6 +37,29 @@ def test_frames_scores_and_timeline(open_page, clips, pictures):
     refused = card(page, "cut.mp4")
     refused.get_by_text("could not be judged").wait_for()
     card(page, pictures["camera"].name).locator(".lead.camera").wait_for()
+
+
+RATED = {
+    "camera": ("called a recording", "Of 1,000 AI-generated videos like those that it was calibrated with, about 200 are called a recording"),
+    "ai": ("Flagged as AI-generated", "Of 1,000 real videos like those that it was calibrated with, about 50 are flagged like this"),
+    "unsure": ("Unsure: no verdict", "of 1,000 real videos like those that it was calibrated with it flags about 50 by mistake"),
+}
+
+
+@pytest.mark.parametrize("label", RATED)
+def test_verdict_of_a_calibrated_detector(open_page, clips, tiny_detector, label):
+    report = detect_clip(tiny_detector, clips["clip"]).model_dump(mode="json")
+    report["verdict"] = {"label": label, "reasons": []}
+    for name, value in (("false_positive", 0.05), ("missed", 0.2)):
+        report["decision"][name] = {"value": value, "low": value / 2, "high": 2 * value, "n": 100}
+    page = open_page()
+    page.route("**/v1/detect*", lambda route: route.fulfill(json=report))
+    choose(page, clips["clip"])
+    lead = card(page, "clip.mp4").locator(f".lead.{label}")
+    called, wrong = RATED[label]
+    lead.get_by_text(called).first.wait_for()
+    assert wrong in lead.inner_text() and "not what this detector was validated on" in lead.inner_text()
+    assert called in page.locator("#entries").inner_text()
 
 
 def test_frame_is_shown_by_keyboard(open_page, clips):

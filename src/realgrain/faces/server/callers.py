@@ -38,7 +38,9 @@ def caller(scope: Scope | None, cost: int = 1) -> Callable[..., Awaitable[Caller
             who, counts = ANONYMOUS, address
         else:
             key = key_in(None if bearer is None else f"Bearer {bearer.credentials}", header)
-            found = None if key is None else await asyncio.to_thread(parts.keys.caller, key)
+            if key is None:  # is no guess: the page asks so before it has one
+                raise unauthorized()
+            found = await asyncio.to_thread(parts.keys.caller, key)
             if found is None:
                 await parts.rates.count_wrong(address)
                 raise unauthorized()

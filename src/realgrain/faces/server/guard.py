@@ -132,6 +132,10 @@ class _Worker:
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
+        if process.stdout is not None:
+            # asyncio stops reading where nobody takes what has come, and ``wait`` then never hears that the process is gone.
+            with contextlib.suppress(RuntimeError):  # somebody does take it
+                await process.stdout.read()
         code = await process.wait()
         if process.stdin is not None:
             process.stdin.close()
@@ -217,7 +221,7 @@ class Guard:
             Problem: too many clips wait already, or no worker would start.
         """
         if self._clips >= self._most_clips:
-            raise busy("too many clips wait to be decoded", 5)
+            raise busy("too many clips wait to be decoded")
         self._clips += 1
         try:
             async with self._turn:
@@ -240,7 +244,7 @@ class Guard:
         try:
             await worker.start()
         except (TimeoutError, EOFError, OSError):
-            raise busy("no decoder could be started", 5) from None
+            raise busy("no decoder could be started") from None
         try:
             async with asyncio.timeout(seconds):
                 said, arrays = await worker.ask(order, data)

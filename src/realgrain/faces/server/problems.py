@@ -66,8 +66,8 @@ def of_picture(error: PictureError) -> Problem:
     return Problem(STATUS.get(error.code, 422), error.code, str(error))
 
 
-def busy(detail: str, seconds: int = 1) -> Problem:
-    """The server has too much to do."""
+def busy(detail: str, seconds: int = 5) -> Problem:
+    """The server has too much to do; after some seconds a whole upload is worth another attempt."""
     return Problem(503, "busy", detail, Retry_After=str(seconds))
 
 

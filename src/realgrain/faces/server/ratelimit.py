@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import math
 
 from limits import RateLimitItem, parse
 from limits.aio.storage import MemoryStorage
@@ -26,7 +26,8 @@ class RateLimits:
     def __init__(self, rate: str) -> None:
         self._default = parsed(rate)
         self._wrong = parsed(WRONG_KEYS)
-        self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
+        self._storage = MemoryStorage()
+        self._limiter = SlidingWindowCounterRateLimiter(self._storage)
 
     async def count(self, who: str, rate: str | None = None, cost: int = 1) -> None:
         """Count a request, as several if it costs more.
@@ -41,11 +42,17 @@ class RateLimits:
         await self._count(self._wrong, "wrong", address)
 
     async def _count(self, item: RateLimitItem, what: str, who: str, cost: int = 1) -> None:
-        if await self._limiter.hit(item, what, who, cost=min(cost, item.amount)):
-            return
-        reset = (await self._limiter.get_window_stats(item, what, who)).reset_time
-        wait = max(1, round(reset - time.time()))
-        raise Problem(429, "too_many_requests", f"more than {item} here", Retry_After=str(wait))
+        cost = min(cost, item.amount)
+        if not await self._limiter.hit(item, what, who, cost=cost):
+            raise Problem(429, "too_many_requests", f"more than {item} here", Retry_After=str(await self._wait(item, what, who, cost)))
+
+    async def _wait(self, item: RateLimitItem, what: str, who: str, cost: int) -> int:
+        """Seconds, 1 at least, until a request of this cost is let in: those of a window count for less and less in the course of the next."""
+        expiry, room = item.get_expiry(), item.amount - cost + 1
+        before, _, within, ends = await self._storage.get_sliding_window(item.key_for(what, who), expiry)
+        rest = ends - expiry  # of the window; the library counts until the end of the next
+        full = rest + expiry * (1 - room / within) if within >= room else rest - expiry * (room - within) / max(before, 1)
+        return max(1, math.floor(full) + 1)
 
 
 def parsed(rate: str) -> RateLimitItem:

@@ -44,12 +44,16 @@ const thousand = (share) => number(1000 * share, share > 0 && share < 0.01 ? 1 :
 const SIGNS = { ai: "▲", camera: "●", unsure: "◆", failed: "✘" };
 const TRUST = { "signed-trusted": "✔", "signed-untrusted": "?", invalid: "✘", unsigned: "–" };
 const AT_ONCE = 2; // requests: the server shares runs between them
-const TRIES = 4; // of one picture while the server is there
+const TRIES = 4; // of one picture while the server is there and breaks off
+const BUSY = [429, 503]; // statuses of a server that is to be asked again
+const PATIENCE = 600000; // ms for which one picture asks it again
+const UNTRIED = { tries: 0, until: null }; // how often the server broke off, and when patience with a busy one ends
 const LOOK = 2000; // ms between looks for a server that is gone
 const BEAT = 15000; // ms between looks at a server that is there
 const items = [];
 let count = 0;
 let sending = 0;
+let rests = 0; // that a busy server has asked for
 let gone = false;
 let locked = false;
 let key = "";
@@ -68,8 +72,15 @@ class Gone extends Error {}
 
 const headers = () => (key ? { Authorization: `Bearer ${key}` } : {});
 
-/** Send a file; gives the answer's JSON. Throws Refused with what RFC 9457 has to say, or Gone where there was no answer. */
-function post(address, file, onSent) {
+/** What an answer other than 200 means: Refused with what RFC 9457 has to say, or Gone where it is not the server's: a proxy's, which misses it. */
+function refusal(status, said, wait) {
+  if (!said.code && status >= 500) return new Gone();
+  const code = said.code ?? (status === 413 ? "too_many_bytes" : "other"); // proxies have a limit of their own
+  return new Refused(status, String(code), String(said.detail ?? status), Number(wait) || 5);
+}
+
+/** Send the file of an item; gives the answer's JSON. Throws what refusal says, or Gone where there was no answer. */
+function post(address, { file, requests }, onSent) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest(); // fetch does not tell how much has been sent
     request.open("POST", address);
@@ -81,9 +92,10 @@ function post(address, file, onSent) {
       let said = {};
       try { said = JSON.parse(request.responseText); } catch { /* a proxy's page, say */ }
       if (request.status === 200) return resolve(said);
-      const wait = Number(request.getResponseHeader("Retry-After")) || 5;
-      return reject(new Refused(request.status, String(said.code ?? "other"), String(said.detail ?? request.status), wait));
+      return reject(refusal(request.status, said, request.getResponseHeader("Retry-After")));
     });
+    requests.add(request);
+    request.addEventListener("loadend", () => requests.delete(request));
     const form = new FormData();
     form.append("file", file, file.name);
     request.send(form);
@@ -93,7 +105,15 @@ function post(address, file, onSent) {
 function inWords(problem) {
   if (problem instanceof Gone) return [t("error.unreachable")];
   const plain = Object.hasOwn(words, `error.${problem.code}`) ? known("error", problem.code) : t("error.other");
-  return [plain, t("problem.said", { detail: problem.detail, code: problem.code })];
+  if (!problem.status) return [plain]; // nobody was asked
+  const said = t("problem.said", { detail: problem.detail, code: problem.code });
+  return BUSY.includes(problem.status) ? [plain, said, t("problem.wait", { seconds: problem.wait })] : [plain, said];
+}
+
+/** Hide a part of the page; the focus goes on to the results if it is in there. */
+function hide(part) {
+  if (part.contains(document.activeElement)) $("results").focus();
+  part.hidden = true;
 }
 
 // The server, gone and back.
@@ -124,7 +144,8 @@ async function look() { setGone(!(await alive())); }
 function showGone() {
   const words_ = t("gone.words", { n: items.filter((item) => item.state === "waiting").length });
   if ($("gone-words").textContent !== words_) $("gone-words").textContent = words_;
-  $("gone").hidden = !gone;
+  if (gone) $("gone").hidden = false;
+  else hide($("gone"));
 }
 $("again").addEventListener("click", look);
 setInterval(() => { if (!gone && !document.hidden) look(); }, BEAT);
@@ -138,46 +159,57 @@ function ask(reason) {
   $("key-form").hidden = false;
   $("key").focus();
 }
-$("key-form").addEventListener("submit", async (event) => {
+$("key-form").addEventListener("submit", (event) => {
   event.preventDefault();
   key = $("key").value.trim();
-  if (await learn()) pump();
+  learn();
 });
 
 // The detector, and what it can be asked for.
 
 let model = null;
+let learning = null;
 async function learn() {
+  clearTimeout(learning);
   try {
     const answer = await fetch("v1/model", { headers: headers(), signal: AbortSignal.timeout(8000) });
-    if (answer.status === 401) { ask(key ? t("key.wrong") : t("key.wanted")); return false; }
-    if (!answer.ok) return true; // it is only for the footer and the list
+    if (!answer.ok) throw refusal(answer.status, await answer.json().catch(() => ({})), answer.headers.get("Retry-After"));
     model = await answer.json();
-  } catch {
-    setGone(true);
-    return false;
+  } catch (problem) {
+    if (!(problem instanceof Refused)) return setGone(true);
+    if (problem.status === 401) return ask(key ? t("key.wrong") : t("key.wanted"));
+    if (BUSY.includes(problem.status)) {
+      $("key-words").textContent = again(problem);
+      learning = setTimeout(learn, 1000 * problem.wait);
+      return;
+    } // otherwise it is only for the footer and the list
   }
   locked = false;
-  $("key-form").hidden = true;
+  hide($("key-form"));
   $("key").value = "";
+  if (model) describe();
+  pump();
+}
+
+function describe() {
   $("model").textContent = t("footer.model", { name: model.card.name, bundle: model.bundle.slice(0, 12), version: model.realgrain });
   const names = Object.keys(model.card.profiles ?? {});
   $("profile").replaceChildren(h("option", { value: "" }, t("profile.none")), ...names.map((name) => h("option", { value: name }, known("profile", name))));
   $("profile-row").hidden = names.length === 0;
-  return true;
 }
 
 // Pictures come in.
 
-function add(files) {
-  const found = [...files];
+function add(files, folders = []) {
+  const found = [...files].map((file, index) => ({
+    id: `p${++count}`, file, folder: folders[index], url: URL.createObjectURL(file), profile: $("profile").value, state: "waiting", requests: new Set(),
+    open: true, ...UNTRIED,
+  }));
   if (!found.length) return;
-  for (const file of found) {
-    const item = { id: `p${++count}`, file, url: URL.createObjectURL(file), profile: $("profile").value, state: "waiting", tries: 0, open: true };
-    items.push(item);
-    build(item);
-  }
+  items.push(...found);
+  found.forEach(build);
   say(t("live.added", { n: found.length }));
+  for (const item of found) if (item.folder) fail(item, new Refused(0, "not_a_file"));
   $("empty").hidden = true;
   $("history").hidden = false;
   pump();
@@ -187,23 +219,33 @@ $("files").addEventListener("change", (event) => {
   add(event.target.files);
   event.target.value = ""; // so that the same file can be chosen again
 });
-document.addEventListener("paste", (event) => { if (event.clipboardData?.files.length) { event.preventDefault(); add(event.clipboardData.files); } });
+/** What is dropped or pasted; later nobody can tell folders from files. */
+function take({ files, items: entries }) {
+  add(files, [...entries].filter((entry) => entry.kind === "file").map((entry) => entry.webkitGetAsEntry()?.isDirectory));
+}
+document.addEventListener("paste", (event) => { if (event.clipboardData?.files.length) { event.preventDefault(); take(event.clipboardData); } });
 let depth = 0;
 const carries = (event) => [...(event.dataTransfer?.types ?? [])].includes("Files");
 const over = (change) => { depth = Math.max(0, change ? depth + change : 0); $("drop").classList.toggle("over", depth > 0); };
 document.addEventListener("dragenter", (event) => { if (carries(event)) over(1); });
 document.addEventListener("dragleave", (event) => { if (carries(event)) over(-1); });
 document.addEventListener("dragover", (event) => { if (carries(event)) event.preventDefault(); });
-document.addEventListener("drop", (event) => { if (carries(event)) { event.preventDefault(); over(0); add(event.dataTransfer.files); } });
+document.addEventListener("drop", (event) => { if (carries(event)) { event.preventDefault(); over(0); take(event.dataTransfer); } });
 
 // ... and are judged, a few at a time.
 
 function pump() {
-  if (gone || locked) return showGone();
+  if (gone || locked || rests) return showGone();
   for (const item of items) {
     if (sending >= AT_ONCE) return;
-    if (item.state === "waiting" && !item.timer) judge(item);
+    if (item.state === "waiting") judge(item);
   }
+}
+
+/** Send nothing for some seconds. */
+function rest(seconds) {
+  rests += 1;
+  setTimeout(() => { rests -= 1; pump(); }, 1000 * seconds);
 }
 
 const query = (item, more = {}) => {
@@ -214,9 +256,8 @@ const query = (item, more = {}) => {
 async function judge(item) {
   sending += 1;
   move(item, "sending");
-  item.tries += 1;
   try {
-    item.report = await post(`v1/detect${query(item)}`, item.file, (share) => sent(item, share));
+    item.report = await post(`v1/detect${query(item)}`, item, (share) => sent(item, share));
     if (item.forgotten) return;
     move(item, "done");
     say(t("live.done", { name: item.file.name, verdict: verdict(item) }));
@@ -231,35 +272,45 @@ async function judge(item) {
 async function failed(item, problem) {
   if (problem instanceof Gone) {
     setGone(!(await alive()));
-    if (gone) item.tries = 0; // it is the server's fault
-  } else if (problem.status === 401) {
-    item.tries = 0;
-    move(item, "waiting");
-    return ask(key ? t("key.wrong") : t("key.wanted"));
-  } else if (problem instanceof Refused && ![429, 503].includes(problem.status)) {
-    item.tries = TRIES;
+    if (item.forgotten) return;
+    if (gone) Object.assign(item, UNTRIED); // it is the server's fault
+    else item.tries += 1;
+    if (item.tries < TRIES) {
+      if (!gone) rest(LOOK / 1000);
+      move(item, "waiting");
+      return showGone();
+    }
   } else if (!(problem instanceof Refused)) {
     throw problem; // a mistake of this page
+  } else if (problem.status === 401) {
+    move(item, "waiting");
+    return ask(key ? t("key.wrong") : t("key.wanted"));
+  } else if (BUSY.includes(problem.status)) {
+    item.until ??= Date.now() + PATIENCE;
+    if (Date.now() + 1000 * problem.wait < item.until) {
+      rest(problem.wait);
+      return move(item, "waiting", again(problem));
+    }
   }
-  if (item.tries < TRIES) {
-    if (problem instanceof Refused) later(item, problem.wait);
-    move(item, "waiting", problem instanceof Refused ? t("state.busy", { seconds: problem.wait }) : "");
-    return showGone();
-  }
+  fail(item, problem);
+}
+
+function fail(item, problem) {
   item.problem = problem;
   move(item, "failed");
   say(t("live.failed", { name: item.file.name, reason: inWords(problem)[0] }));
 }
 
-function later(item, seconds) {
-  item.timer = setTimeout(() => { item.timer = null; pump(); }, 1000 * seconds);
-}
+const again = (problem) => t("state.busy", { reason: inWords(problem)[0], seconds: problem.wait });
 
 function verdict(item) {
   if (item.state === "failed") return t("state.failed");
-  const { label, reasons } = item.report.verdict;
-  return known("verdict", label) + (reasons.length ? ` (${reasons.map((reason) => known("why", reason)).join(", ")})` : "");
+  const { reasons } = item.report.verdict;
+  return called(item.report) + (reasons.length ? ` (${reasons.map((reason) => known("why", reason)).join(", ")})` : "");
 }
+
+/** A verdict; a clip is not called a photograph. */
+const called = ({ kind, verdict: { label } }) => (kind === "clip" && label === "camera" ? t("clip.camera") : known("verdict", label));
 
 // Cards.
 
@@ -294,7 +345,7 @@ function toggle(item, open) {
 
 function list(item) {
   const sign = item.state === "failed" ? "failed" : item.report?.verdict.label;
-  const state = sign ? (sign === "failed" ? t("state.failed") : known("verdict", sign)) : t("state.waiting");
+  const state = sign ? (sign === "failed" ? t("state.failed") : called(item.report)) : t("state.waiting");
   const shown = item.open ? t("history.shown") : t("history.away");
   item.entry.replaceChildren(h("span", { class: `sign ${sign ?? ""}`, "aria-hidden": "true" }, SIGNS[sign] ?? "…"), ` ${item.file.name}: ${state}, ${shown}`);
 }
@@ -303,7 +354,7 @@ $("forget").addEventListener("click", () => {
   for (const item of items.splice(0)) {
     item.forgotten = true;
     URL.revokeObjectURL(item.url);
-    clearTimeout(item.timer);
+    for (const request of item.requests) request.abort();
     item.card.remove();
     item.row.remove();
   }
@@ -338,10 +389,10 @@ function sent(item, share) {
 
 function refused(item) {
   const [plain, said] = inWords(item.problem);
-  const retry = () => { item.tries = 0; move(item, "waiting"); item.heading.focus(); pump(); };
+  const retry = () => { Object.assign(item, UNTRIED); move(item, "waiting"); item.heading.focus(); pump(); };
   return [
     h("div", { class: "lead failed" }, h("p", { class: "verdict" }, sign("failed"), ` ${t("state.failed")}`), h("p", {}, plain), said ? h("p", { class: "soft" }, said) : null),
-    h("p", {}, h("button", { type: "button", click: retry, "aria-label": t("card.retry.of", { name: item.file.name }) }, t("card.retry"))),
+    ...(item.folder ? [] : [h("p", {}, h("button", { type: "button", click: retry, "aria-label": t("card.retry.of", { name: item.file.name }) }, t("card.retry")))]),
   ];
 }
 
@@ -349,7 +400,7 @@ const sign = (label) => h("span", { class: "sign", "aria-hidden": "true" }, SIGN
 
 function judged(item) {
   const { report } = item;
-  if (report.kind === "clip") return [leadOfClip(item), ...timeline(item), ...frames(item), ...fileOfClip(report)];
+  if (report.kind === "clip") return [lead(item), ...timeline(item), ...frames(item), ...fileOfClip(report)];
   return [lead(item), ...scale(item), ...strip(report), ...map(item), ...evidence(report), ...file(report), ...report_(item)];
 }
 
@@ -357,17 +408,25 @@ function lead(item) {
   const { report } = item;
   return h("div", { class: `lead ${report.verdict.label}` },
     h("p", { class: "verdict" }, sign(report.verdict.label), ` ${verdict(item)}`),
-    h("p", {}, wrong(report)));
+    h("p", {}, report.kind === "clip" ? `${t("clip.caution")} ${wrongOfClip(report)}` : wrong(report)));
 }
+
+const rated = (rate) => ({ value: thousand(rate.value), low: thousand(rate.low), high: thousand(rate.high), n: number(rate.n) });
 
 /** How often such a verdict is wrong, in plain words. */
 function wrong(report) {
   const { decision, verdict: { label } } = report;
   if (!decision.false_positive) return t("rate.unknown");
-  const say_ = (rate) => ({ value: thousand(rate.value), low: thousand(rate.low), high: thousand(rate.high), n: number(rate.n) });
-  if (label === "ai") return t("rate.flagged", say_(decision.false_positive));
-  if (label === "unsure") return t("rate.unsure", say_(decision.false_positive));
-  return decision.missed ? t("rate.missed", say_(decision.missed)) : t("rate.missed.unknown");
+  if (label === "ai") return t("rate.flagged", rated(decision.false_positive));
+  if (label === "unsure") return t("rate.unsure", rated(decision.false_positive));
+  return decision.missed ? t("rate.missed", rated(decision.missed)) : t("rate.missed.unknown");
+}
+
+function wrongOfClip({ decision, verdict: { label } }) {
+  if (!decision.false_positive) return t("clip.wrong");
+  if (label === "ai") return t("clip.flagged", rated(decision.false_positive));
+  if (label === "unsure") return t("clip.unsure", rated(decision.false_positive));
+  return decision.missed ? t("clip.missed", rated(decision.missed)) : t("clip.missed.unknown");
 }
 
 // Probability.
@@ -455,16 +514,18 @@ function longer(item, { title, cost, make, of, busy, ready, address, show }) {
     say(busy);
     place_.append(bar);
     try {
-      const made = await post(address, item.file, () => {});
+      const made = await post(address, item, () => {});
+      if (item.forgotten) return;
       const mine = place_.contains(document.activeElement); // whoever has gone on is left where they are
       place_.replaceChildren(...show(made));
       say(ready);
       if (mine) (place_.querySelector("input, button") ?? heading).focus();
     } catch (problem) {
+      if (problem instanceof Gone && !item.forgotten) await look();
+      if (item.forgotten) return;
       bar.remove();
       button.removeAttribute("aria-disabled");
       if (problem.status === 401) ask(key ? t("key.wrong") : t("key.wanted"));
-      if (problem instanceof Gone) await look();
       status.textContent = gone ? $("gone-words").textContent : inWords(problem).join(" ");
       say(status.textContent);
     }
@@ -478,13 +539,17 @@ function map(item) {
   return longer(item, {
     title: t("map.title"), cost: t("map.cost"), make: t("map.make"), of: t("map.make.of", { name }), busy: t("map.busy", { name }), ready: t("map.ready", { name }),
     address: "v1/regions",
-    show: (made) => [...(made.overlay ? [slider(item, made.overlay)] : []), h("p", { class: "soft" }, made.words)],
+    show: (made) => [...(made.overlay ? overlaid(item, made.overlay) : []), h("p", { class: "soft" }, made.words)],
   });
 }
 
-function slider(item, overlay) {
+/** The overlay, which holds the picture too: on the picture and with a slider, or alone where the browser cannot show the picture. */
+function overlaid(item, overlay) {
   const drawn = h("img", { src: `data:image/png;base64,${overlay}`, alt: t("map.alt") });
-  if (!item.image.isConnected) item.frame.replaceChildren(item.image); // what the browser could not show, the map shows
+  if (!item.image.isConnected) {
+    item.frame.replaceChildren(drawn);
+    return [];
+  }
   item.frame.append(drawn);
   const input = h("input", { type: "range", min: "0", max: "100", value: "100", id: `${item.id}-strength` });
   const shown = h("output", { for: input.id });
@@ -495,7 +560,7 @@ function slider(item, overlay) {
   };
   input.addEventListener("input", set);
   set();
-  return h("div", { class: "slider" }, h("label", { for: input.id }, t("map.strength"), " ", shown), input);
+  return [h("div", { class: "slider" }, h("label", { for: input.id }, t("map.strength"), " ", shown), input)];
 }
 
 function report_(item) {
@@ -519,13 +584,6 @@ function save(item, text, kind, label) {
 // What the file says of itself, and what it is.
 
 // Clips: what is said of single frames, over time.
-
-function leadOfClip(item) {
-  const { report } = item;
-  const rate = report.decision.false_positive;
-  const words_ = rate ? t("clip.rated", { value: thousand(rate.value), low: thousand(rate.low), high: thousand(rate.high), n: number(rate.n) }) : t("clip.wrong");
-  return h("div", { class: `lead ${report.verdict.label}` }, h("p", { class: "verdict" }, sign(report.verdict.label), ` ${verdict(item)}`), h("p", {}, words_));
-}
 
 function timeline(item) {
   const { clip, frames: shots, scenes, logit, pictures } = item.report;
