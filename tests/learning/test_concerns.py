@@ -1,6 +1,7 @@
 import logging
 
 import pytest
+import torch
 import toy
 
 from realgrain.learning.concerns import concerns
@@ -61,6 +62,13 @@ def test_form_that_tells_little_of_it():
     """Half of the photographs are PNG, and all fakes: a guess by that is right three times out of four, which is just not too much."""
     samples, forms = pictures(**ENOUGH)
     assert concerns(samples, [("PNG", *one[1:]) if sample.fake else one for sample, one in zip(samples, forms, strict=True)]) == []
+
+
+@pytest.mark.parametrize(("precision", "capability", "told"), [("bf16", "AVX2", True), ("bf16", "AVX512", False), ("f32", "AVX2", False)])
+def test_bf16_where_it_is_slow(tiny_recipe, toy_manifest, caplog, monkeypatch, precision, capability, told):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    prepare(tiny_recipe.model_copy(update={"precision": precision}), toy_manifest)
+    assert ("--precision f32" in caplog.text) == told
 
 
 def test_told_once_on_the_log(tiny_recipe, toy_manifest, caplog, monkeypatch):

@@ -156,6 +156,11 @@ def encode(tower: CLIPVisionModelWithProjection, views: torch.Tensor, block: int
     return project(tower, class_token(tower, run_blocks(tower, embed(tower, views, kept), 0, depth(tower, block)), block), block)
 
 
+def has_bf16() -> bool:
+    """Whether torch computes in bfloat16 at least as fast as in float32 on this processor: x86 before AVX-512 takes some five times as long."""
+    return torch.backends.cpu.get_cpu_capability() != "AVX2"
+
+
 @torch.inference_mode()
 def taps(model: CLIPVisionModelWithProjection, views: torch.Tensor, *, bf16: bool) -> tuple[torch.Tensor, torch.Tensor]:
     """Features that a head may read, of one run.

@@ -67,6 +67,8 @@ def prepare(recipe: Recipe, manifest: Path) -> Problem:
     Raises:
         ManifestError: unusable, one label only, or the same bytes carry both labels.
     """
+    from realgrain.learning.backbone import has_bf16
+
     samples = asked_for(recipe, read_manifest(manifest))
     problem, forms = survey(samples, str(manifest), recipe.duplicate_distance)
     if len({sample.label for sample in problem.samples}) < 2:
@@ -74,6 +76,8 @@ def prepare(recipe: Recipe, manifest: Path) -> Problem:
     if processes.rank() == 0:
         for concern in concerns(problem.samples, forms, few=recipe.per_source is not None):
             log.warning("%s: %s", manifest, concern)
+        if recipe.precision == "bf16" and not has_bf16():
+            log.warning("precision bf16: this processor has no instructions for it and takes several times as long as with --precision f32")
     return problem
 
 
