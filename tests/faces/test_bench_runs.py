@@ -41,7 +41,7 @@ def test_run(command, done, tmp_path, capsys):
     for check in read_run(done).audit.checks:
         assert re.search(rf"│ {check.name} +│ {check.verdict} +│", audit)
     assert "Pictures by source and label" in audit
-    assert audit.endswith("ok: nothing that was looked at leaks the label\n")
+    assert audit.endswith("ok: nothing that was looked at leaks the label; not judged: visible marks\n")
     assert err == f"realgrain: {tmp_path / 'again'}: 32 pictures in 2 conditions, 0 pictures failed\n"
     assert sorted(path.name for path in done.iterdir()) == ["audit.json", "lock.json", "manifest.csv", "metrics.json", "scores.parquet"]
     for file in done.iterdir():
