@@ -11,13 +11,13 @@ from realgrain.detector.second import Rounded, close
 
 
 class Off:
-    """A runtime whose logits are off by as much as its card says is usual; it counts how often it is not believed."""
+    """A runtime whose logits are off by as much as its card tolerates; it counts how often it is not believed."""
 
     name, precision, version = "off", "int8", "1"
 
-    def __init__(self, exact, shift, usual, usual_distance=0.0):
+    def __init__(self, exact, shift, tolerance, usual_distance=0.0):
         self._exact, self.shift, self.asked = exact, shift, 0
-        self.parity = Graph(tolerance=1, measured=usual, usual=usual, usual_distance=usual_distance, auc_loss=0, pictures=1)
+        self.parity = Graph(tolerance=tolerance, measured=tolerance, usual=tolerance / 2, usual_distance=usual_distance, auc_loss=0, pictures=1)
 
     def exact(self):
         self.asked += 1

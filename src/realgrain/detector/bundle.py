@@ -54,10 +54,10 @@ class Graph(_Part):
     """How a runtime's logits differ from ONNX Runtime f32, as measured by the export gate.
 
     Attributes:
-        tolerance: most that they should differ by.
+        tolerance: most that they should differ by; so near a threshold, a runtime that rounds is not believed (``second``).
         measured: most that they did.
-        usual: most that 95 % of them did; so near a threshold, a runtime that rounds is not believed (``second``).
-        usual_distance: the same of the distance from the training pictures.
+        usual: most that 95 % of them did.
+        usual_distance: the same of the distance from the training pictures; so near its threshold the runtime is not believed either.
         auc_loss: against f32.
         pictures: that were compared.
         file: where the bundle carries that graph.

@@ -1,7 +1,8 @@
 """Where rounded arithmetic cannot tell, float32 is asked: a picture whose logit or distance lies near a threshold is looked at again.
 
-So a rounded runtime need not have thresholds, or error rates, of its own. What counts as near is in the card, measured by the export gate: as far as
-95 % of its pictures were off. The others may still change sides, seldom, and only into ``unsure`` or out of it (our choice, docs/decisions/0016).
+So a rounded runtime need not have thresholds, or error rates, of its own. What counts as near is in the card: the tolerance of its logits, so that
+no verdict depends on rounding as long as that is kept; of distances, as far as 95 % of the export gate's pictures were off (our choice,
+docs/decisions/0016).
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def settled(runtime: Runtime, views: np.ndarray, found: Found, place: InDomain |
     """What a runtime found in a picture's views, or what float32 finds where that, or its ``place`` by the same, is too near a threshold."""
     if not isinstance(runtime, Rounded):
         return found
-    doubtful = close(float(np.mean(found[0], dtype=np.float64)), decision, runtime.parity.usual)
+    doubtful = close(float(np.mean(found[0], dtype=np.float64)), decision, runtime.parity.tolerance)
     if not doubtful and place is not None:
         doubtful = abs(place.distance - place.threshold) <= runtime.parity.usual_distance
     return runtime.exact().look(views) if doubtful else found
@@ -55,7 +56,7 @@ def settled_again(runtime: Runtime, again: Mapping[str, np.ndarray], logits: Map
     between = middle(decision)
     if not isinstance(runtime, Rounded) or between is None:
         return dict(logits)
-    doubtful = [name for name, logit in logits.items() if abs(logit - between) <= runtime.parity.usual]
+    doubtful = [name for name, logit in logits.items() if abs(logit - between) <= runtime.parity.tolerance]
     if not doubtful:
         return dict(logits)
     found = runtime.exact().logits(np.concatenate([again[name] for name in doubtful])).reshape(len(doubtful), -1).mean(1, dtype=np.float64)
