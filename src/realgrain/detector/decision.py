@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
@@ -137,9 +137,7 @@ def decision_of(bundle: Bundle, policy: Policy, group: int | None = None) -> Dec
     groups = profile.groups
     numbers = range(groups) if group is None or groups == 1 else [group]
     each = [_of_group(bundle, name, number, asked) for number in numbers]
-    found = each[0] if len(each) == 1 else _cautious(each)
-    if len(each) > 1 and found.ai is not None:  # which is higher than that of most groups, and so flags fewer of their generated pictures
-        found = replace(found, caught=_worst((_caught(bundle, name, number, found.ai) for number in numbers), least=True))
+    found = each[0] if len(each) == 1 else _cautious(each, [profiles.from_arrays(name, number, "fake", bundle.statistics) for number in numbers])
     return Decision(
         profile=name,
         group=group if groups > 1 else None,
@@ -184,28 +182,23 @@ def _of_group(bundle: Bundle, name: str, group: int, asked: float) -> _Found:
         logits = profiles.pooled(fake)
         # Of the logits turned round, so that the generated ones lie where the real ones do.
         camera = min(ai, -threshold(-logits[::-1], bundle.card.profiles[name].target_miss)[0])
-        missed, caught = rate_of(int(np.sum(logits <= camera)), len(logits)), _caught(bundle, name, group, ai)
+        missed, caught = rate_of(int(np.sum(logits <= camera)), len(logits)), flags(fake, ai)
     return _Found(supported, ai, camera, flags(real, ai), missed, caught, {source: flags({source: logits}, ai) for source, logits in real.items()})
 
 
-def _caught(bundle: Bundle, name: str, group: int, ai: float) -> Rate | None:
-    """Share of a profile's generated pictures of a group at or above a threshold; None where there are none."""
-    fake = profiles.from_arrays(name, group, "fake", bundle.statistics)
-    return flags(fake, ai) if fake else None
-
-
-def _cautious(each: Sequence[_Found]) -> _Found:
-    """What holds whichever group a picture is in, but for ``caught``, which no group was counted for at its threshold."""
+def _cautious(each: Sequence[_Found], fakes: Sequence[dict[str, np.ndarray]]) -> _Found:
+    """What holds whichever group a picture is in; of ``fakes``, their generated pictures, the highest threshold flags fewer than their own do."""
     if any(of.ai is None for of in each):
         return _Found(False, None, None, None, None, None, {})
+    ai = max(of.ai for of in each if of.ai is not None)
     sources = {source for of in each for source in of.false_positive_per_source}
     return _Found(
         supported=all(of.supported for of in each),
-        ai=max(of.ai for of in each if of.ai is not None),
+        ai=ai,
         camera=None if any(of.camera is None for of in each) else min(of.camera for of in each if of.camera is not None),
         false_positive=_worst(of.false_positive for of in each),
         missed=_worst(of.missed for of in each),
-        caught=None,
+        caught=_worst((flags(fake, ai) if fake else None for fake in fakes), least=True),
         false_positive_per_source={
             source: max((of.false_positive_per_source[source] for of in each if source in of.false_positive_per_source), key=lambda rate: rate.value)
             for source in sorted(sources)

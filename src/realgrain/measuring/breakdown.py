@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from realgrain.measuring.resampling import Bools, Floats, Names
+from realgrain.measuring.resampling import Bools, Floats, Names, averaged
 from realgrain.measuring.results import Estimate, Mean
 
 ERRORS = frozenset(["eer", "fpr_at_threshold", "ece", "brier"])
@@ -112,14 +112,9 @@ def _mean(metric: str, parts: Mapping[str, Figures], interval: Interval) -> Mean
 
 
 def _averaged(replicates: Sequence[Floats | None]) -> Floats | None:
-    """Their mean in each resample, over those that are defined there."""
+    """Their mean in each resample; None where one of them has none."""
     drawn = [of for of in replicates if of is not None]
-    if not drawn or len(drawn) < len(replicates):
-        return None
-    stacked = np.stack(drawn)
-    there = np.isfinite(stacked)
-    with np.errstate(invalid="ignore"):
-        return np.where(there, stacked, 0).sum(axis=0) / there.sum(axis=0)
+    return averaged(drawn) if drawn and len(drawn) == len(replicates) else None
 
 
 def macc(whole: Figures, sets: Mapping[str, Figures], generators: Mapping[str, Figures], interval: Interval) -> dict[str, Estimate]:

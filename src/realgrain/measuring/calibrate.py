@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -65,24 +65,22 @@ def calibrate(
     with building(output) as scratch:
         if scratch is None:
             raise FileExistsError(f"{output}: exists already")
-        kept, logits, group, distance = _once(_unlearned(rows, bundle), {sample.path: sample for sample in samples})
+        kept, logits, group, distance = _once(_usable(rows, bundle), {sample.path: sample for sample in samples})
         fake, source = np.array([sample.fake for sample in kept]), np.array([sample.source for sample in kept])
         if not len(kept) or fake.all():
             raise ManifestError(f"{manifest}: a profile needs real pictures that open and that the bundle has not learned from")
-        told = not any(None in of for of in group.values())  # a clip is of no group, nor a picture whose runtime gives no features
+        told = not any(None in of for of in group.values())  # a clip is of no group and at no distance, nor a picture whose runtime gives no features
         groups = content.count(bundle.statistics) if told else 1
         found = profiles.gather(logits, fake, source, group if told else {name: np.zeros(len(fake), int) for name in group}, groups)
         scale = _scale(logits, fake, balanced_weights(kept)) if fake.any() else None
         near = bundle.card.domain
-        if near is not None and not any(None in of for of in distance.values()):
-            near = domain.choose(distance, fake, source, at_least=near.threshold)
         today = datetime.now(UTC).date()
         made = Profile(
             deliveries=tuple(logits),
             groups=len(found),
             counts=profiles.counts_of(fake, source),
             calibration=scale,
-            domain=None if near is bundle.card.domain else near,
+            domain=None if near is None or not told else domain.choose(distance, fake, source, at_least=near.threshold),
             target_miss=bundle.card.operating_point.target_miss if bundle.card.operating_point else 0.05,
             manifest_sha256=file_sha256(manifest),
             fitted=today,
@@ -106,7 +104,7 @@ def _once(rows: Iterable[dict[str, Any]], samples: dict[str, Sample]) -> tuple[l
     """
     found: dict[str, dict[str, tuple[float, int | None, float | None]]] = defaultdict(dict)
     first: dict[str, Sample] = {}
-    for row in _opened(rows):
+    for row in rows:
         sample = samples[row["path"]]
         known = first.setdefault(row["sha256"], sample)
         if known.label != sample.label:
@@ -116,24 +114,13 @@ def _once(rows: Iterable[dict[str, Any]], samples: dict[str, Sample]) -> tuple[l
     return list(first.values()), *({name: np.array([of[name][part] for of in found.values()]) for name in conditions} for part in (0, 1, 2))
 
 
-def _unlearned(rows: Iterable[dict[str, Any]], bundle: Bundle) -> Iterator[dict[str, Any]]:
-    """Without pictures that the bundle learned from, under whatever name and in whatever manifest they come: they are named on the log."""
-    dropped: set[str] = set()
+def _usable(rows: Iterable[dict[str, Any]], bundle: Bundle) -> Iterator[dict[str, Any]]:
+    """Rows of pictures that opened and that the bundle has not learned from, under any name; why others are left out is on the log, once."""
+    told: set[str] = set()
     for row in rows:
-        if row["sha256"] and among([row["sha256"]], bundle.statistics).any():
-            if row["path"] not in dropped:
-                log.warning("%s: left out: this bundle learned from it", row["path"])
-            dropped.add(row["path"])
-        else:
+        why = row["error"] or (f"{row['path']}: this bundle learned from it" if among([row["sha256"]], bundle.statistics).any() else "")
+        if not why:
             yield row
-
-
-def _opened(rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    failed: Counter[str] = Counter()
-    for row in rows:
-        if row["error"]:
-            if not failed[row["error"]]:
-                log.warning("left out: %s", row["error"])
-            failed[row["error"]] += 1
-        else:
-            yield row
+        elif why not in told:
+            log.warning("left out: %s", why)
+            told.add(why)

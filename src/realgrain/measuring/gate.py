@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict
 
 from realgrain.detector.calibration import CONFIDENCE
 from realgrain.learning.adapt import Cell, Held
-from realgrain.measuring.resampling import FEWEST, Bools, Floats, resample_counts, weighted_metrics
+from realgrain.measuring.resampling import FEWEST, Bools, Floats, averaged, resample_counts, weighted_metrics
 
 METRIC, AUC = "tpr_at_5_fpr", "auc"
 MARGIN, CHANCE = 0.05, 0.5
@@ -128,7 +128,7 @@ def _rows(table: Held, margin: float, singles: int, resamples: int, seed: int) -
         ]
         found += cells
         if len(mine) > 1:
-            found.append(_row(table, mine, group, MEAN, points, _mean([falls[cell] for cell in mine]), margin, 1))
+            found.append(_row(table, mine, group, MEAN, points, averaged([falls[cell] for cell in mine]), margin, 1))
     return found
 
 
@@ -141,11 +141,6 @@ def _measure(table: Held, cell: Cell, counts: Floats, logits: dict[str, Floats])
     mine: Bools = table.fake[cell.rows]
     each = [weighted_metrics(counts[:, cell.rows], mine, of[cell.rows], None, None) for of in logits.values()]
     return {name: np.mean([of[name] for of in each], axis=0) for name in (METRIC, AUC)}
-
-
-def _mean(falls: Sequence[Floats]) -> Floats:
-    """In each resample, over those cells of which it has pictures of both classes."""
-    return np.ma.masked_invalid(falls).mean(axis=0).filled(np.nan)
 
 
 def _row(

@@ -119,6 +119,14 @@ def draw_counts(
         yield counts
 
 
+def averaged(replicates: Sequence[Floats]) -> Floats:
+    """The mean of several figures in each resample (b,), over those that are defined there; NaN where none is."""
+    stacked = np.stack(replicates)
+    there = np.isfinite(stacked)
+    with np.errstate(invalid="ignore"):
+        return np.where(there, stacked, 0).sum(axis=0) / there.sum(axis=0)
+
+
 def weighted_metrics(counts: Floats, fake: Bools, logit: Floats, probability: Floats | None, threshold: float | None) -> dict[str, Floats]:
     """Every metric of every resample.
 
