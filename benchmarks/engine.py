@@ -40,7 +40,16 @@ from realgrain.measuring.ledger import write_result
 
 PEER = f"{peer.NAME} {peer.VERSION}"
 INT8 = "realgrain openvino-int8"
-CONTESTANTS = (PEER, INT8, "realgrain openvino-bf16", "realgrain openvino", "realgrain onnxruntime", "transformers f32", "transformers bf16")
+CONTESTANTS = (
+    PEER,
+    INT8,
+    f"{INT8}-dynamic",
+    "realgrain openvino-bf16",
+    "realgrain openvino",
+    "realgrain onnxruntime",
+    "transformers f32",
+    "transformers bf16",
+)
 MODES = ("latency", "throughput")
 
 
@@ -236,7 +245,7 @@ def sizes(bundle: Path | None, venv: Path) -> dict[str, float]:
         "realgrain graph f32": folder_mb(compose(read, offline=True)),
     }
     if read.card.int8 is not None:
-        found["realgrain graph int8"] = folder_mb(compose(read, offline=True, int8=True))
+        found["realgrain graph int8"] = folder_mb(compose(read, offline=True, int8="all"))
     if venv.exists():
         found[PEER] = sum(folder_mb(one) for one in venv.glob("lib/python*/site-packages"))
     return found

@@ -333,20 +333,27 @@ def verdicts() -> str:
 def false_positives() -> str:
     """The false-positive rate that each profile states, beside those that photographs of other sources get."""
     found = {name: of["0.05"] for name, of in result("verdicts/false-positives.json")["result"]["profiles"].items()}
-    lines, test, left_out = [], {}, {}
+    lines, surpassing = [], []
     for name, of in found.items():
         sources = of["left_out"]
-        above = [source for source, rates in sources.items() if beside(**rates) == "above"]
         worst = max(sources, key=lambda source: sources[source]["realised"]["value"])
-        test[name], left_out[name] = beside(of["realised"], of["stated"]), beside(**sources[worst])
-        stated, realised = (share(sources[worst][rate]) for rate in ("stated", "realised"))
-        lines.append([f"`{name}`", share(of["stated"]), share(of["realised"]), worst, stated, realised, f"{len(above)} of {len(sources)}"])
-    header = ["profile", "stated", "realised on test sources", "worst source left out", "stated without it", "realised on it"]
-    table = rows([*header, "sources left out that get more than stated"], lines)
-    where = [", ".join(f"`{name}` {place}" for name, place in of.items()) for of in (test, left_out)]
+        stated, at_worst, realised = (share(sources[worst][rate]) for rate in ("stated", "stated_at_worst", "realised"))
+        lines.append([f"`{name}`", share(of["stated"]), share(of["at_worst"]), share(of["realised"]), worst, stated, at_worst, realised])
+        surpassing.append(f"{len(of['surpassing'])} of {len(sources)} in `{name}` ({', '.join(of['surpassing']) or 'none'})")
+    header = [
+        "profile",
+        "stated",
+        "stated, at worst",
+        "realised on test sources",
+        "worst source left out",
+        "stated without it",
+        "at worst",
+        "realised on it",
+    ]
+    test = ", ".join(f"`{name}` {beside(of['realised'], of['stated'])}" for name, of in found.items())
     return (
-        f"{table}\n\nWhere the realised rate lies beside the interval that is stated: on test sources, {where[0]}; on the worst source left out, "
-        f"{where[1]}. {untested(found)}"
+        f"{rows(header, lines)}\n\nOn test sources the realised rate lies, beside the interval that is stated first, {test}. Of the sources "
+        f"left out, more than both upper ends of what would be stated without them get {', '.join(surpassing)}. {untested(found)}"
     )
 
 

@@ -4,7 +4,8 @@
     python benchmarks/realised.py test.parquet -o results/verdicts/false-positives.json
 
 Twice: thresholds of the bundle on photographs of the test sources; and of each calibration source, thresholds of the other sources alone (the logits
-beside the card are predictions for sources that the head was not fitted on).
+beside the card are predictions for sources that the head was not fitted on). A verdict states two rates: that of its calibration pictures, and the
+worst of a source that its threshold was set without. Both are compared with what is realised.
 """
 
 import argparse
@@ -26,6 +27,19 @@ Logits = dict[int, dict[str, np.ndarray]]
 """Sorted logits (n,) of real pictures by group of content and source."""
 
 
+class LeftOut(BaseModel):
+    """Of a calibration source: both rates that would be stated without it, and the one that it gets. The second takes two other sources or more."""
+
+    stated: Rate
+    stated_at_worst: Rate | None
+    realised: Rate
+
+    @property
+    def surpasses(self) -> bool:
+        """Whether it gets more than the upper ends of both intervals."""
+        return self.realised.value > max(rate.high for rate in (self.stated, self.stated_at_worst) if rate)
+
+
 class Held(BaseModel):
     """Of one profile and one rate that was asked for. Each picture is counted at the threshold of its group of content.
 
@@ -35,9 +49,12 @@ class Held(BaseModel):
         realised: of all photographs of the test sources.
         by_group: both by group.
         by_source: realised by source.
-        left_out: of each calibration source, what was stated without it and what it gets.
+        left_out: by calibration source.
+        at_worst: the worst realised rate of a source left out, which is the second that is stated.
         kept: whether the realised rate is at most what was stated (the upper end of the interval).
         within: whether it lies in the interval.
+        kept_at_worst: whether it is at most the upper end of the interval of ``at_worst``.
+        surpassing: calibration sources that get more than the upper end of both intervals that would be stated without them.
     """
 
     stated: Rate
@@ -45,9 +62,12 @@ class Held(BaseModel):
     realised: Rate
     by_group: dict[int, dict[str, Rate]]
     by_source: dict[str, Rate]
-    left_out: dict[str, dict[str, Rate]]
+    left_out: dict[str, LeftOut]
+    at_worst: Rate | None
     kept: bool
     within: bool
+    kept_at_worst: bool
+    surpassing: list[str]
 
 
 class Found(BaseModel):
@@ -57,7 +77,7 @@ class Found(BaseModel):
     profiles: dict[str, dict[str, Held]]
 
 
-def worst(rows: list[dict], deliveries: tuple[str, ...], groups: int) -> Logits:
+def highest(rows: list[dict], deliveries: tuple[str, ...], groups: int) -> Logits:
     """Highest logit of each real picture over the deliveries in which it is of a group, by group and source, as ``profiles.gather`` takes it.
 
     Raises:
@@ -90,16 +110,31 @@ def flagged(logits: Logits, at: dict[int, float], source: str | None = None) -> 
     return rate_of(sum(int(np.sum(values >= at.get(group, np.inf))) for values, group in chosen), sum(len(values) for values, _ in chosen))
 
 
+def without(real: Logits, source: str) -> Logits:
+    """All but one source."""
+    return {group: {name: logits for name, logits in of.items() if name != source} for group, of in real.items()}
+
+
+def unseen(real: Logits, asked: float) -> dict[str, Rate]:
+    """What each source gets from the thresholds of the others."""
+    sources = sorted({source for of in real.values() for source in of})
+    return {source: flagged(real, lines(without(real, source), asked)[0], source) for source in sources if any(without(real, source).values())}
+
+
+def worst_of(rates: dict[str, Rate]) -> Rate | None:
+    """The one that is surely highest, as a verdict's sentence takes it; None of none."""
+    return max(rates.values(), key=lambda rate: (rate.low, rate.value), default=None)
+
+
 def held(real: Logits, test: Logits, asked: float) -> Held:
     """Calibrate on ``real``; count on ``test``."""
     at, supported = lines(real, asked)
     stated, realised = flagged(real, at), flagged(test, at)
     left_out = {}
-    for source in sorted({source for of in real.values() for source in of}):
-        others = {group: {name: logits for name, logits in of.items() if name != source} for group, of in real.items()}
-        if any(others.values()):
-            without, _ = lines(others, asked)
-            left_out[source] = {"stated": flagged(others, without), "realised": flagged(real, without, source)}
+    for source, found in unseen(real, asked).items():
+        others = without(real, source)
+        left_out[source] = LeftOut(stated=flagged(others, lines(others, asked)[0]), stated_at_worst=worst_of(unseen(others, asked)), realised=found)
+    at_worst = worst_of({source: of.realised for source, of in left_out.items()})
     return Held(
         stated=stated,
         supported=supported,
@@ -111,8 +146,11 @@ def held(real: Logits, test: Logits, asked: float) -> Held:
         },
         by_source={source: flagged(test, at, source) for source in sorted({source for of in test.values() for source in of})},
         left_out=left_out,
+        at_worst=at_worst,
         kept=realised.value <= stated.high,
         within=stated.low <= realised.value <= stated.high,
+        kept_at_worst=realised.value <= (at_worst or stated).high,
+        surpassing=[source for source, of in left_out.items() if of.surpasses],
     )
 
 
@@ -130,7 +168,7 @@ def main() -> None:
     found: dict[str, dict[str, Held]] = {}
     for name, profile in bundle.card.profiles.items():
         real = {group: profiles.from_arrays(name, group, "real", bundle.statistics) for group in range(profile.groups)}
-        test = worst(rows, profile.deliveries, profile.groups)
+        test = highest(rows, profile.deliveries, profile.groups)
         found[name] = {f"{asked:g}": held(real, test, asked) for asked in ASKED}
     write_result(options.output, Found(bundle=bundle.hash, profiles=found), [options.scores])
     for name, rates in found.items():

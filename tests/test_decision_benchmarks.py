@@ -125,10 +125,10 @@ def test_realised_rates_are_of_the_worst_delivery():
         ]
     ]
     grouped = [{**row, "content_group": str(int(row["condition"] == "hard"))} for row in rows]
-    assert {group: of["s"].tolist() for group, of in realised.worst(grouped, ("web", "hard"), 2).items()} == {0: [1.0, 2.0], 1: [0.0, 3.0]}
-    assert realised.worst(rows, ("web", "hard"), 1)[0]["s"].tolist() == [2.0, 3.0]
+    assert {group: of["s"].tolist() for group, of in realised.highest(grouped, ("web", "hard"), 2).items()} == {0: [1.0, 2.0], 1: [0.0, 3.0]}
+    assert realised.highest(rows, ("web", "hard"), 1)[0]["s"].tolist() == [2.0, 3.0]
     with pytest.raises(SystemExit, match="half"):
-        realised.worst(rows, ("web", "half"), 1)
+        realised.highest(rows, ("web", "half"), 1)
 
 
 def test_realised_rates_are_kept_on_like_pictures_and_not_on_others():
@@ -141,9 +141,19 @@ def test_realised_rates_are_kept_on_like_pictures_and_not_on_others():
     assert alike.stated.high <= 0.05
     assert (alike.kept, other.kept, other.within) == (True, False, False)
     assert set(alike.left_out) == {"a", "b"}
+    assert (alike.kept_at_worst, other.kept_at_worst, alike.surpassing) == (True, False, [])
     assert alike.stated.n == 3000
     assert {group: of["realised"].n for group, of in alike.by_group.items()} == {0: 1000, 1: 1000}
     assert other.realised.value > 0.99
+
+
+def test_a_source_unlike_the_others_surpasses_what_they_state():
+    logits = np.sort(np.random.default_rng(0).normal(size=(3, 400)), axis=1)
+    found = realised.held({0: {"a": logits[0], "b": logits[1], "c": logits[2] + 3}}, {0: {"d": logits[1] + 1}}, 0.05)
+    assert found.surpassing == ["c"]
+    assert found.at_worst == found.left_out["c"].realised
+    assert found.left_out["c"].stated_at_worst.value < 0.1 < found.left_out["a"].stated_at_worst.value
+    assert (found.within, found.kept_at_worst) == (False, True)
 
 
 class TestReadme:
@@ -155,7 +165,8 @@ class TestReadme:
         for name, of in found.items():
             (line,) = [line for line in said.splitlines() if line.startswith(f"| `{name}` |")]
             worst = max(rates["realised"]["value"] for rates in of["0.05"]["left_out"].values())
-            assert all(f"{value:.1%} (" in line for value in (of["0.05"]["stated"]["value"], of["0.05"]["realised"]["value"], worst))
+            said_of = (of["0.05"]["stated"]["value"], of["0.05"]["at_worst"]["value"], of["0.05"]["realised"]["value"], worst)
+            assert all(f"{value:.1%} (" in line for value in said_of)
 
     def test_every_replay_has_a_row(self):
         found = [json.loads(file.read_text())["result"]["summary"] for file in (readme.ROOT / "results" / "adapt").glob("*.json")]

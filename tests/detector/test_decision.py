@@ -101,6 +101,26 @@ class TestDecision:
         assert found.missed.high <= 0.2
         assert found.caught.k == np.sum(np.linspace(-1, 5, 400) >= found.ai)
 
+    def test_each_source_is_judged_by_the_others(self, bundle, tiny_bundle):
+        found = decision_of(bundle, Policy("web", 0.02))
+        a, b, g = (np.linspace(*ends) for ends in ((-3, 1, 300), (-3, 2, 200), (-1, 5, 400)))
+        expected = {"a": (a, b), "b": (b, a)}
+        for source, (own, others) in expected.items():
+            assert found.false_positive_unseen[source] == rate_of(int(np.sum(own >= threshold(others, 0.02)[0])), len(own))
+        assert found.false_positive_unseen["b"].value > 0.19 > 0.02 > found.false_positive_unseen["a"].value
+        assert found.missed_unseen == {}  # one generator only: nothing to judge it by
+        two = with_profile(tiny_bundle, "web", {"a": a, "b": b}, {"g": g, "h": g[:200] - 1})
+        found = decision_of(two, Policy("web", 0.02))
+        assert found.missed_unseen["h"].value > 0.5 > found.missed_unseen["g"].value
+        assert found.missed_unseen["h"].k == np.sum(g[:200] - 1 <= min(found.ai, -threshold(-g[::-1], 0.2)[0]))
+
+    def test_an_unseen_generator_that_passes_is_counted_by_the_lower_threshold(self, tiny_bundle):
+        """Where generated pictures score above the threshold of ``ai``, nothing between the two is called ``camera``."""
+        low = with_profile(tiny_bundle, "web", {"a": np.linspace(-3, -2, 300)}, {"g": np.linspace(5, 6, 300), "h": np.linspace(-1, 0, 300)})
+        found = decision_of(low, Policy("web", 0.05))
+        assert found.camera == found.ai < -1
+        assert found.missed_unseen == {"g": rate_of(0, 300), "h": rate_of(0, 300)}
+
     def test_a_higher_rate_lowers_the_threshold(self, bundle):
         found = [decision_of(bundle, Policy("web", share)).ai for share in (0.01, 0.05, 0.2)]
         assert found[0] > found[1] > found[2]
@@ -193,6 +213,8 @@ class TestGroups:
             (of.false_positive_per_source["scenes"] for of in (scenes, faces)), key=lambda rate: rate.value
         )
         assert (unknown.group, unknown.groups) == (None, 2)
+        assert (scenes.false_positive_unseen, set(faces.false_positive_unseen)) == ({}, {"faces", "scenes"})
+        assert unknown.false_positive_unseen == faces.false_positive_unseen
 
     def test_one_that_cannot_support_a_rate_says_so(self, bundle):
         scenes, faces, unknown = (decision_of(bundle, Policy("own", 0.02), group) for group in (0, 1, None))
@@ -253,8 +275,27 @@ class TestSentence:
         )
         assert sentence("ai", "", found) == (
             "flagged; at this threshold 1.0 % [0.50-1.8] of real pictures from sources like yours (profile own) are flagged, n = 1,100, "
-            "fitted on 2026-05-04, bundle abababababab; of the worst source, b, 5.0 % [2.4-9.0]: yours may differ"
+            "fitted on 2026-05-04, bundle abababababab; of the worst source, 5.0 % [2.4-9.0] (n = 200, b): yours may differ"
         )
+
+    def test_says_what_unseen_sources_got(self):
+        found = Decision(
+            profile="own",
+            asked_fpr=0.02,
+            ai=1.0,
+            camera=0.0,
+            false_positive=rate_of(11, 1100),
+            missed=rate_of(2, 100),
+            false_positive_per_source={"a": rate_of(1, 900), "b": rate_of(10, 200)},
+            false_positive_unseen={"a": rate_of(9, 900), "b": rate_of(20, 200), "few": rate_of(1, 2)},
+            missed_unseen={"g": rate_of(5, 50), "h": rate_of(30, 50)},
+            fitted=date(2026, 5, 4),
+            bundle="",
+        )
+        worst = "of a source that the threshold was set without, at worst 10.0 % [6.2-15.0] (n = 200, b): yours may be such a source"
+        assert all(worst in sentence(label, "between thresholds", found) for label in ("ai", "camera", "unsure"))
+        missed = "of a generator that this was set without, at worst 60.0 % [45.2-73.6] (n = 50, h)"
+        assert [missed in sentence(label, "", found) for label in ("ai", "camera", "unsure")] == [False, True, False]
 
     def test_names_of_a_bundle_are_made_safe(self):
         """A bundle is a stranger's file: the names of its sources reach terminals and pages."""
@@ -265,7 +306,7 @@ class TestSentence:
         )
         said = sentence("ai", "", found)
         assert said.isprintable()
-        assert "of the worst source, \\x1b[31m" in said and "x" * 60 not in said
+        assert "(n = 2, \\x1b[31m" in said and "x" * 60 not in said
 
     @pytest.mark.parametrize(("share", "words"), [(0, "0.0 %"), (0.0021, "0.21 %"), (0.00042, "0.042 %"), (0.0105, "1.1 %"), (1, "100.0 %")])
     def test_percent(self, share, words):

@@ -29,6 +29,9 @@ def arrays(tiny_tower):
     return load_file(tiny_tower.tensors)
 
 
+LINEAR = [part for _, parts in SMOOTHED.values() for part in parts]
+
+
 @pytest.fixture(scope="module")
 def smooth(arrays):
     rng = np.random.default_rng(0)
@@ -43,7 +46,9 @@ def session(arrays, config, ranges=None, **settings):
     model, found = build_graph(arrays, config, head, BLOCKS, ranges or {}, **settings)
     model.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in found.items())
     onnx.checker.check_model(model, full_check=True)
-    return onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL  # as it is written: optimised, it may round activations too
+    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
 def pixels():
@@ -91,6 +96,18 @@ def test_rounding_is_close_and_only_where_there_is_a_range(arrays, tiny_tower):
         gaps.append(float(np.abs(rounded.run(["logit"], {"pixels": pixels()})[0] - plain).max()))
     assert gaps[0] == 0 < gaps[1]
     assert 0 < gaps[2] < 0.5 * float(np.ptp(plain)) + 0.5
+
+
+def test_weights_alone(arrays, tiny_tower):
+    """The same as a tower whose linear weights were rounded and taken back, and nothing else."""
+    names = [f"{layer_name(layer)}{part}.weight" for layer in range(BLOCKS) for part in (*LINEAR, "self_attn.out_proj")]
+    back = {name: rounded.astype(np.float32) * step[:, None] for name in names for rounded, step in [rounded_weight(arrays[name])]}
+    plain, expected, found = (
+        session(one, tiny_tower.config(), eight_bit_weights=eight).run(["logit"], {"pixels": pixels()})[0]
+        for one, eight in ((arrays, False), ({**arrays, **back}, False), (arrays, True))
+    )
+    assert np.abs(expected - plain).max() > 1e-4
+    np.testing.assert_allclose(found, expected, atol=1e-5, rtol=0)
 
 
 def test_round_trip(smooth):

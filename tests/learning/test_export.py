@@ -14,6 +14,8 @@ from realgrain.learning.export import F32, F32_TOLERANCE, INT8, ParityError, exp
 from realgrain.picture.image import open_picture
 from realgrain.picture.views import make_views
 
+EIGHT = ["openvino-int8", "openvino-int8-dynamic"]
+
 
 @pytest.fixture(scope="module")
 def samples(toy_manifest):
@@ -43,7 +45,11 @@ class TestExported:
         assert exported.card.model_copy(update={"runtimes": {}, "int8": None}) == tiny_bundle.card
         assert exported.card.int8.pictures == 32
         assert all(np.array_equal(exported.head[name], tiny_bundle.head[name]) for name in tiny_bundle.head)
-        assert {graph.file for graph in exported.card.runtimes.values()} == {F32, INT8}
+        assert {name: graph.file for name, graph in exported.card.runtimes.items()} == {
+            "openvino": F32,
+            "openvino-int8": INT8,
+            "openvino-int8-dynamic": None,
+        }
         carried = {name for file in (F32, INT8) for name in (file, file.replace(".xml", ".bin"))}
         assert {path.name for path in exported.folder.iterdir()} == {
             "card.json",
@@ -66,20 +72,23 @@ class TestExported:
             assert graph.measured <= graph.tolerance
         assert exported.card.runtimes["openvino"].tolerance == F32_TOLERANCE
 
-    def test_the_carried_graph_runs(self, exported, toy_pictures):
-        int8, f32 = (load(exported, runtime=name, threads=1).detect(toy_pictures[0]) for name in ("openvino-int8", "onnxruntime"))
-        assert (int8.detector.runtime, int8.detector.precision) == ("openvino-int8", "int8")
+    @pytest.mark.parametrize("name", EIGHT)
+    def test_eight_bits_run(self, exported, toy_pictures, name):
+        int8, f32 = (load(exported, runtime=runtime, threads=1).detect(toy_pictures[0]) for runtime in (name, "onnxruntime"))
+        assert (int8.detector.runtime, int8.detector.precision) == (name, "int8")
         assert int8.logit == pytest.approx(f32.logit, abs=1)
         assert int8.domain.distance == pytest.approx(f32.domain.distance, abs=0.1)
 
-    def test_int8_rounds(self, exported, samples):
+    @pytest.mark.parametrize("name", EIGHT)
+    def test_int8_rounds(self, exported, samples, name):
         """Before anything is looked at again in f32, as what lies near a threshold is."""
         views = np.concatenate([views_of(exported, sample) for sample in samples[:4]])
-        int8, f32 = (open_runtime(name, exported, threads=1).logits(views) for name in ("openvino-int8", "onnxruntime"))
+        int8, f32 = (open_runtime(runtime, exported, threads=1).logits(views) for runtime in (name, "onnxruntime"))
         assert (int8 != f32).all()
 
-    def test_int8_views_do_not_depend_on_each_other(self, exported):
-        runtime = open_runtime("openvino-int8", exported, threads=1)
+    @pytest.mark.parametrize("name", EIGHT)
+    def test_int8_views_do_not_depend_on_each_other(self, exported, name):
+        runtime = open_runtime(name, exported, threads=1)
         pixels = np.random.default_rng(0).normal(size=(5, 3, 224, 224)).astype(np.float32)
         alone = np.concatenate([runtime.logits(pixels[i : i + 1]) for i in range(5)])
         np.testing.assert_allclose(runtime.logits(pixels), alone, atol=1e-5, rtol=0)
@@ -123,8 +132,9 @@ class TestExported:
             record(other, exported)
         assert read_bundle(tiny_bundle.folder).hash == tiny_bundle.hash
 
-    def test_what_is_usual(self, exported):
-        rounded, f32 = exported.card.runtimes["openvino-int8"], exported.card.runtimes["openvino"]
+    @pytest.mark.parametrize("name", EIGHT)
+    def test_what_is_usual(self, exported, name):
+        rounded, f32 = exported.card.runtimes[name], exported.card.runtimes["openvino"]
         assert 0 < rounded.usual <= rounded.measured
         assert 0 < rounded.usual_distance < 0.5  # of a tiny tower, and on processors without VNNI, which clip
         assert (f32.usual, f32.usual_distance) == (0, 0)

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -25,23 +25,29 @@ ROUNDED = 1  # version of the rounding, part of its cache key: raise it when ``r
 SMALL = 1024  # bytes; shorter arrays stay inside the model file, where shape inference can see them
 
 
-def compose(bundle: Bundle, *, offline: bool = False, int8: bool = False) -> Path:
+Rounded = Literal["none", "weights", "all"]
+"""What is in eight bits: nothing, the weights of linear layers, or these layers with what they read, whose ranges the bundle says."""
+
+
+def compose(bundle: Bundle, *, offline: bool = False, int8: Rounded = "none") -> Path:
     """Folder with ``model.onnx`` and ``model.data`` for a bundle, made on first use.
 
     Args:
         bundle: what to compose.
         offline: never touch the network.
-        int8: rounded to eight bits, as the bundle says.
+        int8: what is rounded to eight bits.
 
     Raises:
         WeightsError: the base cannot be had.
         BundleError: the base is not the one that the card names, the cached graph was changed, or the bundle does not say how to round.
     """
-    if int8 and bundle.card.int8 is None:
+    if int8 == "all" and bundle.card.int8 is None:
         raise BundleError(f"{bundle.folder}: does not say how to round to eight bits; `realgrain export` makes a bundle that does")
     parts = f"{bundle.card.base.model_dump_json()} {bundle.card.head_sha256} {bundle.card.adapter_sha256} {bundle.card.block} {graphs.VERSION}"
-    if int8 and bundle.card.int8 is not None:
+    if int8 == "all" and bundle.card.int8 is not None:
         parts += f" int8 {ROUNDED} {bundle.card.int8.sha256}"
+    elif int8 == "weights":
+        parts += f" int8 weights {ROUNDED}"
     folder = weights.home() / "graphs" / hashlib.sha256(parts.encode()).hexdigest()[:24]
     if not folder.exists():
         tower = base_of(bundle, offline=offline)
@@ -104,14 +110,14 @@ def rounded(bundle: Bundle, arrays: Mapping[str, np.ndarray]) -> tuple[dict[str,
         raise BundleError(f"{bundle.folder / INT8}: does not fit {bundle.card.base.id}: {error}") from error
 
 
-def _write(folder: Path, tower: weights.Tower, bundle: Bundle, int8: bool) -> None:
+def _write(folder: Path, tower: weights.Tower, bundle: Bundle, int8: Rounded) -> None:
     import onnx
 
     tensors, ranges = tower_of(bundle, tower), {}
-    if int8:
+    if int8 == "all":
         tensors, ranges = rounded(bundle, tensors)
     try:
-        model, arrays = graphs.build_graph(tensors, tower.config(), bundle.head, bundle.card.block, ranges)
+        model, arrays = graphs.build_graph(tensors, tower.config(), bundle.head, bundle.card.block, ranges, eight_bit_weights=int8 == "weights")
     except KeyError as error:
         raise weights.WeightsError(f"{tower.id}: {tower.tensors} has no {error}") from error
     except ValueError as error:

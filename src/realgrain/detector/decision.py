@@ -68,6 +68,9 @@ class Decision(_Part):
         missed: generated calibration pictures at or below ``camera``.
         caught: generated calibration pictures at or above ``ai``.
         false_positive_per_source: the same as ``false_positive`` for each real source.
+        false_positive_unseen: of each real source, at the threshold that the pictures of the others alone give: what a source gets that is not among
+            them. Empty where there is one source only.
+        missed_unseen: likewise of each generator (or source of generated pictures), at the other threshold.
         calibration: the probability scale.
         deliveries: in each of which the rates hold.
         fitted: day.
@@ -86,6 +89,8 @@ class Decision(_Part):
     missed: Rate | None = None
     caught: Rate | None = None
     false_positive_per_source: dict[str, Rate] = {}
+    false_positive_unseen: dict[str, Rate] = {}
+    missed_unseen: dict[str, Rate] = {}
     calibration: Calibration | None = None
     deliveries: tuple[str, ...] = ()
     fitted: date
@@ -168,30 +173,47 @@ class _Found:
     missed: Rate | None
     caught: Rate | None
     false_positive_per_source: dict[str, Rate]
+    false_positive_unseen: dict[str, Rate]
+    missed_unseen: dict[str, Rate]
+
+
+_NOTHING = _Found(False, None, None, None, None, None, {}, {}, {})
 
 
 def _of_group(bundle: Bundle, name: str, group: int, asked: float) -> _Found:
     """Thresholds by a profile's pictures of one group; without real ones among them there are none."""
     real, fake = (profiles.from_arrays(name, group, kind, bundle.statistics) for kind in ("real", "fake"))
     if not real:
-        return _Found(False, None, None, None, None, None, {})
+        return _NOTHING
     point = bundle.card.operating_point
     ai, supported = threshold(profiles.pooled(real), asked)
-    camera, missed, caught = (None, None, None) if point is None else (min(ai, point.camera), point.missed if point.camera <= ai else None, None)
+    camera, missed, caught, missed_unseen = (
+        (None, None, None, {}) if point is None else (min(ai, point.camera), point.missed if point.camera <= ai else None, None, {})
+    )
     if fake:
-        logits = profiles.pooled(fake)
-        # Of the logits turned round, so that the generated ones lie where the real ones do.
-        camera = min(ai, -threshold(-logits[::-1], bundle.card.profiles[name].target_miss)[0])
-        missed, caught = rate_of(int(np.sum(logits <= camera)), len(logits)), flags(fake, ai)
-    return _Found(supported, ai, camera, flags(real, ai), missed, caught, {source: flags({source: logits}, ai) for source, logits in real.items()})
+        # Turned round, so that the generated ones lie where the real ones do.
+        turned = {source: -logits[::-1] for source, logits in fake.items()}
+        target = bundle.card.profiles[name].target_miss
+        camera = min(ai, -threshold(profiles.pooled(turned), target)[0])
+        missed, caught, missed_unseen = flags(turned, -camera), flags(fake, ai), unseen(turned, target, -ai)
+    each = {source: flags({source: logits}, ai) for source, logits in real.items()}
+    return _Found(supported, ai, camera, flags(real, ai), missed, caught, each, unseen(real, asked), missed_unseen)
+
+
+def unseen(of: dict[str, np.ndarray], share: float, lowest: float = -math.inf) -> dict[str, Rate]:
+    """Of each source, what lies above the threshold that the others alone give for a share, or above ``lowest``; empty where there are no others."""
+    found = {}
+    for source, logits in of.items():
+        if others := {name: each for name, each in of.items() if name != source}:
+            found[source] = flags({source: logits}, max(lowest, threshold(profiles.pooled(others), share)[0]))
+    return found
 
 
 def _cautious(each: Sequence[_Found], fakes: Sequence[dict[str, np.ndarray]]) -> _Found:
     """What holds whichever group a picture is in; of ``fakes``, their generated pictures, the highest threshold flags fewer than their own do."""
     if any(of.ai is None for of in each):
-        return _Found(False, None, None, None, None, None, {})
+        return _NOTHING
     ai = max(of.ai for of in each if of.ai is not None)
-    sources = {source for of in each for source in of.false_positive_per_source}
     return _Found(
         supported=all(of.supported for of in each),
         ai=ai,
@@ -199,11 +221,18 @@ def _cautious(each: Sequence[_Found], fakes: Sequence[dict[str, np.ndarray]]) ->
         false_positive=_worst(of.false_positive for of in each),
         missed=_worst(of.missed for of in each),
         caught=_worst((flags(fake, ai) if fake else None for fake in fakes), least=True),
-        false_positive_per_source={
-            source: max((of.false_positive_per_source[source] for of in each if source in of.false_positive_per_source), key=lambda rate: rate.value)
-            for source in sorted(sources)
-        },
+        false_positive_per_source=_worst_by_source(of.false_positive_per_source for of in each),
+        false_positive_unseen=_worst_by_source(of.false_positive_unseen for of in each),
+        missed_unseen=_worst_by_source(of.missed_unseen for of in each),
     )
+
+
+def _worst_by_source(each: Iterable[dict[str, Rate]]) -> dict[str, Rate]:
+    """Of each source, its highest rate in any group."""
+    found: dict[str, Rate] = {}
+    for source, rate in sorted((item for of in each for item in of.items()), key=lambda item: item[0]):
+        found[source] = max(found.get(source, rate), rate, key=lambda one: one.value)
+    return found
 
 
 def _worst(rates: Iterable[Rate | None], *, least: bool = False) -> Rate | None:
@@ -293,11 +322,18 @@ def of_real(found: Decision) -> str:
         f"at this threshold {interval(rate)} of {what} from sources like yours{whose} are flagged, n = {rate.n:,}, fitted on {found.fitted}, "
         f"bundle {found.bundle[:12]}"
     )
-    if len(found.false_positive_per_source) > 1:
-        source, worst = max(found.false_positive_per_source.items(), key=lambda item: item[1].value)
-        text += f"; of the worst source, {printable(source, 60)}, {interval(worst)}: yours may differ"
+    if found.false_positive_unseen:
+        text += f"; of a source that the threshold was set without, at worst {at_worst(found.false_positive_unseen)}: yours may be such a source"
+    elif len(found.false_positive_per_source) > 1:
+        text += f"; of the worst source, {at_worst(found.false_positive_per_source)}: yours may differ"
     short = shortfall(found)
     return text + (f"; {short}" if short else "")
+
+
+def at_worst(rates: dict[str, Rate]) -> str:
+    """The worst of some sources, in words: by the lower end of its interval, so that a source of few pictures is not the worst by chance."""
+    source, rate = max(rates.items(), key=lambda item: (item[1].low, item[1].value))
+    return f"{interval(rate)} (n = {rate.n:,}, {printable(source, 60)})"
 
 
 def in_group(found: Decision) -> str:
@@ -320,6 +356,8 @@ def sentence(label: str, why: str, found: Decision) -> str:
         return f"flagged; {cost}"
     if label == "camera":
         passed = "" if found.missed is None else f"; {interval(found.missed)} of generated pictures are called so too, n = {found.missed.n:,}"
+        if found.missed_unseen:
+            passed += f"; of a generator that this was set without, at worst {at_worst(found.missed_unseen)}"
         return f"not flagged, called a photograph{passed}; {cost}"
     short = "" if cost else shortfall(found) or "this detector is not calibrated"
     return f"unsure: {why}; {cost or short}"

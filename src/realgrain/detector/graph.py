@@ -49,11 +49,12 @@ class TowerConfig(BaseModel):
 class _Graph:
     """Collects nodes and initialisers; each method adds one operator and returns the name of its output."""
 
-    def __init__(self, ranges: Mapping[str, Range]) -> None:
+    def __init__(self, ranges: Mapping[str, Range], eight_bit_weights: bool) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self.arrays: dict[str, np.ndarray] = {}
         self.points: dict[str, str] = {}
         self._ranges = ranges
+        self._eight_bit_weights = eight_bit_weights
 
     def array(self, name: str, value: np.ndarray) -> str:
         self.arrays[name] = np.ascontiguousarray(value)
@@ -79,8 +80,8 @@ class _Graph:
         return self.op("DequantizeLinear", self.op("QuantizeLinear", tensor, *step), *step)
 
     def weight(self, name: str, value: np.ndarray, point: str) -> str:
-        """A linear weight (out, in) as (in, out), in eight bits where what it is multiplied with is."""
-        if point not in self._ranges:
+        """A linear weight (out, in) as (in, out), in eight bits where what it is multiplied with is, or where all are."""
+        if point not in self._ranges and not self._eight_bit_weights:
             return self.array(name, value.T)
         rounded, step = rounded_weight(value)
         parts = self.array(f"{name}.int8", rounded.T), self.array(f"{name}.step", step), self.array(f"{name}.zero", np.zeros(len(step), np.int8))
@@ -94,6 +95,7 @@ def build_graph(
     block: int | None = None,
     ranges: Mapping[str, Range] = MappingProxyType({}),
     *,
+    eight_bit_weights: bool = False,
     watched: bool = False,
 ) -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
     """Compose tower and head.
@@ -106,6 +108,7 @@ def build_graph(
             None for the joint-space embedding (D = projection_dim), which is not L2-normalised.
         ranges: lowest and highest value of activations by point (``rounding.POINTS``): they, and the weights that they meet, are rounded to eight
             bits by pairs of QuantizeLinear and DequantizeLinear, which runtimes turn into integer arithmetic. Elsewhere the graph is float32.
+        eight_bit_weights: all linear weights are eight-bit, also where their activations are not.
         watched: the activations at all points are outputs too, by name.
 
     Returns:
@@ -124,7 +127,7 @@ def build_graph(
     size, wanted = np.size(head["weight"]), config.projection_dim if block is None else config.hidden_size
     if size != wanted:
         raise ValueError(f"the head reads {size} numbers, but this tower's feature has {wanted}")
-    g = _Graph(ranges)
+    g = _Graph(ranges, eight_bit_weights)
     hidden = _embed(g, tower, config)
     for layer in range(blocks):
         hidden = _block(g, tower, layer, hidden, config)

@@ -151,10 +151,15 @@ def figures(case: Case) -> Iterator[tuple[str, str, str]]:
         rate = getattr(decision, name)
         if rate is not None:
             yield what, f"{interval(rate)}, n = {rate.n:,}", whence.get(f"/report/decision/{name}", "")
-    each = whence.get("/report/decision/false_positive_per_source", "")
-    for source, rate in decision.false_positive_per_source.items():
-        at = f"{each}/{escaped(source)}" if each.startswith("/") else each
-        yield f"of real pictures of the source {printable(source, 60)} are flagged", f"{interval(rate)}, n = {rate.n:,}", printable(at, NAME)
+    for name, of, then in (
+        ("false_positive_per_source", "real pictures of the source", "are flagged"),
+        ("false_positive_unseen", "real pictures of the source", "would be flagged by a threshold set without it"),
+        ("missed_unseen", "generated pictures of the source", "would be called a photograph by a threshold set without it"),
+    ):
+        each = whence.get(f"/report/decision/{name}", "")
+        for source, rate in getattr(decision, name).items():
+            at = f"{each}/{escaped(source)}" if each.startswith("/") else each
+            yield f"of {of} {printable(source, 60)} {then}", f"{interval(rate)}, n = {rate.n:,}", printable(at, NAME)
 
 
 def fields(claim: Claim) -> Iterator[tuple[str, str]]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 DONE, SOME_FAILED, WRONG_USAGE, REFUSED = 0, 1, 2, 3
 
-Runtime = Literal["onnxruntime", "openvino", "openvino-int8", "torch"]
+Runtime = Literal["onnxruntime", "openvino", "openvino-int8", "openvino-int8-dynamic", "torch"]
 Bundle = Annotated[Path | None, Parameter(help="A detector's folder; without it, the one that realgrain ships.")]
 Offline = Annotated[bool, Parameter(negative="", help="Never touch the network.")]
 Threads = Annotated[int | None, Parameter(help="Processors to use; without it, all.")]

@@ -135,6 +135,10 @@ def _profiled(report: Report, bundle: Bundle) -> Iterator[Origin]:
             yield _of("/report/decision/camera", "data", of["fake"], "highest threshold likewise, for the generated ones that pass")
         else:
             yield _of("/report/decision/camera", "computed", "/report/decision/ai", "the lower of this and the card's /operating_point/camera")
+    for part, kind in (("false_positive_unseen", "real"), ("missed_unseen", "fake")):
+        if getattr(decision, part):
+            how = "of each source, counted at the threshold that the others alone give; exact 95 % interval"
+            yield _of(f"/report/decision/{part}", "data", of[kind], how)
     for part, kind in (("false_positive", "real"), ("false_positive_per_source", "real"), ("missed", "fake"), ("caught", "fake")):
         if getattr(decision, part) is None:
             continue

@@ -14,10 +14,10 @@ import numpy as np
 from tqdm import tqdm
 
 from realgrain.detector.bundle import F32_TOLERANCE, Bundle, Eight, Graph, Parent, check_same_detector, read_bundle, statistics_sha256, write_bundle
-from realgrain.detector.compose import DATA, MODEL, compose
+from realgrain.detector.compose import DATA, MODEL, Rounded, compose
 from realgrain.detector.domain import distances
 from realgrain.detector.rounding import as_arrays
-from realgrain.detector.runtime import OpenVino, OpenVinoInt8, Runtime, graph_sha256, import_openvino, open_runtime
+from realgrain.detector.runtime import OpenVino, OpenVinoDynamic, OpenVinoInt8, Runtime, graph_sha256, import_openvino, open_runtime
 from realgrain.detector.weights import building
 from realgrain.learning import rounding
 from realgrain.learning.data import ManifestError, Sample
@@ -113,7 +113,8 @@ def _views(samples: Sequence[Sample], bundle: Bundle, doing: str) -> list[tuple[
 def _convert(bundle: Bundle, folder: Path) -> None:
     """Write the OpenVINO graphs, for programs other than realgrain, which composes them itself."""
     openvino = import_openvino()
-    for file, int8 in ((F32, False), (INT8, True)):
+    kinds: tuple[tuple[str, Rounded], ...] = ((F32, "none"), (INT8, "all"))
+    for file, int8 in kinds:
         openvino.save_model(openvino.convert_model(compose(bundle, int8=int8) / MODEL), folder / file, compress_to_fp16=False)
 
 
@@ -135,8 +136,9 @@ def _measure(bundle: Bundle, folder: Path, samples: Sequence[Sample]) -> dict[st
 
     reference, place = looked(open_runtime("onnxruntime", bundle))
     measured = {}
-    for name, file in ((OpenVino.name, F32), (OpenVinoInt8.name, INT8)):
-        graph = Graph(tolerance=F32_TOLERANCE, measured=0, auc_loss=0, pictures=len(seen), file=file, sha256=graph_sha256(folder / file))
+    for name, file in ((OpenVino.name, F32), (OpenVinoInt8.name, INT8), (OpenVinoDynamic.name, None)):
+        carried = {} if file is None else {"file": file, "sha256": graph_sha256(folder / file)}
+        graph = Graph(tolerance=F32_TOLERANCE, measured=0, auc_loss=0, pictures=len(seen), **carried)
         trial = replace(bundle, folder=folder, card=bundle.card.model_copy(update={"runtimes": {name: graph}}))
         found, there = looked(open_runtime(name, trial))
         difference = float(np.abs(found - reference).max())
@@ -148,7 +150,7 @@ def _measure(bundle: Bundle, folder: Path, samples: Sequence[Sample]) -> dict[st
             raise ParityError(f"{name} loses {loss:.4f} of AUC on {len(seen)} pictures, more than {AUC_LOSS}")
         tolerance = F32_TOLERANCE if name == OpenVino.name else _round_up(max(difference * MARGIN, F32_TOLERANCE))
         measured[name] = graph.model_copy(update={"tolerance": tolerance, "measured": difference, "auc_loss": loss})
-        if name == OpenVinoInt8.name:
+        if name != OpenVino.name:
             measured[name] = measured[name].model_copy(update={"usual": usual, "usual_distance": apart})
     return measured
 

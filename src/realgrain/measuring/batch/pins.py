@@ -21,7 +21,7 @@ from realgrain.measuring.lock import DECODERS, BundleRef
 RUN = "run.json"
 PACKAGES = ("numpy", "pillow", "pillow-heif")
 """Pictures are opened and cut with them."""
-BEHIND = {"onnxruntime": "onnxruntime", "openvino": "openvino", "openvino-int8": "openvino", "torch": "torch"}
+BEHIND = {name: name.partition("-")[0] for name in RUNTIMES}
 """Runtime -> the package that computes."""
 
 
