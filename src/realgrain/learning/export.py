@@ -137,8 +137,8 @@ def _measure(bundle: Bundle, folder: Path, samples: Sequence[Sample]) -> dict[st
     reference, place = looked(open_runtime("onnxruntime", bundle))
     measured = {}
     for name, file in ((OpenVino.name, F32), (OpenVinoInt8.name, INT8), (OpenVinoDynamic.name, None)):
-        carried = {} if file is None else {"file": file, "sha256": graph_sha256(folder / file)}
-        graph = Graph(tolerance=F32_TOLERANCE, measured=0, auc_loss=0, pictures=len(seen), **carried)
+        sha256 = None if file is None else graph_sha256(folder / file)
+        graph = Graph(tolerance=F32_TOLERANCE, measured=0, auc_loss=0, pictures=len(seen), file=file, sha256=sha256)
         trial = replace(bundle, folder=folder, card=bundle.card.model_copy(update={"runtimes": {name: graph}}))
         found, there = looked(open_runtime(name, trial))
         difference = float(np.abs(found - reference).max())
