@@ -125,9 +125,9 @@ def engine() -> str:
     roof = of["roofline"]
     header = [f"{of['pictures']} pictures, {of['cores']} cores", "one at a time", "many", "times as fast as the peer", "AUC of them", "peak memory"]
     return (
-        f"{rows(header, lines)}\n\nOne at a time is the median picture, many is the mean: that holds what is looked at again in f32. Inside the int8 model "
-        f"{roof['share']:.0%} of the peak of int8 matrix products on these cores are reached ({roof['peaks']['int8']['gmacs']:.0f} billion "
-        f"multiply-adds a second)."
+        f"{rows(header, lines)}\n\nOne at a time is the median picture, many is the mean: that holds what is looked at again in f32. "
+        f"Inside the int8 model {roof['share']:.0%} of the peak of int8 matrix products on these cores are reached "
+        f"({roof['peaks']['int8']['gmacs']:.0f} billion multiply-adds a second)."
     )
 
 

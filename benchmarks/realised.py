@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from realgrain.detector import profiles
 from realgrain.detector.bundle import read_bundle
 from realgrain.detector.calibration import Rate, rate_of, threshold
+from realgrain.detector.decision import highest
 from realgrain.measuring.ledger import write_result
 
 ASKED = (0.01, 0.05)
@@ -77,7 +78,7 @@ class Found(BaseModel):
     profiles: dict[str, dict[str, Held]]
 
 
-def highest(rows: list[dict], deliveries: tuple[str, ...], groups: int) -> Logits:
+def gathered(rows: list[dict], deliveries: tuple[str, ...], groups: int) -> Logits:
     """Highest logit of each real picture over the deliveries in which it is of a group, by group and source, as ``profiles.gather`` takes it.
 
     Raises:
@@ -123,7 +124,8 @@ def unseen(real: Logits, asked: float) -> dict[str, Rate]:
 
 def worst_of(rates: dict[str, Rate]) -> Rate | None:
     """The one that is surely highest, as a verdict's sentence takes it; None of none."""
-    return max(rates.values(), key=lambda rate: (rate.low, rate.value), default=None)
+    worst = highest(rates)
+    return worst and worst.rate
 
 
 def held(real: Logits, test: Logits, asked: float) -> Held:
@@ -168,7 +170,7 @@ def main() -> None:
     found: dict[str, dict[str, Held]] = {}
     for name, profile in bundle.card.profiles.items():
         real = {group: profiles.from_arrays(name, group, "real", bundle.statistics) for group in range(profile.groups)}
-        test = highest(rows, profile.deliveries, profile.groups)
+        test = gathered(rows, profile.deliveries, profile.groups)
         found[name] = {f"{asked:g}": held(real, test, asked) for asked in ASKED}
     write_result(options.output, Found(bundle=bundle.hash, profiles=found), [options.scores])
     for name, rates in found.items():

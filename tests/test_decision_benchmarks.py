@@ -125,10 +125,10 @@ def test_realised_rates_are_of_the_worst_delivery():
         ]
     ]
     grouped = [{**row, "content_group": str(int(row["condition"] == "hard"))} for row in rows]
-    assert {group: of["s"].tolist() for group, of in realised.highest(grouped, ("web", "hard"), 2).items()} == {0: [1.0, 2.0], 1: [0.0, 3.0]}
-    assert realised.highest(rows, ("web", "hard"), 1)[0]["s"].tolist() == [2.0, 3.0]
+    assert {group: of["s"].tolist() for group, of in realised.gathered(grouped, ("web", "hard"), 2).items()} == {0: [1.0, 2.0], 1: [0.0, 3.0]}
+    assert realised.gathered(rows, ("web", "hard"), 1)[0]["s"].tolist() == [2.0, 3.0]
     with pytest.raises(SystemExit, match="half"):
-        realised.highest(rows, ("web", "half"), 1)
+        realised.gathered(rows, ("web", "half"), 1)
 
 
 def test_realised_rates_are_kept_on_like_pictures_and_not_on_others():

@@ -14,7 +14,7 @@ from realgrain.detector import content, profiles
 from realgrain.detector.bundle import CARD, DEFAULT, STATISTICS, BundleError, read_bundle, statistics_sha256
 from realgrain.detector.calibration import Calibration, binomial_cdf, rate_of, threshold
 from realgrain.detector.content import CENTRES
-from realgrain.detector.decision import Decision, Policy, decision_of, interval, percent, posterior, sentence, shortfall, trained
+from realgrain.detector.decision import Decision, Policy, Worst, decision_of, highest, interval, percent, posterior, sentence, shortfall, trained
 from realgrain.detector.detect import load
 from realgrain.detector.domain import InDomain
 from realgrain.detector.verdict import FileFacts, Report, decide
@@ -109,10 +109,16 @@ class TestDecision:
             assert found.false_positive_unseen[source] == rate_of(int(np.sum(own >= threshold(others, 0.02)[0])), len(own))
         assert found.false_positive_unseen["b"].value > 0.19 > 0.02 > found.false_positive_unseen["a"].value
         assert found.missed_unseen == {}  # one generator only: nothing to judge it by
+        assert found.worst_false_positive_unseen == Worst(sources=("b",), rate=found.false_positive_unseen["b"])
         two = with_profile(tiny_bundle, "web", {"a": a, "b": b}, {"g": g, "h": g[:200] - 1})
         found = decision_of(two, Policy("web", 0.02))
         assert found.missed_unseen["h"].value > 0.5 > found.missed_unseen["g"].value
         assert found.missed_unseen["h"].k == np.sum(g[:200] - 1 <= min(found.ai, -threshold(-g[::-1], 0.2)[0]))
+
+    def test_sources_of_few_pictures_count_together(self):
+        assert highest({"a": rate_of(2, 2), "b": rate_of(10, 100), "c": rate_of(0, 12)}) == Worst(sources=("b",), rate=rate_of(10, 100))
+        assert highest({"a": rate_of(2, 2), "b": rate_of(10, 100), "c": rate_of(9, 12)}) == Worst(sources=("a", "c"), rate=rate_of(11, 14))
+        assert highest({}) is None
 
     def test_an_unseen_generator_that_passes_is_counted_by_the_lower_threshold(self, tiny_bundle):
         """Where generated pictures score above the threshold of ``ai``, nothing between the two is called ``camera``."""
@@ -215,6 +221,7 @@ class TestGroups:
         assert (unknown.group, unknown.groups) == (None, 2)
         assert (scenes.false_positive_unseen, set(faces.false_positive_unseen)) == ({}, {"faces", "scenes"})
         assert unknown.false_positive_unseen == faces.false_positive_unseen
+        assert unknown.worst_false_positive_unseen == faces.worst_false_positive_unseen is not None
 
     def test_one_that_cannot_support_a_rate_says_so(self, bundle):
         scenes, faces, unknown = (decision_of(bundle, Policy("own", 0.02), group) for group in (0, 1, None))
@@ -287,14 +294,14 @@ class TestSentence:
             false_positive=rate_of(11, 1100),
             missed=rate_of(2, 100),
             false_positive_per_source={"a": rate_of(1, 900), "b": rate_of(10, 200)},
-            false_positive_unseen={"a": rate_of(9, 900), "b": rate_of(20, 200), "few": rate_of(1, 2)},
-            missed_unseen={"g": rate_of(5, 50), "h": rate_of(30, 50)},
+            worst_false_positive_unseen=highest({"a": rate_of(9, 900), "b": rate_of(20, 200), "few": rate_of(1, 2)}),
+            worst_missed_unseen=highest({"g": rate_of(5, 50), "h": rate_of(12, 19), "i": rate_of(1, 1)}),
             fitted=date(2026, 5, 4),
             bundle="",
         )
         worst = "of a source that the threshold was set without, at worst 10.0 % [6.2-15.0] (n = 200, b): yours may be such a source"
         assert all(worst in sentence(label, "between thresholds", found) for label in ("ai", "camera", "unsure"))
-        missed = "of a generator that this was set without, at worst 60.0 % [45.2-73.6] (n = 50, h)"
+        missed = "of a generator that this was set without, at worst 65.0 % [40.8-84.6] (n = 20, h, i)"
         assert [missed in sentence(label, "", found) for label in ("ai", "camera", "unsure")] == [False, True, False]
 
     def test_names_of_a_bundle_are_made_safe(self):

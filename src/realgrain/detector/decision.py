@@ -15,6 +15,8 @@ from realgrain.detector.bundle import Bundle, Card
 from realgrain.detector.calibration import Calibration, Rate, rate_of, threshold
 from realgrain.picture.errors import printable
 
+FEW = 20  # pictures of a source below which its rate is not looked at alone (our choice): two of two are 100 %, and say little
+
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,6 +52,13 @@ class Policy:
             raise ValueError(f"fuse must be above 1 and finite: how many times likelier a trusted claim is where it is true, got {self.fuse}")
 
 
+class Worst(_Part):
+    """Of the rates of some sources, the one with the highest lower end of its interval; sources of fewer than ``FEW`` pictures count together."""
+
+    sources: tuple[str, ...]
+    rate: Rate
+
+
 class Decision(_Part):
     """Thresholds on the logit and their error rates, all from the card and the calibration data beside it.
 
@@ -71,6 +80,8 @@ class Decision(_Part):
         false_positive_unseen: of each real source, at the threshold that the pictures of the others alone give: what a source gets that is not among
             them. Empty where there is one source only.
         missed_unseen: likewise of each generator (or source of generated pictures), at the other threshold.
+        worst_false_positive_unseen: of ``false_positive_unseen``, the highest.
+        worst_missed_unseen: of ``missed_unseen``, the highest.
         calibration: the probability scale.
         deliveries: in each of which the rates hold.
         fitted: day.
@@ -91,6 +102,8 @@ class Decision(_Part):
     false_positive_per_source: dict[str, Rate] = {}
     false_positive_unseen: dict[str, Rate] = {}
     missed_unseen: dict[str, Rate] = {}
+    worst_false_positive_unseen: Worst | None = None
+    worst_missed_unseen: Worst | None = None
     calibration: Calibration | None = None
     deliveries: tuple[str, ...] = ()
     fitted: date
@@ -175,9 +188,11 @@ class _Found:
     false_positive_per_source: dict[str, Rate]
     false_positive_unseen: dict[str, Rate]
     missed_unseen: dict[str, Rate]
+    worst_false_positive_unseen: Worst | None
+    worst_missed_unseen: Worst | None
 
 
-_NOTHING = _Found(False, None, None, None, None, None, {}, {}, {})
+_NOTHING = _Found(False, None, None, None, None, None, {}, {}, {}, None, None)
 
 
 def _of_group(bundle: Bundle, name: str, group: int, asked: float) -> _Found:
@@ -197,7 +212,9 @@ def _of_group(bundle: Bundle, name: str, group: int, asked: float) -> _Found:
         camera = min(ai, -threshold(profiles.pooled(turned), target)[0])
         missed, caught, missed_unseen = flags(turned, -camera), flags(fake, ai), unseen(turned, target, -ai)
     each = {source: flags({source: logits}, ai) for source, logits in real.items()}
-    return _Found(supported, ai, camera, flags(real, ai), missed, caught, each, unseen(real, asked), missed_unseen)
+    flagged_unseen = unseen(real, asked)
+    worst = highest(flagged_unseen), highest(missed_unseen)
+    return _Found(supported, ai, camera, flags(real, ai), missed, caught, each, flagged_unseen, missed_unseen, *worst)
 
 
 def unseen(of: dict[str, np.ndarray], share: float, lowest: float = -math.inf) -> dict[str, Rate]:
@@ -207,6 +224,15 @@ def unseen(of: dict[str, np.ndarray], share: float, lowest: float = -math.inf) -
         if others := {name: each for name, each in of.items() if name != source}:
             found[source] = flags({source: logits}, max(lowest, threshold(profiles.pooled(others), share)[0]))
     return found
+
+
+def highest(rates: dict[str, Rate]) -> Worst | None:
+    """The worst of the rates of some sources; None of none."""
+    few = {source: rate for source, rate in rates.items() if rate.n < FEW}
+    found = [Worst(sources=(source,), rate=rate) for source, rate in rates.items() if source not in few]
+    if few:
+        found.append(Worst(sources=tuple(few), rate=rate_of(sum(rate.k for rate in few.values()), sum(rate.n for rate in few.values()))))
+    return max(found, key=lambda one: (one.rate.low, one.rate.value), default=None)
 
 
 def _cautious(each: Sequence[_Found], fakes: Sequence[dict[str, np.ndarray]]) -> _Found:
@@ -224,7 +250,13 @@ def _cautious(each: Sequence[_Found], fakes: Sequence[dict[str, np.ndarray]]) ->
         false_positive_per_source=_worst_by_source(of.false_positive_per_source for of in each),
         false_positive_unseen=_worst_by_source(of.false_positive_unseen for of in each),
         missed_unseen=_worst_by_source(of.missed_unseen for of in each),
+        worst_false_positive_unseen=_surest(of.worst_false_positive_unseen for of in each),
+        worst_missed_unseen=_surest(of.worst_missed_unseen for of in each),
     )
+
+
+def _surest(each: Iterable[Worst | None]) -> Worst | None:
+    return max((one for one in each if one), key=lambda one: (one.rate.low, one.rate.value), default=None)
 
 
 def _worst_by_source(each: Iterable[dict[str, Rate]]) -> dict[str, Rate]:
@@ -322,18 +354,17 @@ def of_real(found: Decision) -> str:
         f"at this threshold {interval(rate)} of {what} from sources like yours{whose} are flagged, n = {rate.n:,}, fitted on {found.fitted}, "
         f"bundle {found.bundle[:12]}"
     )
-    if found.false_positive_unseen:
-        text += f"; of a source that the threshold was set without, at worst {at_worst(found.false_positive_unseen)}: yours may be such a source"
-    elif len(found.false_positive_per_source) > 1:
-        text += f"; of the worst source, {at_worst(found.false_positive_per_source)}: yours may differ"
+    if unseen_worst := found.worst_false_positive_unseen:
+        text += f"; of a source that the threshold was set without, at worst {named(unseen_worst)}: yours may be such a source"
+    elif len(found.false_positive_per_source) > 1 and (worst := highest(found.false_positive_per_source)):
+        text += f"; of the worst source, {named(worst)}: yours may differ"
     short = shortfall(found)
     return text + (f"; {short}" if short else "")
 
 
-def at_worst(rates: dict[str, Rate]) -> str:
-    """The worst of some sources, in words: by the lower end of its interval, so that a source of few pictures is not the worst by chance."""
-    source, rate = max(rates.items(), key=lambda item: (item[1].low, item[1].value))
-    return f"{interval(rate)} (n = {rate.n:,}, {printable(source, 60)})"
+def named(worst: Worst) -> str:
+    """A rate, and of whose pictures."""
+    return f"{interval(worst.rate)} (n = {worst.rate.n:,}, {printable(', '.join(worst.sources), 60)})"
 
 
 def in_group(found: Decision) -> str:
@@ -356,8 +387,8 @@ def sentence(label: str, why: str, found: Decision) -> str:
         return f"flagged; {cost}"
     if label == "camera":
         passed = "" if found.missed is None else f"; {interval(found.missed)} of generated pictures are called so too, n = {found.missed.n:,}"
-        if found.missed_unseen:
-            passed += f"; of a generator that this was set without, at worst {at_worst(found.missed_unseen)}"
+        if found.worst_missed_unseen:
+            passed += f"; of a generator that this was set without, at worst {named(found.worst_missed_unseen)}"
         return f"not flagged, called a photograph{passed}; {cost}"
     short = "" if cost else shortfall(found) or "this detector is not calibrated"
     return f"unsure: {why}; {cost or short}"

@@ -413,9 +413,6 @@ function lead(item) {
 
 const rated = (rate) => ({ value: thousand(rate.value), low: thousand(rate.low), high: thousand(rate.high), n: number(rate.n) });
 
-/** The rate that is surely highest, of some by source. */
-const worst = (rates) => Object.values(rates).sort((one, other) => other.low - one.low || other.value - one.value)[0];
-
 /** How often such a verdict is wrong, in plain words. */
 function wrong(report) {
   const { decision, verdict: { label } } = report;
@@ -423,9 +420,9 @@ function wrong(report) {
   if (label === "unsure") return t("rate.unsure", rated(decision.false_positive));
   if (label === "camera" && !decision.missed) return t("rate.missed.unknown");
   const said = label === "ai" ? t("rate.flagged", rated(decision.false_positive)) : t("rate.missed", rated(decision.missed));
-  const elsewhere = worst(label === "ai" ? decision.false_positive_unseen : decision.missed_unseen);
+  const elsewhere = label === "ai" ? decision.worst_false_positive_unseen : decision.worst_missed_unseen;
   if (!elsewhere) return said;
-  return `${said} ${label === "ai" ? t("rate.flagged.unseen", rated(elsewhere)) : t("rate.missed.unseen", rated(elsewhere))}`;
+  return `${said} ${label === "ai" ? t("rate.flagged.unseen", rated(elsewhere.rate)) : t("rate.missed.unseen", rated(elsewhere.rate))}`;
 }
 
 function wrongOfClip({ decision, verdict: { label } }) {
