@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 F32, INT8 = "openvino.xml", "openvino-int8.xml"
 AUC_LOSS = 0.005  # of INT8 against f32, at most
 USUAL = 0.95  # of pictures are off by no more than what the card calls usual (our choice)
-MARGIN = 1.5  # stated INT8 tolerance over the largest difference seen: with other ranges, on other pictures, it is larger (docs/decisions/0016)
+MARGIN = 2  # stated INT8 tolerance over the largest difference seen: with other ranges, on other pictures, it is larger (docs/decisions/0016)
 
 
 class ParityError(RuntimeError):
