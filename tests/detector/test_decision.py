@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from profiled import with_groups, with_profile
 from scipy.stats import beta, binom
 
 from realgrain.detector import content, profiles
-from realgrain.detector.bundle import CARD, DEFAULT, STATISTICS, BundleError, read_bundle, statistics_sha256
+from realgrain.detector.bundle import CARD, DEFAULT, STATISTICS, BundleError, read_bundle
 from realgrain.detector.calibration import Calibration, binomial_cdf, rate_of, threshold
 from realgrain.detector.content import CENTRES
 from realgrain.detector.decision import Decision, Policy, Worst, decision_of, highest, interval, percent, posterior, sentence, shortfall, trained
@@ -21,30 +22,6 @@ from realgrain.detector.verdict import FileFacts, Report, decide
 from realgrain.faces.cli import main
 
 DELTA = 0.025
-
-
-def with_profile(bundle, name, real, fake=None, **changes):
-    """A bundle that has one profile more, of given logits by source."""
-    return with_groups(bundle, name, {0: {"real": real, "fake": fake or {}}}, **changes)
-
-
-def with_groups(bundle, name, found, **changes):
-    """The same, of logits by group of content, label and source."""
-    found = {
-        group: {kind: {source: np.sort(np.asarray(values, float)) for source, values in of.items()} for kind, of in kinds.items()}
-        for group, kinds in found.items()
-    }
-    made = profiles.Profile(
-        deliveries=("clean",),
-        groups=len(found),
-        counts={"real": {}, "fake": {}},
-        manifest_sha256="0" * 64,
-        fitted=date(2026, 1, 2),
-        **{"target_miss": 0.2, **changes},
-    )
-    statistics = {**profiles.without(name, bundle.statistics), **profiles.as_arrays(name, found)}
-    card = bundle.card.model_copy(update={"profiles": {**bundle.card.profiles, name: made}, "statistics_sha256": statistics_sha256(statistics)})
-    return replace(bundle, card=card, statistics=statistics)
 
 
 class TestThreshold:

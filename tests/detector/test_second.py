@@ -2,12 +2,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from profiled import with_groups
 
 from realgrain.detector.bundle import Graph
+from realgrain.detector.content import CENTRES
 from realgrain.detector.decision import Policy, decision_of
 from realgrain.detector.detect import Detector
+from realgrain.detector.domain import places
 from realgrain.detector.runtime import open_runtime
 from realgrain.detector.second import Rounded, close
+from realgrain.picture.image import open_picture
 
 
 class Off:
@@ -15,9 +19,9 @@ class Off:
 
     name, precision, version = "off", "int8", "1"
 
-    def __init__(self, exact, shift, tolerance, usual_distance=0.0):
+    def __init__(self, exact, shift, tolerance, **stated):
         self._exact, self.shift, self.asked = exact, shift, 0
-        self.parity = Graph(tolerance=tolerance, measured=tolerance, usual=tolerance / 2, usual_distance=usual_distance, auc_loss=0, pictures=1)
+        self.parity = Graph(tolerance=tolerance, measured=tolerance, usual=tolerance / 2, auc_loss=0, pictures=1, **stated)
 
     def exact(self):
         self.asked += 1
@@ -87,6 +91,20 @@ def test_near_the_end_of_the_domain_it_is_not(tiny_bundle, exact, toy_pictures):
         runtime = Off(exact, 0.05, 0.05, usual_distance=0.01)
         Detector(bundle, runtime, policy=policy).detect(toy_pictures[0])
         assert runtime.asked == asked
+
+
+@pytest.mark.parametrize(("second", "asked"), [(9.0, 1), (-9.0, 0)])
+def test_nearly_between_two_groups_it_is_not_where_the_verdict_hangs_on_it(tiny_bundle, exact, toy_pictures, second, asked):
+    """Of two groups with centres that are hardly apart, one whose thresholds make another verdict of the picture, and one whose do not."""
+    policy = Policy("own", 0.05, stability=False)
+    place = places(exact.look(Detector(tiny_bundle, exact).views(open_picture(toy_pictures[0]).pixels))[1][None], tiny_bundle.statistics)[0]
+    real = {group: {"real": {"a": np.linspace(-1, 0, 100) + shift}, "fake": {}} for group, shift in enumerate((-9.0, second))}
+    bundle = with_groups(tiny_bundle, "own", real)
+    for apart, times in ((0.001, asked), (0.5, 0)):
+        centres = np.stack([place, place + apart**0.5 * np.eye(len(place))[0]]).astype(np.float32)
+        runtime = Off(exact, 0.0, 0.05, group_tolerance=0.01)
+        found = Detector(replace(bundle, statistics={**bundle.statistics, CENTRES: centres}), runtime, policy=policy).detect(toy_pictures[0])
+        assert (found.domain.group, runtime.asked) == (0, times)
 
 
 def test_float32_is_never_asked_twice(exact):

@@ -58,6 +58,8 @@ class Graph(_Part):
         measured: most that they did.
         usual: most that 95 % of them did.
         usual_distance: the same of the distance from the training pictures; so near its threshold the runtime is not believed either.
+        group_tolerance: most that squared distances from two centres of content should move apart or together; of groups that a picture is nearly
+            between, the runtime's choice is not believed where the verdict hangs on it.
         auc_loss: against f32.
         pictures: that were compared.
         file: where the bundle carries that graph.
@@ -68,6 +70,7 @@ class Graph(_Part):
     measured: float = Field(ge=0)
     usual: float = Field(default=0, ge=0)
     usual_distance: float = Field(default=0, ge=0)
+    group_tolerance: float = Field(default=0, ge=0)
     auc_loss: float
     pictures: int = Field(ge=1)
     file: str | None = None

@@ -30,11 +30,22 @@ def fit(places: np.ndarray, most: int = GROUPS) -> dict[str, np.ndarray]:
     return {CENTRES: centres[np.argsort(centres[:, 0])].astype(np.float32)}
 
 
+def squares(places: np.ndarray, kept: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Squared distances (N, groups) of places (N, K) from the centres; 0 from the one group where nothing is kept."""
+    if CENTRES not in kept:
+        return np.zeros((len(places), 1))
+    return ((places[:, None] - kept[CENTRES].astype(np.float64)) ** 2).sum(-1)
+
+
 def groups_of(places: np.ndarray, kept: Mapping[str, np.ndarray]) -> np.ndarray:
     """Group (N,) int of places (N, K); all are of group 0 where nothing is kept."""
-    if CENTRES not in kept:
-        return np.zeros(len(places), int)
-    return np.argmin(((places[:, None] - kept[CENTRES].astype(np.float64)) ** 2).sum(-1), axis=1)
+    return np.argmin(squares(places, kept), axis=1)
+
+
+def may_be(place: np.ndarray, kept: Mapping[str, np.ndarray], tolerance: float) -> list[int]:
+    """Groups that a place (K,) may be in, where squared distances may be that much off of one another."""
+    found = squares(place[None], kept)[0]
+    return [int(group) for group in np.flatnonzero(found <= found.min() + tolerance)]
 
 
 def count(kept: Mapping[str, np.ndarray]) -> int:

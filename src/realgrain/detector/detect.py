@@ -15,10 +15,10 @@ from realgrain.detector import content
 from realgrain.detector.ahead import ahead
 from realgrain.detector.bundle import Bundle, read_bundle
 from realgrain.detector.decision import Decision, Policy, decision_of, posterior
-from realgrain.detector.domain import InDomain, placed
+from realgrain.detector.domain import InDomain, placed, places
 from realgrain.detector.fusion import fuse
 from realgrain.detector.runtime import Runtime, open_runtime
-from realgrain.detector.second import settled, settled_again
+from realgrain.detector.second import Rounded, settled, settled_again
 from realgrain.detector.seen import Seen, look, prepare
 from realgrain.detector.stability import stability
 from realgrain.detector.verdict import DetectorFacts, FileFacts, Report, decide, explained, facts
@@ -93,7 +93,7 @@ class Detector:
         """Judge what ``seen`` made ready; ``found`` is what ``runtime.look`` gives for its views, where that is already known."""
         found = found or self.runtime.look(seen.views)
         place = self._place(found[1])
-        view_logits, features = settled(self.runtime, seen.views, found, place, self.decision_in(place))
+        view_logits, features = settled(self.runtime, seen.views, found, place, self._decisions_near(place, found[1]))
         if features is not found[1]:
             place = self._place(features)
         return self.conclude(facts(seen.picture), view_logits.tolist(), self._again(seen.again, place), place, seen.evidence)
@@ -101,6 +101,14 @@ class Detector:
     def _place(self, features: np.ndarray | None) -> InDomain | None:
         domain = self.bundle.card.domain_of(self.policy.profile)
         return None if domain is None or features is None else placed(features, domain, self.bundle.statistics)
+
+    def _decisions_near(self, place: InDomain | None, features: np.ndarray | None) -> list[Decision]:
+        """The thresholds of each group that the picture may be in, as far as the runtime can tell."""
+        if place is None or features is None or not isinstance(self.runtime, Rounded):
+            return [self.decision_in(place)]
+        statistics = self.bundle.statistics
+        near = content.may_be(places(features[None], statistics)[0], statistics, self.runtime.parity.group_tolerance)
+        return [self._decisions[group] for group in near]
 
     def conclude(
         self, picture: FileFacts, view_logits: Sequence[float], again: Mapping[str, float], place: InDomain | None, evidence: Evidence | None

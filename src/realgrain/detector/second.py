@@ -2,12 +2,12 @@
 
 So a rounded runtime need not have thresholds, or error rates, of its own. What counts as near is in the card: the tolerance of its logits, so that
 no verdict depends on rounding as long as that is kept; of distances, as far as 95 % of the export gate's pictures were off (our choice,
-docs/decisions/0016).
+docs/decisions/0016). So is one nearly between two groups of content, if their thresholds make other verdicts of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -41,11 +41,26 @@ def close(logit: float, decision: Decision, near: float) -> bool:
     return any(abs(logit - threshold) <= near for threshold in (decision.ai, decision.camera) if threshold is not None)
 
 
-def settled(runtime: Runtime, views: np.ndarray, found: Found, place: InDomain | None, decision: Decision) -> Found:
-    """What a runtime found in a picture's views, or what float32 finds where that, or its ``place`` by the same, is too near a threshold."""
+def sides(logit: float, decision: Decision) -> tuple[bool, bool]:
+    """Whether a logit lies beyond the threshold of ``ai``, and of ``camera``."""
+    return decision.ai is not None and logit >= decision.ai, decision.camera is not None and logit <= decision.camera
+
+
+def settled(runtime: Runtime, views: np.ndarray, found: Found, place: InDomain | None, decisions: Sequence[Decision]) -> Found:
+    """What a runtime found in a picture's views, or what float32 finds where that, or its ``place`` by the same, is too near a threshold.
+
+    Args:
+        runtime: which.
+        views: of the picture.
+        found: by the runtime, in them.
+        place: of the picture, by the same; None: not known.
+        decisions: of each group of content that the picture may be in.
+    """
     if not isinstance(runtime, Rounded):
         return found
-    doubtful = close(float(np.mean(found[0], dtype=np.float64)), decision, runtime.parity.tolerance)
+    logit = float(np.mean(found[0], dtype=np.float64))
+    doubtful = any(close(logit, decision, runtime.parity.tolerance) for decision in decisions)
+    doubtful = doubtful or len({sides(logit, decision) for decision in decisions}) > 1
     if not doubtful and place is not None:
         doubtful = abs(place.distance - place.threshold) <= runtime.parity.usual_distance
     return runtime.exact().look(views) if doubtful else found

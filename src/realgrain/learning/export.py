@@ -15,7 +15,8 @@ from tqdm import tqdm
 
 from realgrain.detector.bundle import F32_TOLERANCE, Bundle, Eight, Graph, Parent, check_same_detector, read_bundle, statistics_sha256, write_bundle
 from realgrain.detector.compose import DATA, MODEL, Rounded, compose
-from realgrain.detector.domain import distances
+from realgrain.detector.content import squares
+from realgrain.detector.domain import distances, places
 from realgrain.detector.rounding import as_arrays
 from realgrain.detector.runtime import OpenVino, OpenVinoDynamic, OpenVinoInt8, Runtime, graph_sha256, import_openvino, open_runtime
 from realgrain.detector.weights import building
@@ -125,24 +126,26 @@ def _measure(bundle: Bundle, folder: Path, samples: Sequence[Sample]) -> dict[st
     seen = _views(samples, bundle, "comparing")
     fake = [sample.fake for sample, _ in seen]
 
-    def looked(runtime: Runtime) -> tuple[np.ndarray, np.ndarray]:
-        logits, far = [], []
+    def looked(runtime: Runtime) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Logit of each picture, its distance from the training pictures, and those from the centres of content, squared."""
+        logits, far, apart = [], [], []
         for _, views in tqdm(seen, runtime.name, disable=None):
             each, features = runtime.look(views)
             logits.append(each.mean(dtype=np.float64))
             known = bundle.card.domain is not None and features is not None
             far.append(distances(features[None], bundle.statistics)[0] if known else 0.0)
-        return np.array(logits), np.array(far)
+            apart.append(squares(places(features[None], bundle.statistics), bundle.statistics)[0] if known else np.zeros(1))
+        return np.array(logits), np.array(far), np.array(apart)
 
-    reference, place = looked(open_runtime("onnxruntime", bundle))
+    reference, place, centres = looked(open_runtime("onnxruntime", bundle))
     measured = {}
     for name, file in ((OpenVino.name, F32), (OpenVinoInt8.name, INT8), (OpenVinoDynamic.name, None)):
         sha256 = None if file is None else graph_sha256(folder / file)
         graph = Graph(tolerance=F32_TOLERANCE, measured=0, auc_loss=0, pictures=len(seen), file=file, sha256=sha256)
         trial = replace(bundle, folder=folder, card=bundle.card.model_copy(update={"runtimes": {name: graph}}))
-        found, there = looked(open_runtime(name, trial))
+        found, there, apart = looked(open_runtime(name, trial))
         difference = float(np.abs(found - reference).max())
-        usual, apart = (float(np.quantile(np.abs(gap), USUAL)) for gap in (found - reference, there - place))
+        usual, usual_distance = (float(np.quantile(np.abs(gap), USUAL)) for gap in (found - reference, there - place))
         loss = float(roc_auc_score(fake, reference) - roc_auc_score(fake, found))
         if name == OpenVino.name and difference > F32_TOLERANCE:
             raise ParityError(f"OpenVINO f32 is {difference:.2e} of logit off ONNX Runtime f32, more than {F32_TOLERANCE:.0e}")
@@ -151,7 +154,8 @@ def _measure(bundle: Bundle, folder: Path, samples: Sequence[Sample]) -> dict[st
         tolerance = F32_TOLERANCE if name == OpenVino.name else _round_up(max(difference * MARGIN, F32_TOLERANCE))
         measured[name] = graph.model_copy(update={"tolerance": tolerance, "measured": difference, "auc_loss": loss})
         if name != OpenVino.name:
-            measured[name] = measured[name].model_copy(update={"usual": usual, "usual_distance": apart})
+            group = MARGIN * float(np.ptp(apart - centres, axis=1).max())
+            measured[name] = measured[name].model_copy(update={"usual": usual, "usual_distance": usual_distance, "group_tolerance": group})
     return measured
 
 
