@@ -296,7 +296,7 @@ def draw(found: Engine, path: Path) -> None:
         axes.barh(np.arange(len(names)) + offset, middle, 0.38, label=mode, xerr=np.abs(ends - middle))
     axes.set_yticks(np.arange(len(names)), names)
     axes.invert_yaxis()
-    axes.set_xlabel(f"ms a picture, from file bytes to score; {found.pictures} pictures, {found.cores} cores; whiskers: quartiles of chunks")
+    axes.set_xlabel(f"ms a picture, from file bytes to score\n{found.pictures} pictures, {found.cores} cores; whiskers: quartiles of chunks")
     axes.legend()
     figure.savefig(path, dpi=150)
     pyplot.close(figure)
