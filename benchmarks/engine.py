@@ -8,7 +8,8 @@ one picture at a time; throughput is a chunk at a time, each contestant as it do
 each had, process start to verdict (cold_start.py), what is installed, and how near the int8 model comes to the fastest matrix products of its shapes
 (roofline.py).
 
-Writes a JSON file and a chart beside it. Run it on a machine that does nothing else. Linux only.
+Writes a JSON file and a chart beside it. Run it on a machine that does nothing else; leave bf16
+out, by --each, where the processor has none and emulates it for seconds. Linux only.
 """
 
 from __future__ import annotations

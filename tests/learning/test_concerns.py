@@ -64,9 +64,21 @@ def test_form_that_tells_little_of_it():
     assert concerns(samples, [("PNG", *one[1:]) if sample.fake else one for sample, one in zip(samples, forms, strict=True)]) == []
 
 
-@pytest.mark.parametrize(("precision", "capability", "told"), [("bf16", "AVX2", True), ("bf16", "AVX512", False), ("f32", "AVX2", False)])
-def test_bf16_where_it_is_slow(tiny_recipe, toy_manifest, caplog, monkeypatch, precision, capability, told):
-    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+X86 = {"architecture": "x86_64", "avx512_f": True, "avx512_bf16": False, "amx_bf16": False}
+
+
+@pytest.mark.parametrize(
+    ("precision", "capabilities", "told"),
+    [
+        ("bf16", X86, True),
+        ("bf16", {**X86, "avx512_bf16": True}, False),
+        ("bf16", {**X86, "amx_bf16": True}, False),
+        ("bf16", {"architecture": "aarch64"}, False),
+        ("f32", X86, False),
+    ],
+)
+def test_bf16_where_it_is_slow(tiny_recipe, toy_manifest, caplog, monkeypatch, precision, capabilities, told):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
     prepare(tiny_recipe.model_copy(update={"precision": precision}), toy_manifest)
     assert ("--precision f32" in caplog.text) == told
 
