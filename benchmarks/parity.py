@@ -2,9 +2,9 @@
 
     python benchmarks/parity.py --data MANIFEST.csv -o results/benchmarks/parity.json
 
-Pictures are taken from each source in turn. bf16 is OpenVINO with nothing rounded in its graph, told to compute in bf16; it
-is no runtime of realgrain's, only compared. Processors that cannot emulate it, seconds for a picture: leave it out there, by --each. Verdicts are those of `realgrain detect --no-stability`, with the thresholds of the card. Exit code 1
-where a target is missed.
+Pictures are taken from each source in turn. bf16 is OpenVINO with nothing rounded in its graph, told to compute in bf16; it is no runtime of
+realgrain's, only compared. A processor that has none emulates it, seconds for a picture: leave it out there, by --each. Verdicts are those of
+`realgrain detect --no-stability`, with the thresholds of the card. Exit code 1 where a target is missed.
 """
 
 from __future__ import annotations
