@@ -246,36 +246,31 @@ class TestGather:
 
 
 class TestSentence:
+    found = Decision(
+        profile="own",
+        asked_fpr=0.02,
+        held_fpr=0.0171,
+        ai=1.0,
+        false_positive=rate_of(11, 1100),
+        false_positive_per_source={"a": rate_of(1, 900), "b": rate_of(10, 200)},
+        fitted=date(2026, 5, 4),
+        bundle="ab" * 32,
+    )
+
     def test_says_what_the_card_says(self):
-        found = Decision(
-            profile="own",
-            asked_fpr=0.02,
-            held_fpr=0.0171,
-            ai=1.0,
-            false_positive=rate_of(11, 1100),
-            false_positive_per_source={"a": rate_of(1, 900), "b": rate_of(10, 200)},
-            fitted=date(2026, 5, 4),
-            bundle="ab" * 32,
-        )
-        assert sentence("ai", "", found) == (
+        assert sentence("ai", "", self.found) == (
             "flagged; at this threshold 1.0 % [0.50-1.8] of real pictures from sources like yours (profile own) are flagged, n = 1,100, "
             "fitted on 2026-05-04, bundle abababababab; of the worst source, 5.0 % [2.4-9.0] (n = 200, b): yours may differ"
         )
 
     def test_says_what_unseen_sources_got(self):
-        found = Decision(
-            profile="own",
-            asked_fpr=0.02,
-            ai=1.0,
-            camera=0.0,
-            false_positive=rate_of(11, 1100),
-            missed=rate_of(2, 100),
-            false_positive_per_source={"a": rate_of(1, 900), "b": rate_of(10, 200)},
-            worst_false_positive_unseen=highest({"a": rate_of(9, 900), "b": rate_of(20, 200), "few": rate_of(1, 2)}),
-            worst_missed_unseen=highest({"g": rate_of(5, 50), "h": rate_of(12, 19), "i": rate_of(1, 1)}),
-            fitted=date(2026, 5, 4),
-            bundle="",
-        )
+        rates = {
+            "camera": 0.0,
+            "missed": rate_of(2, 100),
+            "worst_false_positive_unseen": highest({"a": rate_of(9, 900), "b": rate_of(20, 200), "few": rate_of(1, 2)}),
+            "worst_missed_unseen": highest({"g": rate_of(5, 50), "h": rate_of(12, 19), "i": rate_of(1, 1)}),
+        }
+        found = self.found.model_copy(update=rates)
         worst = "of a source that the threshold was set without, at worst 10.0 % [6.2-15.0] (n = 200, b): yours may be such a source"
         assert all(worst in sentence(label, "between thresholds", found) for label in ("ai", "camera", "unsure"))
         missed = "of a generator that this was set without, at worst 65.0 % [40.8-84.6] (n = 20, h, i)"

@@ -6,6 +6,7 @@ Thresholds live on the logit, so that a later change of the probability scale ne
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -87,6 +88,7 @@ def rate(hits: Iterable[bool] | np.ndarray) -> Rate:
     return rate_of(sum(cases), len(cases))
 
 
+@lru_cache(4096)  # a detector asks for the same rates for each group, for none, and by source, while it starts
 def rate_of(k: int, n: int) -> Rate:
     """Share k of n (at least 1) with its exact interval (Clopper and Pearson 1934), each end exceeded with a chance of at most 2.5 %.
 

@@ -232,7 +232,12 @@ def highest(rates: dict[str, Rate]) -> Worst | None:
     found = [Worst(sources=(source,), rate=rate) for source, rate in rates.items() if source not in few]
     if few:
         found.append(Worst(sources=tuple(few), rate=rate_of(sum(rate.k for rate in few.values()), sum(rate.n for rate in few.values()))))
-    return max(found, key=lambda one: (one.rate.low, one.rate.value), default=None)
+    return _surest(found)
+
+
+def _surest(each: Iterable[Worst | None]) -> Worst | None:
+    """The one with the highest lower end; None of none."""
+    return max((one for one in each if one), key=lambda one: (one.rate.low, one.rate.value), default=None)
 
 
 def _cautious(each: Sequence[_Found], fakes: Sequence[dict[str, np.ndarray]]) -> _Found:
@@ -253,10 +258,6 @@ def _cautious(each: Sequence[_Found], fakes: Sequence[dict[str, np.ndarray]]) ->
         worst_false_positive_unseen=_surest(of.worst_false_positive_unseen for of in each),
         worst_missed_unseen=_surest(of.worst_missed_unseen for of in each),
     )
-
-
-def _surest(each: Iterable[Worst | None]) -> Worst | None:
-    return max((one for one in each if one), key=lambda one: (one.rate.low, one.rate.value), default=None)
 
 
 def _worst_by_source(each: Iterable[dict[str, Rate]]) -> dict[str, Rate]:
