@@ -9,6 +9,7 @@ import pytest
 from realgrain.detector.bundle import BaseRef, BundleError, array_bytes
 from realgrain.detector.runtime import RUNTIMES, cores, open_runtime
 from realgrain.detector.weights import BASES, DEFAULT_BASE, pull
+from realgrain.picture.views import View, ViewSpec
 
 F32 = ["onnxruntime", "openvino", "torch"]
 
@@ -81,6 +82,16 @@ def test_may_be_shared_by_threads(opened, name):
     for thread in threads:
         thread.join()
     assert [found[seed] for seed in range(8)] == expected
+
+
+def test_openvino_gives_a_view_the_bits_that_it_has_alone(tiny_bundle):
+    spec = ViewSpec([View("resize", 224), View("crop", 224)])
+    two = open_runtime("openvino", replace(tiny_bundle, card=tiny_bundle.card.model_copy(update={"views": spec})), threads=2)
+    together, features = two.look(views(5))
+    alone = [two.look(views(5)[place : place + 1]) for place in range(5)]
+    assert np.concatenate([logits for logits, _ in alone]).tobytes() == together.tobytes()
+    assert np.concatenate([of for _, of in alone]).tobytes() == features.tobytes()
+    np.testing.assert_allclose(together, open_runtime("onnxruntime", tiny_bundle, threads=1).logits(views(5)), atol=1e-4, rtol=0)
 
 
 def test_answers_are_kept_apart(opened):

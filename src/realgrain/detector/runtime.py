@@ -96,7 +96,11 @@ def _core() -> Any:
 
 
 class OpenVino:
-    """OpenVINO; its precision is set, because left alone it computes in bf16 where the processor can."""
+    """OpenVINO; its precision is set, because left alone it computes in bf16 where the processor can.
+
+    Each view is a run of its own, and as many run at once as a picture has views, on equal shares of the threads: runs wait less for each other
+    than the threads of one run do (docs/decisions/0019).
+    """
 
     name, precision, hint = "openvino", "f32", "f32"  # the hint is for what is not rounded in the graph itself
     group = 0  # activations in a row that are rounded together as they come; 0: they are not
@@ -104,7 +108,13 @@ class OpenVino:
     def __init__(self, bundle: Bundle, *, threads: int, offline: bool) -> None:
         openvino = import_openvino()
         self.version = openvino.__version__.split("-")[0]
-        settings = {"INFERENCE_PRECISION_HINT": self.hint, "INFERENCE_NUM_THREADS": threads, "DYNAMIC_QUANTIZATION_GROUP_SIZE": self.group}
+        self._streams = min(threads, bundle.card.views.count)
+        settings = {
+            "INFERENCE_PRECISION_HINT": self.hint,
+            "INFERENCE_NUM_THREADS": threads,
+            "NUM_STREAMS": self._streams,
+            "DYNAMIC_QUANTIZATION_GROUP_SIZE": self.group,
+        }
         self._model = _core().compile_model(self._graph(bundle, offline), "CPU", settings)
         # Graphs that were exported before there was a second output have none.
         self._gives_features = any("feature" in output.get_names() for output in self._model.outputs)
@@ -120,10 +130,21 @@ class OpenVino:
 
     def look(self, views: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """See ``Runtime``."""
-        if not hasattr(self._local, "request"):
-            self._local.request = self._model.create_infer_request()
-        found = self._local.request.infer({"pixels": views})
-        return np.array(found["logit"]), np.array(found["feature"]) if self._gives_features else None
+        if not hasattr(self._local, "queue"):
+            self._local.queue = import_openvino().AsyncInferQueue(self._model, self._streams)
+        logits: list[Any] = [None] * len(views)
+        features: list[Any] = [None] * len(views)
+
+        def keep(request: Any, place: int) -> None:
+            logits[place] = np.array(request.get_tensor("logit").data)
+            features[place] = np.array(request.get_tensor("feature").data) if self._gives_features else None
+
+        queue = self._local.queue
+        queue.set_callback(keep)
+        for place in range(len(views)):
+            queue.start_async({"pixels": views[place : place + 1]}, place)
+        queue.wait_all()
+        return np.concatenate(logits), np.concatenate(features) if self._gives_features else None
 
 
 def graph_sha256(path: Path) -> str | None:
