@@ -106,6 +106,8 @@ def bare(report: Report, detector: Detector) -> Verdict:
 
 def turned(picture: Picture, before: Report, detector: Detector, quick: Detector, way: str) -> tuple[bool, bool]:
     """Whether the verdict turned round on the way: with stability, and without."""
+    if bare(before, detector).label == "unsure":  # which turns round into nothing
+        return False, False
     pixels = condition(way)(picture.pixels)
     arrived = replace(picture, pixels=pixels, width=pixels.shape[1], height=pixels.shape[0])
     if not opposite(bare(before, detector), quick.judge(arrived).verdict):
