@@ -67,14 +67,14 @@ class Speed(BaseModel):
 
 
 class Memory(BaseModel):
-    """Of a whole run: resident megabytes at shares of the scoring, and the most there ever were."""
+    """Of a whole run and its audit: resident megabytes at shares of the scoring, and the most that there had been after each stage."""
 
     pictures: int
     conditions: list[str]
     seconds: float
     mb_at: dict[str, float]
     growth_mb: float
-    peak_mb: float
+    most_mb: dict[str, float]
 
 
 class BenchPath(BaseModel):
@@ -185,26 +185,38 @@ def resident() -> float:
     return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE / 1e6
 
 
+def most() -> float:
+    """Megabytes of this process that were ever in memory at once."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+
+
 def measure_memory(folder: Path, count: int, conditions: Sequence[str]) -> Memory:
     """A whole run of the tiny detector in a folder, with a look at the memory now and then."""
+    from realgrain.measuring.run_audit import audit_run
     from realgrain.measuring.running import run
 
     seen: dict[str, float] = {}
+    stages: dict[str, float] = {}
 
     def watch(items: Iterable[Any], total: int, doing: str) -> Iterator[Any]:
         marks = {max(1, round(share * total)): f"{share:.0%}" for share in SHARES}
         for number, item in enumerate(items, 1):
             if doing == "scoring" and number in marks:
                 seen[marks[number]] = resident()
+            if number == total:
+                stages[doing] = most()
             yield item
 
     started = time.perf_counter()
-    found = run(folder / "run", load(folder / "bundle"), made(count), "made", Protocol(conditions=tuple(conditions), resamples=100), watch=watch)
-    seconds = time.perf_counter() - started
+    samples, protocol = made(count), Protocol(conditions=tuple(conditions), resamples=100)
+    found = run(folder / "run", load(folder / "bundle"), samples, "made", protocol, watch=watch)
     assert not found.errors
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+    stages["figures"] = most()
+    audit_run(folder / "run", found.lock, samples)
+    stages["audit"] = most()
+    seconds = time.perf_counter() - started
     first, *_, last = seen.values()
-    return Memory(pictures=count, conditions=list(conditions), seconds=seconds, mb_at=seen, growth_mb=last - first, peak_mb=peak)
+    return Memory(pictures=count, conditions=list(conditions), seconds=seconds, mb_at=seen, growth_mb=last - first, most_mb=stages)
 
 
 def memory_of_its_own(count: int, conditions: Sequence[str]) -> Memory:
@@ -291,7 +303,8 @@ def summed_up(result: BenchPath) -> Iterator[str]:
         yield f"  {'within' if of.ratios['path'].value <= LIMIT else 'not within'} the {LIMIT} that is aimed at"
     if result.memory:
         shares = ", ".join(f"{value:.0f} MB at {share}" for share, value in result.memory.mb_at.items())
-        yield f"memory over {result.memory.pictures} pictures: {shares}; at most {result.memory.peak_mb:.0f} MB"
+        stages = ", ".join(f"{value:.0f} MB after {stage}" for stage, value in result.memory.most_mb.items())
+        yield f"memory over {result.memory.pictures} pictures: {shares}; at most {stages}"
 
 
 if __name__ == "__main__":

@@ -135,11 +135,12 @@ def bench_path() -> str:
     """What reading, degrading and cutting cost a benchmark run."""
     (found,) = result("benchmarks/bench_path.json")["result"]["speed"]
     over, memory = found["ratios"]["path"], result("benchmarks/bench_memory.json")["result"]["memory"]
-    marks = ", ".join(f"{megabytes:.0f} MB at {mark}" for mark, megabytes in memory["mb_at"].items())
+    marks, most = ", ".join(f"{megabytes:.0f} MB at {mark}" for mark, megabytes in memory["mb_at"].items()), memory["most_mb"]
     return (
-        f"A benchmark run takes {over['value']:.2f} times ({over['low']:.2f}–{over['high']:.2f}) as long as the bare runtime on views that "
-        f"are already made: {found['pictures']} pictures, {found['runtime']}. Over {memory['pictures']:,} pictures, made as they "
-        f"are asked for, it holds {marks}."
+        f"Scoring in a benchmark run takes {over['value']:.2f} times ({over['low']:.2f}–{over['high']:.2f}) as long as the bare runtime on views "
+        f"that are already made: {found['pictures']} pictures, {found['runtime']}. Over {memory['pictures']:,} pictures, made as they "
+        f"are asked for, a run holds {marks} of the scoring. The most that it ever held was {most['scoring']:.0f} MB until then, "
+        f"{most['figures']:.0f} MB with its figures and {most['audit']:.0f} MB with the audit."
     )
 
 

@@ -51,5 +51,7 @@ def test_whole(tiny_bundle, toy_manifest, tmp_path, monkeypatch, capsys):
     assert [of.conditions for of in found.speed] == [["clean"], ["clean", "hard"]]
     assert set(found.speed[0].ratios) == {"path", "one thread"}
     assert list(found.memory.mb_at) == ["10%", "50%", "100%"]
-    assert found.memory.peak_mb >= max(found.memory.mb_at.values())
+    assert list(found.memory.most_mb) == ["reading", "scoring", "figures", "audit"]
+    assert list(found.memory.most_mb.values()) == sorted(found.memory.most_mb.values())
+    assert found.memory.most_mb["scoring"] >= max(found.memory.mb_at.values())
     assert "path over raw" in capsys.readouterr().out

@@ -97,7 +97,7 @@ class TestWords:
         assert "bootstrap resamples, source by source" in words({"clean": 1.0}, clusters="source")
 
     def test_shares_of_none_have_a_range(self):
-        assert "calls 0 % (0 to 1) of the real ones generated" in words({"clean": 1.0}, threshold=50.0, n=200)
+        assert "flags 0 % (0 to 1) of the real ones" in words({"clean": 1.0}, threshold=50.0, n=200)
 
     def test_no_threshold(self):
         run = made({"clean": 1.0}, threshold=None)

@@ -122,6 +122,16 @@ class TestFolder:
         assert found.errors == [f"{lost.path}: cannot be read: Input/output error"]
         assert [row["path"] for row in pq.read_table(found.folder / SCORES).to_pylist() if row["error"]] == [lost.path] * 2
 
+    def test_a_picture_of_several_sets_is_scored_once(self, done, tiny_detector, samples, tmp_path, monkeypatch):
+        looked = []
+        runtime = type(tiny_detector.runtime)
+        logits = runtime.logits
+        monkeypatch.setattr(runtime, "logits", lambda *given: looked.append(1) or logits(*given))
+        shared = [sample.model_copy(update={"set": name}) for name in ("one", "other") for sample in samples]
+        found = pq.read_table(run(tmp_path / "run", tiny_detector, shared, "toy", PROTOCOL).folder / SCORES).to_pylist()
+        assert len(looked) == len({row["sha256"] for row in found}) * len(PROTOCOL.conditions)
+        assert [row["logit"] for row in found] == [row["logit"] for row in pq.read_table(done.folder / SCORES).to_pylist()] * 2
+
     def test_a_finished_run_is_not_scored_again(self, done, tiny_detector, samples, monkeypatch):
         before = contents(done.folder)
         monkeypatch.setattr(type(tiny_detector), "views", lambda *_: pytest.fail("scored"))

@@ -94,6 +94,18 @@ class TestRows:
             assert len(opened) <= 1 + (AHEAD * cores() + read) / len(names)
         found.close()
 
+    def test_a_file_that_several_samples_have_is_looked_at_once(self, rows, tiny_detector, samples, monkeypatch):
+        looked = []
+        runtime = type(tiny_detector.runtime)
+        logits = runtime.logits
+        monkeypatch.setattr(runtime, "logits", lambda *given: looked.append(1) or logits(*given))
+        twice = [sample.model_copy(update={"path": f"{sample.path} of {name}"}) for name in "ab" for sample in samples[:3]]
+        repeated = {row["sha256"] for row in rows[:6:2]}
+        found = list(score(tiny_detector, twice, ("clean", "hard"), repeated=repeated))
+        assert len(looked) == 6
+        assert [row["logit"] for row in found] == [row["logit"] for row in rows[:6]] * 2
+        assert [row["path"] for row in found[::2]] == [sample.path for sample in twice]
+
     def test_samples_are_drawn_as_they_are_needed(self, tiny_detector, samples):
         drawn = []
         found = score(tiny_detector, (drawn.append(sample) or sample for sample in samples))

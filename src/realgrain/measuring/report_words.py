@@ -83,8 +83,8 @@ def _whole(run: Finished) -> list[str]:
     if of["tpr_at_threshold"].value is not None:
         caught, flagged = _shares(run, run.result)
         found.append(
-            f"At its own threshold, chosen before it saw these pictures, it finds {caught} of the generated ones and calls {flagged} of the real "
-            "ones generated."
+            f"At the threshold that was chosen in its training, before it saw these pictures, it finds {caught} of the generated ones and flags "
+            f"{flagged} of the real ones. Verdicts of `realgrain detect` go by others: they depend on what a picture shows, and state their rates."
         )
     return found
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -202,7 +203,8 @@ def _score(parts: Parts, detector: Detector, chosen: Sequence[Sample], opened: S
     todo = parts.missing()
     begun = parts.begun(todo[0]) if todo else []
     pictures = [picture for part in todo for picture in part]
-    rows = score(detector, (chosen[picture] for picture in pictures), conditions, skip=len(begun))
+    repeated = {sha256 for sha256, times in Counter(sha256 for sha256, error in opened if not error).items() if times > 1}
+    rows = score(detector, (chosen[picture] for picture in pictures), conditions, skip=len(begun), repeated=repeated)
     looks = islice((opened[picture] for picture in pictures for _ in conditions), len(begun), None)
     checked = (_checked(row, *look) for row, look in zip(rows, looks, strict=True))
     checked = iter(watch(checked, len(pictures) * len(conditions) - len(begun), "scoring"))

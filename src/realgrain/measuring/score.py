@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -39,6 +39,7 @@ def score(
     skip: int = 0,
     day: str | None = None,
     traits: bool = False,
+    repeated: Collection[str] = (),
 ) -> Iterator[dict[str, Any]]:
     """Rows of the scores table, in order of samples, then conditions; a bad file gives rows with its error.
 
@@ -53,42 +54,54 @@ def score(
             run, as runs that can be resumed need it.
         traits: rows carry format and size of the file, and, where the detector knows them, the distance of the feature from those of training and
             the group of its content: all that ``drift`` and ``calibrate`` read.
+        repeated: sha256 of files that several samples have, as sets of a benchmark share photographs: what is found in one is kept, and holds for
+            the next.
 
     Raises:
         ValueError: an unknown condition.
     """
     degrade = {name: condition(name) for name in conditions}
-    card = detector.bundle.card
-    for seen in ahead(islice(_jobs(detector, samples, degrade), skip, None)):
+    known: dict[tuple[str, str], dict[str, Any]] = {}
+    for seen in ahead(islice(_jobs(detector, samples, degrade, known), skip, None)):
         row = {**(seen.sample.model_extra or {}), **seen.sample.model_dump(include=set(SAMPLE)), "condition": seen.condition}
         row |= {"bundle": detector.bundle.hash, "runtime": detector.runtime.name}
         if day is not None and not (row.get("day") or row.get("time")):
             row["day"] = day
-        if seen.views is None:
+        if seen.error:
             yield {**row, "sha256": "", "error": seen.error, "logit": None, "probability": None}
             continue
-        if traits:
-            view_logits, features = detector.runtime.look(seen.views)
-            row |= {"format": seen.format, "width": seen.width, "height": seen.height}
-            if card.domain is not None and features is not None:
-                place = placed(features, card.domain, detector.bundle.statistics)
-                row |= {"feature_distance": place.distance, "content_group": place.group}
-        else:
-            view_logits = detector.runtime.logits(seen.views)
-        logit = float(view_logits.mean(dtype="float64"))
-        chance = None if card.calibration is None else float(probability(card.calibration, logit))
-        yield {**row, "sha256": seen.sha256, "error": "", "logit": logit, "probability": chance}
+        place = (seen.sha256, seen.condition)
+        found = known.get(place) or _found(detector, seen, traits=traits)
+        if seen.sha256 in repeated:
+            known[place] = found
+        yield {**row, **found, "sha256": seen.sha256, "error": ""}
+
+
+def _found(detector: Detector, seen: _Seen, *, traits: bool) -> dict[str, Any]:
+    """What a row says of a picture that opened."""
+    card, found = detector.bundle.card, {}
+    if traits:
+        view_logits, features = detector.runtime.look(seen.views)
+        found |= {"format": seen.format, "width": seen.width, "height": seen.height}
+        if card.domain is not None and features is not None:
+            place = placed(features, card.domain, detector.bundle.statistics)
+            found |= {"feature_distance": place.distance, "content_group": place.group}
+    else:
+        view_logits = detector.runtime.logits(seen.views)
+    logit = float(view_logits.mean(dtype="float64"))
+    chance = None if card.calibration is None else float(probability(card.calibration, logit))
+    return {**found, "logit": logit, "probability": chance}
 
 
 @dataclass(frozen=True)
 class _Seen:
-    """A sample in a condition, ready for the runtime; ``views`` is None where it did not open. Format and size are the file's."""
+    """A sample in a condition, ready for the runtime; no ``views`` where it did not open, or is known. Format and size are the file's."""
 
     sample: Sample
     condition: str
     sha256: str
     error: str
-    views: np.ndarray | None
+    views: np.ndarray
     format: str = ""
     width: int = 0
     height: int = 0
@@ -118,14 +131,22 @@ def unreadable(sample: Sample, error: OSError) -> PictureError:
     return PictureError(sample.path, "missing", f"cannot be read: {error.strerror or error}")
 
 
-def _jobs(detector: Detector, samples: Iterable[Sample], degrade: Mapping[str, Callable[[Pixels], Pixels]]) -> Iterator[Callable[[], _Seen]]:
-    """A job for each sample and condition rather than for each sample, so that many conditions take no more memory than one."""
+NOTHING = np.empty((0, 3, 0, 0), np.float32)
+
+
+def _jobs(
+    detector: Detector, samples: Iterable[Sample], degrade: Mapping[str, Callable[[Pixels], Pixels]], known: Container[tuple[str, str]]
+) -> Iterator[Callable[[], _Seen]]:
+    """A job for each sample and condition rather than for each sample, so that many conditions take no more memory than one.
+
+    A picture that is in ``known`` under a condition when its turn comes gets no views.
+    """
 
     def look(sample: Sample, opening: _Opening, name: str) -> _Seen:
         picture = opening.picture()
         if isinstance(picture, PictureError):
-            return _Seen(sample, name, "", str(picture), None)
-        views = detector.views(degrade[name](picture.pixels))
+            return _Seen(sample, name, "", str(picture), NOTHING)
+        views = NOTHING if (picture.sha256, name) in known else detector.views(degrade[name](picture.pixels))
         return _Seen(sample, name, picture.sha256, "", views, picture.format, picture.width, picture.height)
 
     for sample in samples:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from tqdm import tqdm
 
-from realgrain.detector.runtime import cores
+from realgrain.detector.ahead import ahead
 from realgrain.evidence.claims import Evidence
 from realgrain.evidence.provenance import provenance
 from realgrain.learning.data import Sample
@@ -51,12 +51,11 @@ class Survey:
 def survey(samples: Sequence[Sample]) -> Survey:
     """Open every sample once. What cannot be read stops nothing."""
     seen, failed = [], []
-    with ThreadPoolExecutor(cores()) as pool:
-        for found in tqdm(pool.map(_look, samples), "looking", len(samples), disable=None):
-            if isinstance(found, Seen):
-                seen.append(found)
-            else:
-                failed.append(found)
+    for found in tqdm(ahead(partial(_look, sample) for sample in samples), "looking", len(samples), disable=None):
+        if isinstance(found, Seen):
+            seen.append(found)
+        else:
+            failed.append(found)
     return Survey(seen, failed)
 
 
