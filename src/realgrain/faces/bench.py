@@ -96,6 +96,8 @@ def run(
     from realgrain.faces import show
     from realgrain.measuring import audit_tables, peer_tables, peers, running
     from realgrain.measuring.benchmarks import benchmark
+    from realgrain.measuring.benchmarks.csv import MANIFEST
+    from realgrain.measuring.calibrate import known
     from realgrain.measuring.lock import Protocol
     from realgrain.measuring.run_audit import AUDIT, audit_run
     from realgrain.measuring.tables import render
@@ -111,6 +113,9 @@ def run(
     found = running.run(output, detector, samples, name, protocol, watch=show.progress)
     for error in found.errors:
         say(error)
+    learned = known(root / MANIFEST if root.is_dir() else root, detector.bundle, running.choose(samples, split, limit))
+    if learned:
+        say(f"{root}: the detector learned from {len(learned)} of these pictures: its figures say nothing of others")
     console = show.console()
     console.print(render(found.evaluation))
     beside = peers.peers(found.lock, found.evaluation)
