@@ -72,7 +72,7 @@ EXPECTED = {
         "test/StyleGAN-XL/0_real/0.png": [("real", "StyleGAN-XL", "", "unstated:StyleGAN-XL", "test")],
         "test/Midjourney-V6/1_fake/0.png": [("fake", "Midjourney", "Midjourney", "Midjourney", "test")],
         "test/ImSwap/1_fake/0.png": [("fake", "InSwap", "InSwap", "InSwap", "test")],
-        "test/CommunityAI/1_fake/0.png": [("fake", "CommunityAI", "unknown", "CommunityAI", "test")],
+        "test/CommunityAI/1_fake/0.png": [("fake", "CommunityAI", "unknown:CommunityAI", "CommunityAI", "test")],
         "jpeg/WFIR/0_real/0.jpg": [("real", "WFIR", "", "ffhq", "jpeg")],
         "sample/E4S/1_fake/0.png": [("fake", "E4S", "E4S", "E4S", "sample")],
         "train/car/1_fake/0.png": [("fake", "car", "ProGAN", "ProGAN", "train")],
@@ -106,8 +106,8 @@ EXPECTED = {
     },
     "wildrf": {
         "WildRF/test/facebook/0_real/0.jpg": [("real", "facebook", "", "facebook-real", "test")],
-        "twitter/1_fake/0.jpg": [("fake", "twitter", "unknown", "twitter-fake", "test")],
-        "train/1_fake/0.jpg": [("fake", "reddit", "unknown", "reddit-fake", "train")],
+        "twitter/1_fake/0.jpg": [("fake", "twitter", "unknown:twitter", "twitter-fake", "test")],
+        "train/1_fake/0.jpg": [("fake", "reddit", "unknown:reddit", "reddit-fake", "train")],
         "train/twitter/1_fake/0.jpg": [],
     },
     "synthwildx": {
@@ -165,6 +165,13 @@ def test_unknown_names_are_refused_and_the_known_ones_told():
 )
 def test_as_many_sets_as_published(name, count):
     assert len(benchmark(name).card.sets) == count
+
+
+@pytest.mark.parametrize(("name", "count"), [("aigibench", 25), ("wildrf", 3)])
+def test_sets_whose_generators_nobody_knows_are_not_pooled(name, count, tmp_path):
+    of = benchmark(name)
+    made = {(sample.set, sample.generator) for sample in of.samples(fill(tmp_path, of.layout["test set alone"], b"")) if sample.fake}
+    assert len({generator for _, generator in made}) == len(made) == count
 
 
 @pytest.fixture(scope="class", params=LAYOUTS, ids="-".join)

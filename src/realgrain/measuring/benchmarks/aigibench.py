@@ -25,6 +25,7 @@ COPIES = ("jpeg", "noise", "sample")
 CORRECTED = {"CommunityAI": 6000, "SocialRF": 3000, "FaceSwap": 4000, "InSwap": 4000, "WFIR": 1000}
 REALS = {"ProGAN": "lsun", "WFIR": "ffhq", "SocialRF": "social-media"}
 UNKNOWN = {"SocialRF", "CommunityAI"}
+"""Sets of nobody knows which generators. Each counts as one of its own: means over generators are over as many as there are sets."""
 
 CARD = Card(
     name="aigibench",
@@ -80,11 +81,11 @@ def tell(parts: tuple[str, ...]) -> list[Told]:
         made, real = ("ProGAN", "lsun") if parts[0] in PROGAN else ("stable_diffusion_v_1_4", "imagenet")
         name = parts[0]
     elif name := ALIASES.get(parts[0].casefold(), ""):
-        made, real = "unknown" if name in UNKNOWN else name, REALS.get(name, f"unstated:{name}")
+        made, real = f"unknown:{name}" if name in UNKNOWN else name, REALS.get(name, f"unstated:{name}")
     else:
         return []
     fake = label == "fake"
-    source = real if not fake else name if made == "unknown" else made
+    source = real if not fake else name if name in UNKNOWN else made
     return [Told(label=label, set=name, generator=made if fake else "", source=source, split=split or "test")]
 
 
