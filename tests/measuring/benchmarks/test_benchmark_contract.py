@@ -101,8 +101,8 @@ EXPECTED = {
         "DRCT-2M/sdxl-turbo/full_inpainting/val2017/0.png": [],
     },
     "communityforensics": {
-        "FFHQ/real/0.png": [("real", "FFHQ", "", "FFHQ", "test")],
-        "sd-2/fake/0.png": [("fake", "sd-2", "sd-2", "sd-2", "test")],
+        "FFHQ/real/0.png": [("real", "communityforensics", "", "FFHQ", "test")],
+        "sd-2/fake/0.png": [("fake", "communityforensics", "sd-2", "sd-2", "test")],
     },
     "wildrf": {
         "WildRF/test/facebook/0_real/0.jpg": [("real", "facebook", "", "facebook-real", "test")],
@@ -159,6 +159,7 @@ def test_unknown_names_are_refused_and_the_known_ones_told():
         ("aigibench", 25),
         ("synthbuster", 9),
         ("drct2m", 16),
+        ("communityforensics", 1),
         ("wildrf", 3),
         ("synthwildx", 3),
     ],
@@ -194,6 +195,12 @@ class TestLayout:
         needed = {size.set for size in of.card.sizes if size.needed}
         for label in ("real", "fake"):
             assert needed <= {sample.set for sample in of.samples(root) if sample.label == label and sample.split == "test"}
+
+    def test_gives_each_generator_real_pictures_to_be_told_from(self, tree):
+        """Else its AP and AUC are of nothing."""
+        of, _, root = tree
+        tested = [sample for sample in of.samples(root) if sample.split == "test"]
+        assert {sample.set for sample in tested if sample.fake} <= {sample.set for sample in tested if not sample.fake}
 
     def test_real_pictures_have_a_source_and_no_generator(self, tree):
         of, _, root = tree
