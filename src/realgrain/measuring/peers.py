@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from realgrain.measuring.benchmarks import benchmark
 from realgrain.measuring.benchmarks.card import Card, Known
-from realgrain.measuring.benchmarks.published import Figure, published
+from realgrain.measuring.benchmarks.published import Figure, every, published
 from realgrain.measuring.lock import Lock
 from realgrain.measuring.results import ConditionResult, Evaluation, Mean
 
@@ -274,6 +274,8 @@ def _convention(card: Card, lock: Lock, evaluation: Evaluation, methods: set[str
         f"Ours: views {views}; threshold 0.5 of the probability; plain mean over the sets of the run.",
         f"Publications train on: {card.training}. Ours on what its card says.",
     ]
+    if test.notes:
+        lines.append(f"Where publications differ from one another, and traps: {test.notes}")
     split = lock.protocol.split
     if split != "test":
         lines.append(f"This run is of the degraded copy {split}, as the published figures beside it are.")
@@ -293,6 +295,18 @@ def _convention(card: Card, lock: Lock, evaluation: Evaluation, methods: set[str
     for paper in PAPERS:
         if paper not in known:
             lines.append(f"No figure of {paper} on this benchmark is known.")
+            lines += _elsewhere(paper, lock.benchmark)
         elif paper not in methods:
             lines.append(f"No figure of {paper} on pictures like these is known; there are others on this benchmark.")
+    return lines
+
+
+def _elsewhere(method: str, name: str) -> list[str]:
+    """A method's means that may have been published as a benchmark's, but stand with another: in words, with where and why."""
+    lines = []
+    for figure in every():
+        card = benchmark(figure.benchmark).card
+        if figure.method == method and figure.mean and name in card.called:
+            how = "; ".join(words for words in (figure.convention, SURELY.get(figure.known, "")) if words)
+            lines.append(f"{method}'s {figure.metric.replace('_', ' ')} of {figure.value:.1f} stands with {card.title} ({card.name}): {how}.")
     return lines

@@ -70,6 +70,7 @@ class Card(_Frozen):
         training: what publications train on before they test on it.
         real_sources: where the real pictures come from, and how surely that is known.
         notes: what else one must know before quoting a figure.
+        called: names in the registry of other benchmarks as which some publications quote figures on this one.
         means: further sets of sets over which publications average, by name.
         beside: glob patterns of published files that are no pictures of it.
     """
@@ -86,6 +87,7 @@ class Card(_Frozen):
     training: str
     real_sources: str
     notes: str = ""
+    called: tuple[str, ...] = ()
     means: dict[str, tuple[str, ...]] = {}
     beside: tuple[str, ...] = ()
 
