@@ -79,6 +79,11 @@ class TestConvention:
         assert any("Real pictures are JPEG" in words for words in beside("genimage", ("ADM",)).convention)
         assert not any(words.startswith("Where publications differ") for words in beside("wildrf", ("reddit",)).convention)
 
+    @pytest.mark.parametrize(("each", "whole"), [(176, True), (184, True), (174, False), (186, False)])
+    def test_a_rounded_number_of_pictures_is_met_within_its_rounding(self, each, whole):
+        found = peers(lock("forensynths", "test", ("clean",)), figures(("seeingdark",), ("clean",), each))
+        assert ("1 of 1 sets have not the published number of pictures: seeingdark." not in found.convention) == whole
+
     def test_a_figure_under_another_benchmarks_name_is_named(self):
         """What was published as GenImage's is not denied, nor taken for it."""
         found = beside("genimage", ("ADM",))

@@ -81,6 +81,13 @@ class TestShort:
         assert found.ok
         assert not found.short
 
+    @pytest.mark.parametrize(("there", "remarked"), [(176, False), (184, False), (174, True)])
+    def test_a_rounded_number_is_met_within_its_rounding(self, there, remarked, tmp_path):
+        fill(tmp_path, [f"seeingdark/{folder}/{number}.png" for folder in ("0_real", "1_fake") for number in range(there)])
+        remarks = check(tmp_path, benchmark("forensynths"), quick=True).remarks
+        words = f"{there} of 180 {{}} pictures of set seeingdark (test); the number is recalled"
+        assert remarks == (tuple(words.format(label) for label in ("real", "fake")) if remarked else ())
+
     def test_of_a_number_that_nobody_knows_is_not_said(self, tmp_path):
         of = benchmark("wildrf")
         found = check(fill(tmp_path, of.layout["official"]), of, quick=True)

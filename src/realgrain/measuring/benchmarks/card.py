@@ -24,6 +24,7 @@ class Size(_Frozen):
         real: pictures; None where their number is unknown, 0 where none are expected.
         fake: pictures; likewise.
         known: how surely the two are known.
+        rounded: unit to which the two are rounded; 0 where they are exact.
         needed: whether the benchmark's protocol cannot be run without it; False for training data and for what only some publications include.
     """
 
@@ -32,6 +33,7 @@ class Size(_Frozen):
     real: int | None = None
     fake: int | None = None
     known: Known = "unknown"
+    rounded: int = 0
     needed: bool = True
 
 

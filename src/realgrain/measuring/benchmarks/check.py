@@ -34,6 +34,7 @@ class Count(_Frozen):
     Attributes:
         published_real: None where the number is not known; so for ``published_fake``.
         known: how surely the published numbers are known.
+        rounded: unit to which they are rounded; 0 where they are exact.
     """
 
     set: str
@@ -43,6 +44,7 @@ class Count(_Frozen):
     published_real: int | None = None
     published_fake: int | None = None
     known: Known = "unknown"
+    rounded: int = 0
 
 
 class Broken(_Frozen):
@@ -164,7 +166,7 @@ def _count(key: tuple[str, str], there: Counter[str], size: Size | None) -> Coun
     count = Count(set=key[0], split=key[1], real=there["real"], fake=there["fake"])
     if size is None:
         return count
-    return count.model_copy(update={"published_real": size.real, "published_fake": size.fake, "known": size.known})
+    return count.model_copy(update={"published_real": size.real, "published_fake": size.fake, "known": size.known, "rounded": size.rounded})
 
 
 def _missing(samples: Sequence[Sample], sizes: Sequence[Size]) -> tuple[str, ...]:
@@ -187,12 +189,12 @@ def _missing(samples: Sequence[Sample], sizes: Sequence[Size]) -> tuple[str, ...
 
 
 def _short(count: Count) -> list[str]:
-    """Classes that are there in part, in words; those that are not there at all are missing."""
+    """Classes that are there in part, in words, by more than rounding explains; those that are not there at all are missing."""
     classes = (("real", count.real, count.published_real), ("fake", count.fake, count.published_fake))
     return [
         f"{there} of {published} {label} pictures of set {count.set} ({count.split})"
         for label, there, published in classes
-        if published is not None and 0 < there < published
+        if published is not None and 0 < there < published - count.rounded / 2
     ]
 
 
