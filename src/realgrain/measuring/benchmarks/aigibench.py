@@ -35,11 +35,14 @@ CARD = Card(
     where="https://huggingface.co/datasets/HorizonTEL/AIGIBench, Baidu",
     label_rule="0_real = real; 1_fake = fake",
     sizes=(
-        *(Size(set=name, real=CORRECTED[name], fake=CORRECTED[name], known="code") if name in CORRECTED else Size(set=name) for name in SETS),
-        *(Size(set=name, split="train", needed=False) for name in PROGAN),
+        *(
+            Size(set=name, real=CORRECTED[name], fake=CORRECTED[name], known="code") if name in CORRECTED else Size(set=name, even=True)
+            for name in SETS
+        ),
+        *(Size(set=name, split="train", even=True, needed=False) for name in PROGAN),
         Size(set="sdv1.4", split="train", real=72_000, fake=72_000, known="inferred", needed=False),
-        *(Size(set=name, split="val", needed=False) for name in SETTINGS["II"]),
-        *(Size(set=name, split=copy, needed=False) for copy in COPIES for name in SETS),
+        *(Size(set=name, split="val", even=True, needed=False) for name in SETTINGS["II"]),
+        *(Size(set=name, split=copy, even=True, needed=False) for copy in COPIES for name in SETS),
     ),
     layout_known="code",
     test=Convention(

@@ -25,6 +25,7 @@ class Size(_Frozen):
         fake: pictures; likewise.
         known: how surely the two are known.
         rounded: unit to which the two are rounded; 0 where they are exact.
+        even: whether as many real as fake ones were published, however many that is.
         needed: whether the benchmark's protocol cannot be run without it; False for training data and for what only some publications include.
     """
 
@@ -34,6 +35,7 @@ class Size(_Frozen):
     fake: int | None = None
     known: Known = "unknown"
     rounded: int = 0
+    even: bool = False
     needed: bool = True
 
 
