@@ -174,11 +174,9 @@ def _changed(sample: Sample) -> Broken | None:
     if _said(sample, "bytes") and (found := _other_size(sample, sample.file.stat().st_size)):
         return found
     said = _said(sample, "sha256").lower()
-    return (
-        Broken(path=sample.path, code=CHANGED, reason="has not the sha256 that the manifest says")
-        if said and said != file_sha256(sample.file)
-        else None
-    )
+    if not said or said == file_sha256(sample.file):
+        return None
+    return Broken(path=sample.path, code=CHANGED, reason="has not the sha256 that the manifest says")
 
 
 def _tally(samples: Sequence[Sample]) -> dict[tuple[str, str], Counter[str]]:
