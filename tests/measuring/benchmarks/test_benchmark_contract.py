@@ -139,7 +139,7 @@ def test_cards_say_what_must_be_known(name):
 def test_every_module_of_the_package_is_registered_or_a_helper():
     import pkgutil
 
-    helpers = {"card", "check", "columns", "families", "published", "walk"}
+    helpers = {"card", "check", "columns", "families", "manifest", "published", "walk"}
     assert {module.name.replace("_", "-") for module in pkgutil.iter_modules(benchmarks.__path__)} - helpers == set(NAMES)
 
 
@@ -293,6 +293,11 @@ class TestSettings:
         found = aigibench.training(aigibench.samples(fill(tmp_path, aigibench.LAYOUT["official"])), setting)
         assert {sample.set for sample in found} == sets
         assert {sample.split for sample in found} == {"train"}
+
+    def test_of_which_a_part_is_not_there(self, tmp_path):
+        found = aigibench.samples(fill(tmp_path, ["train/car/0_real/0.png", "train/cat/1_fake/0.png", "train/horse/1_fake/0.png"]))
+        with pytest.raises(BenchmarkError, match=r"there are no pictures of chair, sdv1\.4 \(train\)"):
+            aigibench.training(found, "II")
 
 
 class TestCsv:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from realgrain.learning.data import Sample
 from realgrain.measuring.benchmarks.card import Card, Convention, Size
-from realgrain.measuring.benchmarks.walk import Told, after, label_of, labelled, split_of
+from realgrain.measuring.benchmarks.walk import BenchmarkError, Told, after, label_of, labelled, split_of
 
 SETS = (
     *("ProGAN", "R3GAN", "StyleGAN3", "StyleGAN-XL", "StyleSwim", "WFIR"),
@@ -98,5 +98,13 @@ def samples(root: Path) -> list[Sample]:
 
 
 def training(found: Iterable[Sample], setting: str) -> list[Sample]:
-    """Those samples that setting ``I`` or ``II`` trains on."""
-    return [sample for sample in found if sample.split == "train" and sample.set in SETTINGS[setting]]
+    """Those samples that setting ``I`` or ``II`` trains on.
+
+    Raises:
+        BenchmarkError: a set of it is not there.
+    """
+    chosen = [sample for sample in found if sample.split == "train" and sample.set in SETTINGS[setting]]
+    there = {sample.set for sample in chosen}
+    if absent := [name for name in SETTINGS[setting] if name not in there]:
+        raise BenchmarkError(f"setting {setting} trains on {', '.join(SETTINGS[setting])}; there are no pictures of {', '.join(absent)} (train)")
+    return chosen
