@@ -5,10 +5,14 @@ from pathlib import Path
 import pytest
 
 from realgrain.faces.cli import main
+from realgrain.learning.data import Sample, read_manifest
+from realgrain.learning.recipe import read_recipe
 from realgrain.measuring.benchmarks import NAMES, benchmark
+from realgrain.measuring.benchmarks.manifest import write_manifest
+from realgrain.measuring.benchmarks.walk import BenchmarkError
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "measuring" / "benchmarks"))
-from trees import fill
+from trees import fill, pack
 
 
 @pytest.fixture
@@ -85,3 +89,64 @@ class TestCheck:
         code, out, err = bench("check", *arguments)
         assert (code, out) == (2, "")
         assert err
+
+
+class TestManifest:
+    def test_of_aigibenchs_training_data_fits_the_recipe(self, bench, tmp_path):
+        """Every source of the recipe's folds is there, and no other."""
+        fill(tmp_path, benchmark("aigibench").layout["official"])
+        assert bench("manifest", "aigibench", tmp_path, "--setting", 2, "-o", tmp_path / "m.csv") == (
+            0,
+            "",
+            f"realgrain: {tmp_path / 'm.csv'}: 10 pictures\n",
+        )
+        found = read_manifest(tmp_path / "m.csv")
+        assert {sample.split for sample in found} == {"train"} and all(sample.file.is_file() for sample in found)
+        folds = read_recipe(Path(__file__).parents[2] / "recipes" / "full" / "pinclip-setting2.yaml").folds
+        for label in ("real", "fake"):
+            assert {sample.source for sample in found if sample.label == label} == {name for fold in folds for name in getattr(fold, label)}
+        assert bench("manifest", "aigibench", tmp_path, "--setting", 1, "-o", tmp_path / "one.csv")[0] == 0
+        assert {sample.generator for sample in read_manifest(tmp_path / "one.csv")} == {"", "ProGAN"}
+
+    @pytest.mark.parametrize("name", [name for name in NAMES if name not in {"csv", "webdataset", "huggingface"}])
+    def test_of_every_reader_is_read_again(self, name, bench, tmp_path, monkeypatch):
+        """From a folder above, relative to it; a picture that sets share stands once."""
+        of = benchmark(name)
+        fill(tmp_path / "it", next(iter(of.layout.values())), b"")
+        monkeypatch.chdir(tmp_path)
+        assert bench("manifest", name, "it", "-o", "m.csv")[0] == 0
+        fields = ("label", "generator", "source", "split")
+        expected = {f"it/{sample.path}": [getattr(sample, field) for field in fields] for sample in of.samples(Path("it"))}
+        found = {sample.path: [getattr(sample, field) for field in fields] for sample in read_manifest(Path("m.csv"))}
+        assert found == expected
+        assert Path("m.csv").read_text().splitlines()[0] == "path,label,generator,source,split"
+
+    def test_links_below_the_folder_are_below_it(self, bench, tmp_path):
+        fill(tmp_path / "elsewhere", ["0.jpg"])
+        fill(tmp_path / "tree", ["fake/0.jpg"])
+        (tmp_path / "tree" / "real").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+        assert bench("manifest", "folder", tmp_path / "tree", "-o", tmp_path / "tree" / "m.csv")[0] == 0
+        assert [sample.path for sample in read_manifest(tmp_path / "tree" / "m.csv")] == ["fake/0.jpg", "real/0.jpg"]
+
+    def test_sets_that_do_not_agree(self, tmp_path):
+        one = Sample(path="0.jpg", file=tmp_path / "0.jpg", label="fake", generator="a", set="a")
+        with pytest.raises(BenchmarkError, match="is fake a in one set, fake b in another"):
+            write_manifest([one, one.model_copy(update={"generator": "b", "set": "b"})], tmp_path / "m.csv")
+
+    def test_refusals(self, bench, tmp_path):
+        fill(tmp_path / "a", ["real/0.jpg"])
+        pack(tmp_path / "s.tar", {"a.png": b"x", "a.cls": "0"})
+        (tmp_path / "there.csv").write_text("mine")
+        (tmp_path / "empty").mkdir()
+        for arguments, why in (
+            (("folder", tmp_path / "a", "-o", tmp_path / "b" / "m.csv"), "not below"),
+            (("folder", tmp_path / "a", "-o", tmp_path / "there.csv"), "exists already"),
+            (("folder", tmp_path / "a", "--setting", 1, "-o", tmp_path / "m.csv"), "--setting is of aigibench"),
+            (("aigibench", tmp_path / "a", "--setting", 1, "-o", tmp_path / "m.csv"), "there are no pictures of car"),
+            (("folder", tmp_path / "empty", "-o", tmp_path / "m.csv"), "no pictures"),
+            (("webdataset", tmp_path / "s.tar", "-o", tmp_path / "m.csv"), "holds pictures in one file"),
+        ):
+            code, out, err = bench("manifest", *arguments)
+            assert (code, out) == (2, "") and why in err
+        assert (tmp_path / "there.csv").read_text() == "mine"
+        assert not (tmp_path / "m.csv").exists() and not (tmp_path / "b").exists()

@@ -73,6 +73,29 @@ class TestSplit:
         assert {figure.condition for figure in published("aigibench")} > {"clean"}
 
 
+class TestConvention:
+    def test_where_publications_differ_is_said(self):
+        assert any("1,000 pictures of each class at most" in words for words in beside("universalfakedetect", ("cyclegan",)).convention)
+        assert any("Real pictures are JPEG" in words for words in beside("genimage", ("ADM",)).convention)
+        assert not any(words.startswith("Where publications differ") for words in beside("wildrf", ("reddit",)).convention)
+
+    @pytest.mark.parametrize(("each", "whole"), [(176, True), (184, True), (174, False), (186, False)])
+    def test_a_rounded_number_of_pictures_is_met_within_its_rounding(self, each, whole):
+        found = peers(lock("forensynths", "test", ("clean",)), figures(("seeingdark",), ("clean",), each))
+        assert ("1 of 1 sets have not the published number of pictures: seeingdark." not in found.convention) == whole
+
+    def test_a_figure_under_another_benchmarks_name_is_named(self):
+        """What was published as GenImage's is not denied, nor taken for it."""
+        found = beside("genimage", ("ADM",))
+        assert "PiN-CLIP" not in {peer.method for peer in found.peers}
+        place = found.convention.index("No figure of PiN-CLIP on this benchmark is known.")
+        assert found.convention[place + 1] == (
+            "PiN-CLIP's accuracy of 95.4 stands with AIGCDetectBenchmark, 16 or 17 sets (aigcdetect): published as GenImage; that these are its sets "
+            "is inferred; so is the kind of mean; inferred: verify before quoting."
+        )
+        assert not any("stands with" in words for words in beside("universalfakedetect", ("cyclegan",)).convention)
+
+
 class TestFigures:
     @pytest.mark.parametrize("name", sorted({figure.benchmark for figure in every()}))
     def test_every_published_figure_is_shown(self, name, monkeypatch):

@@ -85,7 +85,7 @@ class TestFolder:
         assert lock.protocol == PROTOCOL
         assert (lock.bundle.hash, lock.bundle.base_sha256) == (tiny_detector.bundle.hash, tiny_detector.bundle.card.base.sha256)
         assert (lock.runtime.name, lock.runtime.precision) == ("onnxruntime", "f32")
-        assert {"numpy", "pillow", "onnxruntime", "pyarrow"} <= lock.environment.packages.keys()
+        assert {"numpy", "pillow", "onnxruntime", "pyarrow", "scipy", "imagehash"} <= lock.environment.packages.keys()
         assert {"libjpeg_turbo", "webp"} <= lock.environment.decoders.keys()
         assert lock.manifest.pictures == len(samples)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
@@ -70,6 +70,26 @@ def check(
         console.print(_counts(found))
         console.print("\n".join(_lines(found)), markup=False, highlight=False)
     return DONE if found.ok else SOME_FAILED
+
+
+@bench_app.command
+def manifest(
+    name: Name,
+    root: Root,
+    *,
+    output: Annotated[Path, Parameter(alias="-o", help="CSV file to write, in a folder that holds all the pictures.")],
+    setting: Annotated[Literal[1, 2] | None, Parameter(help="Of aigibench: only the pictures that this setting trains on.")] = None,
+) -> int:
+    """Write a benchmark's pictures as a manifest (path, label, generator, source, split), to train on or to edit. Opens no picture."""
+    from realgrain.measuring.benchmarks import aigibench, benchmark
+    from realgrain.measuring.benchmarks.manifest import write_manifest
+
+    if setting and name != aigibench.CARD.name:
+        raise ValueError(f"--setting is of {aigibench.CARD.name}, not of {name}")
+    samples = benchmark(name).samples(root)
+    pictures = write_manifest(aigibench.training(samples, "I" * setting) if setting else samples, output)
+    say(f"{output}: {pictures} pictures")
+    return DONE
 
 
 @bench_app.command

@@ -27,9 +27,11 @@ PACKAGES = (
     "transformers",
     "torchmetrics",
     "scikit-learn",
+    "scipy",
+    "imagehash",
     "pyarrow",
 )
-"""What pictures are opened, scored, stored and measured with."""
+"""What pictures are opened, scored, stored, measured and audited with."""
 DECODERS = ("libjpeg_turbo", "webp", "avif", "libtiff", "zlib", "zlib_ng", "jpg_2000")
 """Libraries inside Pillow, by the names of ``PIL.features``."""
 SHORT = 12

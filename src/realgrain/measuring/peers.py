@@ -10,10 +10,10 @@ from collections.abc import Iterable
 from pydantic import BaseModel, ConfigDict
 
 from realgrain.measuring.benchmarks import benchmark
-from realgrain.measuring.benchmarks.card import Card, Known
-from realgrain.measuring.benchmarks.published import Figure, published
+from realgrain.measuring.benchmarks.card import Card, Known, Size
+from realgrain.measuring.benchmarks.published import Figure, every, published
 from realgrain.measuring.lock import Lock
-from realgrain.measuring.results import ConditionResult, Evaluation, Mean
+from realgrain.measuring.results import ConditionResult, Evaluation, Mean, Part
 
 PAPERS = ("PiN-CLIP", "MPFT")
 """The two papers of the project."""
@@ -274,6 +274,8 @@ def _convention(card: Card, lock: Lock, evaluation: Evaluation, methods: set[str
         f"Ours: views {views}; threshold 0.5 of the probability; plain mean over the sets of the run.",
         f"Publications train on: {card.training}. Ours on what its card says.",
     ]
+    if test.notes:
+        lines.append(f"Where publications differ from one another, and traps: {test.notes}")
     split = lock.protocol.split
     if split != "test":
         lines.append(f"This run is of the degraded copy {split}, as the published figures beside it are.")
@@ -283,8 +285,8 @@ def _convention(card: Card, lock: Lock, evaluation: Evaluation, methods: set[str
         lines.append(
             f"This run lacks {len(absent)} of {len(card.sets)} sets ({', '.join(absent)}): its means are over others than the published ones."
         )
-    sizes = {size.set: size.real + size.fake for size in card.sizes if size.split == split and size.real and size.fake and size.set in there}
-    other = [name for name, size in sizes.items() if (part := there[name]).n_real + part.n_fake + part.n_failed != size]
+    sizes = [size for size in card.sizes if size.split == split and size.real and size.fake and size.set in there]
+    other = [size.set for size in sizes if not _has(size, there[size.set])]
     if other and lock.protocol.limit is None:
         lines.append(f"{len(other)} of {len(there)} sets have not the published number of pictures: {', '.join(other)}.")
     if lock.protocol.limit is not None:
@@ -293,6 +295,23 @@ def _convention(card: Card, lock: Lock, evaluation: Evaluation, methods: set[str
     for paper in PAPERS:
         if paper not in known:
             lines.append(f"No figure of {paper} on this benchmark is known.")
+            lines += _elsewhere(paper, lock.benchmark)
         elif paper not in methods:
             lines.append(f"No figure of {paper} on pictures like these is known; there are others on this benchmark.")
+    return lines
+
+
+def _has(size: Size, part: Part) -> bool:
+    """Whether a set has the published number of pictures, to what rounding of both classes allows."""
+    return abs(part.n_real + part.n_fake + part.n_failed - (size.real or 0) - (size.fake or 0)) <= size.rounded
+
+
+def _elsewhere(method: str, name: str) -> list[str]:
+    """A method's means that may have been published as a benchmark's, but stand with another: in words, with where and why."""
+    lines = []
+    for figure in every():
+        card = benchmark(figure.benchmark).card
+        if figure.method == method and figure.mean and name in card.called:
+            how = "; ".join(words for words in (figure.convention, SURELY.get(figure.known, "")) if words)
+            lines.append(f"{method}'s {figure.metric.replace('_', ' ')} of {figure.value:.1f} stands with {card.title} ({card.name}): {how}.")
     return lines

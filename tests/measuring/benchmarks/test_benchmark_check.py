@@ -1,3 +1,4 @@
+import hashlib
 import os
 
 import pytest
@@ -70,9 +71,23 @@ class TestShort:
         assert found.short == ("499 of 500 fake pictures of set firefly (test)",)
         assert not found.ok
 
-    def test_more_than_published_is_no_fault(self, wild):
+    def test_more_than_published_is_a_remark(self, wild):
+        """It fails nothing, for a benchmark may have grown; but another set may as well have been unpacked into this one."""
         of, root = wild
-        assert check(fill(root, ["real/more.jpg"]), of, quick=True).ok
+        found = check(fill(root, ["dalle3/more.jpg"]), of, quick=True)
+        assert found.remarks == ("501 fake pictures of set dalle3 (test), more than the 500 published",)
+        assert found.ok
+
+    def test_unlike_classes_where_they_were_published_alike(self, tmp_path):
+        of = benchmark("aigibench")
+        root = fill(tmp_path, [*of.layout["with degraded copies"], "test/E4S/0_real/2.png", "noise/SDXL/1_fake/2.png"])
+        found = check(root, of, quick=True)
+        assert found.remarks == (
+            "2 real and 1 fake pictures of set E4S (test), published with as many of both",
+            "1 real and 2 fake pictures of set SDXL (noise), published with as many of both",
+        )
+        of = benchmark("wildrf")
+        assert check(fill(tmp_path / "w", [*of.layout["official"], "test/reddit/1_fake/2.jpg"]), of, quick=True).remarks == ()
 
     def test_of_a_number_that_may_be_wrong_is_a_remark(self, genimage):
         found = check(genimage[1], genimage[0], quick=True)
@@ -80,6 +95,18 @@ class TestShort:
         assert len(found.remarks) == 16
         assert found.ok
         assert not found.short
+
+    @pytest.mark.parametrize(("there", "remarked"), [(176, False), (184, False), (174, True), (186, True)])
+    def test_a_rounded_number_is_met_within_its_rounding(self, there, remarked, tmp_path):
+        fill(tmp_path, [f"seeingdark/{folder}/{number}.png" for folder in ("0_real", "1_fake") for number in range(there)])
+        remarks = check(tmp_path, benchmark("forensynths"), quick=True).remarks
+        words = (
+            "{0} of 180 {1} pictures of set seeingdark (test)"
+            if there < 180
+            else "{0} {1} pictures of set seeingdark (test), more than the 180 published"
+        )
+        words += "; the number is recalled"
+        assert remarks == (tuple(words.format(there, label) for label in ("real", "fake")) if remarked else ())
 
     def test_of_a_number_that_nobody_knows_is_not_said(self, tmp_path):
         of = benchmark("wildrf")
@@ -120,6 +147,17 @@ class TestBroken:
         write_manifest(tmp_path / "manifest.csv", [{"path": "a.png", "label": "real"}, {"path": "b.png", "label": "fake"}])
         found = check(tmp_path, benchmark("csv"), quick=quick)
         assert [(broken.path, broken.code) for broken in found.broken] == [("b.png", "missing")]
+
+    @pytest.mark.parametrize("quick", [True, False])
+    def test_files_that_are_not_those_of_the_manifest(self, quick, tmp_path):
+        fill(tmp_path, ["same.png", "other.png", "longer.png", "unsaid.png"])
+        right = {"label": "real", "bytes": f"{len(SMALL)}.0", "sha256": hashlib.sha256(SMALL).hexdigest().upper()}
+        said = {"same": {}, "other": {"sha256": "0" * 64}, "longer": {"bytes": "7"}, "unsaid": {"bytes": "", "sha256": ""}}
+        write_manifest(tmp_path / "manifest.csv", [{"path": f"{name}.png", **right, **wrong} for name, wrong in said.items()])
+        found = check(tmp_path, benchmark("csv"), quick=quick)
+        longer = ("longer.png", "changed", f"has {len(SMALL)} bytes, not 7 as the manifest says")
+        other = ("other.png", "changed", "has not the sha256 that the manifest says")
+        assert [(broken.path, broken.code, broken.reason) for broken in found.broken] == ([longer] if quick else [other, longer])
 
     @pytest.mark.parametrize("quick", [True, False])
     def test_packed(self, quick, tmp_path):

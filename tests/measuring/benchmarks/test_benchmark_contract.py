@@ -72,7 +72,7 @@ EXPECTED = {
         "test/StyleGAN-XL/0_real/0.png": [("real", "StyleGAN-XL", "", "unstated:StyleGAN-XL", "test")],
         "test/Midjourney-V6/1_fake/0.png": [("fake", "Midjourney", "Midjourney", "Midjourney", "test")],
         "test/ImSwap/1_fake/0.png": [("fake", "InSwap", "InSwap", "InSwap", "test")],
-        "test/CommunityAI/1_fake/0.png": [("fake", "CommunityAI", "unknown", "CommunityAI", "test")],
+        "test/CommunityAI/1_fake/0.png": [("fake", "CommunityAI", "unknown:CommunityAI", "CommunityAI", "test")],
         "jpeg/WFIR/0_real/0.jpg": [("real", "WFIR", "", "ffhq", "jpeg")],
         "sample/E4S/1_fake/0.png": [("fake", "E4S", "E4S", "E4S", "sample")],
         "train/car/1_fake/0.png": [("fake", "car", "ProGAN", "ProGAN", "train")],
@@ -101,13 +101,13 @@ EXPECTED = {
         "DRCT-2M/sdxl-turbo/full_inpainting/val2017/0.png": [],
     },
     "communityforensics": {
-        "FFHQ/real/0.png": [("real", "FFHQ", "", "FFHQ", "test")],
-        "sd-2/fake/0.png": [("fake", "sd-2", "sd-2", "sd-2", "test")],
+        "FFHQ/real/0.png": [("real", "communityforensics", "", "FFHQ", "test")],
+        "sd-2/fake/0.png": [("fake", "communityforensics", "sd-2", "sd-2", "test")],
     },
     "wildrf": {
         "WildRF/test/facebook/0_real/0.jpg": [("real", "facebook", "", "facebook-real", "test")],
-        "twitter/1_fake/0.jpg": [("fake", "twitter", "unknown", "twitter-fake", "test")],
-        "train/1_fake/0.jpg": [("fake", "reddit", "unknown", "reddit-fake", "train")],
+        "twitter/1_fake/0.jpg": [("fake", "twitter", "unknown:twitter", "twitter-fake", "test")],
+        "train/1_fake/0.jpg": [("fake", "reddit", "unknown:reddit", "reddit-fake", "train")],
         "train/twitter/1_fake/0.jpg": [],
     },
     "synthwildx": {
@@ -139,7 +139,7 @@ def test_cards_say_what_must_be_known(name):
 def test_every_module_of_the_package_is_registered_or_a_helper():
     import pkgutil
 
-    helpers = {"card", "check", "columns", "families", "published", "walk"}
+    helpers = {"card", "check", "columns", "families", "manifest", "published", "walk"}
     assert {module.name.replace("_", "-") for module in pkgutil.iter_modules(benchmarks.__path__)} - helpers == set(NAMES)
 
 
@@ -159,12 +159,20 @@ def test_unknown_names_are_refused_and_the_known_ones_told():
         ("aigibench", 25),
         ("synthbuster", 9),
         ("drct2m", 16),
+        ("communityforensics", 1),
         ("wildrf", 3),
         ("synthwildx", 3),
     ],
 )
 def test_as_many_sets_as_published(name, count):
     assert len(benchmark(name).card.sets) == count
+
+
+@pytest.mark.parametrize(("name", "count"), [("aigibench", 25), ("wildrf", 3)])
+def test_sets_whose_generators_nobody_knows_are_not_pooled(name, count, tmp_path):
+    of = benchmark(name)
+    made = {(sample.set, sample.generator) for sample in of.samples(fill(tmp_path, of.layout["test set alone"], b"")) if sample.fake}
+    assert len({generator for _, generator in made}) == len(made) == count
 
 
 @pytest.fixture(scope="class", params=LAYOUTS, ids="-".join)
@@ -187,6 +195,12 @@ class TestLayout:
         needed = {size.set for size in of.card.sizes if size.needed}
         for label in ("real", "fake"):
             assert needed <= {sample.set for sample in of.samples(root) if sample.label == label and sample.split == "test"}
+
+    def test_gives_each_generator_real_pictures_to_be_told_from(self, tree):
+        """Else its AP and AUC are of nothing."""
+        of, _, root = tree
+        tested = [sample for sample in of.samples(root) if sample.split == "test"]
+        assert {sample.set for sample in tested if sample.fake} <= {sample.set for sample in tested if not sample.fake}
 
     def test_real_pictures_have_a_source_and_no_generator(self, tree):
         of, _, root = tree
@@ -279,6 +293,11 @@ class TestSettings:
         found = aigibench.training(aigibench.samples(fill(tmp_path, aigibench.LAYOUT["official"])), setting)
         assert {sample.set for sample in found} == sets
         assert {sample.split for sample in found} == {"train"}
+
+    def test_of_which_a_part_is_not_there(self, tmp_path):
+        found = aigibench.samples(fill(tmp_path, ["train/car/0_real/0.png", "train/cat/1_fake/0.png", "train/horse/1_fake/0.png"]))
+        with pytest.raises(BenchmarkError, match=r"there are no pictures of chair, sdv1\.4 \(train\)"):
+            aigibench.training(found, "II")
 
 
 class TestCsv:

@@ -29,6 +29,7 @@ def test_a_benchmark_gives_its_own():
     ("name", "method", "metric", "value"),
     [
         ("genimage", "MPFT", "accuracy", 98.2),
+        ("genimage", "PGC", "accuracy", 98.8),
         ("universalfakedetect", "MPFT", "accuracy", 94.6),
         ("aigibench", "PiN-CLIP", "accuracy", 85.8),
         ("aigcdetect", "PiN-CLIP", "accuracy", 95.4),
@@ -59,6 +60,8 @@ def test_means_of_tables_that_are_whole_are_those_of_their_rows():
 
 
 def test_what_is_not_known_of_a_figure_is_said():
+    (pgc,) = [figure for figure in published("genimage") if figure.method == "PGC"]
+    assert pgc.known == "inferred" and "2.1 above the best before" in pgc.convention
     assert all(figure.trained_on or figure.convention for figure in every())
     others = [figure for figure in every() if "Dual-Data-Alignment" in figure.source and figure.method != "DDA"]
     assert len(others) == 64  # eight methods that DDA's authors tested, on eight benchmarks

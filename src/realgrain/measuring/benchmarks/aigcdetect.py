@@ -41,6 +41,7 @@ CARD = Card(
     ),
     training="ProGAN, 20 categories, in the paper; ProGAN car, cat, chair, horse and Stable Diffusion v1.4 (setting II of AIGIBench) in DGS-Net",
     real_sources="ForenSynths' by its table 1 (recalled); imagenet for the sets that come from GenImage (inferred); not known for DALLE2 and SDXL",
+    called=("genimage",),
     means={"sixteen": SIXTEEN},
 )
 

@@ -24,6 +24,8 @@ class Size(_Frozen):
         real: pictures; None where their number is unknown, 0 where none are expected.
         fake: pictures; likewise.
         known: how surely the two are known.
+        rounded: unit to which the two are rounded; 0 where they are exact.
+        even: whether as many real as fake ones were published, however many that is.
         needed: whether the benchmark's protocol cannot be run without it; False for training data and for what only some publications include.
     """
 
@@ -32,6 +34,8 @@ class Size(_Frozen):
     real: int | None = None
     fake: int | None = None
     known: Known = "unknown"
+    rounded: int = 0
+    even: bool = False
     needed: bool = True
 
 
@@ -70,6 +74,7 @@ class Card(_Frozen):
         training: what publications train on before they test on it.
         real_sources: where the real pictures come from, and how surely that is known.
         notes: what else one must know before quoting a figure.
+        called: names in the registry of other benchmarks as which some publications quote figures on this one.
         means: further sets of sets over which publications average, by name.
         beside: glob patterns of published files that are no pictures of it.
     """
@@ -86,6 +91,7 @@ class Card(_Frozen):
     training: str
     real_sources: str
     notes: str = ""
+    called: tuple[str, ...] = ()
     means: dict[str, tuple[str, ...]] = {}
     beside: tuple[str, ...] = ()
 

@@ -15,7 +15,7 @@ CARD = Card(
     licence="academic research only; no commercial use",
     where="https://github.com/shilinyan99/AIDE: by e-mail to its authors",
     label_rule="0_real = real; 1_fake = fake",
-    sizes=(Size(set="chameleon", real=14_900, fake=11_200, known="recalled"),),
+    sizes=(Size(set="chameleon", real=14_900, fake=11_200, known="recalled", rounded=100),),
     layout_known="inferred",
     test=Convention(
         view="Resize 256 in AIDE's loader",

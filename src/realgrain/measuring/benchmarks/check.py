@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from pydantic import BaseModel, ConfigDict
 
+from realgrain.detector.weights import file_sha256
 from realgrain.learning.data import Sample
 from realgrain.measuring.benchmarks import Benchmark
 from realgrain.measuring.benchmarks.card import Known, Size
@@ -21,6 +22,7 @@ from realgrain.picture.image import open_picture
 MAX_PATH = 4096  # characters of an extra file's path that are kept, its control characters escaped (our choice)
 SURE: tuple[Known, ...] = ("paper", "code")  # numbers that a copy must reach to be whole; from other places they may be wrong (our choice)
 AT_ONCE = 512  # pictures given to the threads before their answers are read: bounds memory (our choice)
+CHANGED = "changed"
 Watch = Callable[[Iterable["Broken | None"], int], Iterable["Broken | None"]]
 
 
@@ -34,6 +36,8 @@ class Count(_Frozen):
     Attributes:
         published_real: None where the number is not known; so for ``published_fake``.
         known: how surely the published numbers are known.
+        rounded: unit to which they are rounded; 0 where they are exact.
+        even: whether as many real as fake ones were published.
     """
 
     set: str
@@ -43,10 +47,15 @@ class Count(_Frozen):
     published_real: int | None = None
     published_fake: int | None = None
     known: Known = "unknown"
+    rounded: int = 0
+    even: bool = False
 
 
 class Broken(_Frozen):
-    """A file that is not usable as a picture, with one of ``realgrain.picture.errors.Code`` and the reason in words."""
+    """A file that is not usable as a picture, with one of ``realgrain.picture.errors.Code`` and the reason in words.
+
+    Or one that a manifest says has other bytes (columns bytes and sha256): its code is ``changed``.
+    """
 
     path: str
     code: str
@@ -64,7 +73,8 @@ class Findings(_Frozen):
         counts: of samples, by set and split; a picture that sets share counts in each.
         missing: sets, and classes of sets, in words.
         short: classes of sets with fewer pictures than were published, in words, where the number is from the paper or the code.
-        remarks: likewise, where the number is from elsewhere and may be wrong.
+        remarks: likewise, where the number is from elsewhere and may be wrong; classes with more pictures than were published; classes of unlike size
+            where they were published alike.
         broken: pictures that cannot be used.
         extra: files below the root that are no part of the benchmark.
     """
@@ -114,7 +124,7 @@ def check(root: Path, benchmark: Benchmark, *, quick: bool = False, watch: Watch
         counts=counts,
         missing=_missing(samples, benchmark.card.sizes),
         short=tuple(words for count in counts if count.known in SURE for words in _short(count)),
-        remarks=tuple(f"{words}; the number is {count.known}" for count in counts if count.known not in SURE for words in _short(count)),
+        remarks=tuple(words for count in counts for words in _remarks(count)),
         broken=tuple(answer for answer in watch(answers, len(once)) if answer),
         extra=_extra(root, samples, benchmark.card.beside),
     )
@@ -129,11 +139,11 @@ def _opened(samples: Sequence[Sample]) -> Iterator[Broken | None]:
 def _open(sample: Sample) -> Broken | None:
     try:
         open_picture(sample.content(), name=sample.path)
+        return _changed(sample)
     except PictureError as error:
         return Broken(path=sample.path, code=error.code, reason=error.reason)
     except OSError as error:  # of a file that pictures are packed in
         return Broken(path=sample.path, code="missing", reason=str(error))
-    return None
 
 
 def _by_size(sample: Sample) -> Broken | None:
@@ -144,7 +154,29 @@ def _by_size(sample: Sample) -> Broken | None:
         size = sample.file.stat().st_size if size is None else size
     except OSError as error:
         return Broken(path=sample.path, code="missing", reason=error.strerror or str(error))
-    return None if size else Broken(path=sample.path, code="empty", reason="has no bytes at all")
+    return _other_size(sample, size) if size else Broken(path=sample.path, code="empty", reason="has no bytes at all")
+
+
+def _said(sample: Sample, column: str) -> str:
+    """What a manifest says of a picture in a column that not every manifest has; empty where it says nothing."""
+    return str((sample.model_extra or {}).get(column, "")).strip()
+
+
+def _other_size(sample: Sample, size: int) -> Broken | None:
+    said = _said(sample, "bytes").removesuffix(".0")  # tables with gaps are often written with all numbers as fractions
+    if not said.isdecimal() or int(said) == size:
+        return None
+    return Broken(path=sample.path, code=CHANGED, reason=f"has {size} bytes, not {int(said)} as the manifest says")
+
+
+def _changed(sample: Sample) -> Broken | None:
+    """A picture that is not the file that a manifest describes."""
+    if _said(sample, "bytes") and (found := _other_size(sample, sample.file.stat().st_size)):
+        return found
+    said = _said(sample, "sha256").lower()
+    if not said or said == file_sha256(sample.file):
+        return None
+    return Broken(path=sample.path, code=CHANGED, reason="has not the sha256 that the manifest says")
 
 
 def _tally(samples: Sequence[Sample]) -> dict[tuple[str, str], Counter[str]]:
@@ -164,7 +196,9 @@ def _count(key: tuple[str, str], there: Counter[str], size: Size | None) -> Coun
     count = Count(set=key[0], split=key[1], real=there["real"], fake=there["fake"])
     if size is None:
         return count
-    return count.model_copy(update={"published_real": size.real, "published_fake": size.fake, "known": size.known})
+    return count.model_copy(
+        update={"published_real": size.real, "published_fake": size.fake, "known": size.known, "rounded": size.rounded, "even": size.even}
+    )
 
 
 def _missing(samples: Sequence[Sample], sizes: Sequence[Size]) -> tuple[str, ...]:
@@ -186,14 +220,34 @@ def _missing(samples: Sequence[Sample], sizes: Sequence[Size]) -> tuple[str, ...
     return tuple(found)
 
 
+def _classes(count: Count) -> Iterator[tuple[str, int, int]]:
+    """Label, pictures there, and pictures published, of the classes whose published number is known."""
+    for label, there, published in (("real", count.real, count.published_real), ("fake", count.fake, count.published_fake)):
+        if published is not None:
+            yield label, there, published
+
+
 def _short(count: Count) -> list[str]:
-    """Classes that are there in part, in words; those that are not there at all are missing."""
-    classes = (("real", count.real, count.published_real), ("fake", count.fake, count.published_fake))
+    """Classes that are there in part, in words, by more than rounding explains; those that are not there at all are missing."""
     return [
         f"{there} of {published} {label} pictures of set {count.set} ({count.split})"
-        for label, there, published in classes
-        if published is not None and 0 < there < published
+        for label, there, published in _classes(count)
+        if 0 < there < published - count.rounded / 2
     ]
+
+
+def _remarks(count: Count) -> list[str]:
+    """What may be wrong with a set and fails nothing: another set unpacked into it, say, or a number that was never right."""
+    surplus = [
+        f"{there} {label} pictures of set {count.set} ({count.split}), more than the {published} published"
+        for label, there, published in _classes(count)
+        if there > published + count.rounded / 2
+    ]
+    if count.known not in SURE:
+        surplus = [f"{words}; the number is {count.known}" for words in (*_short(count), *surplus)]
+    unlike = count.even and count.published_real is None and count.real and count.fake and count.real != count.fake
+    uneven = f"{count.real} real and {count.fake} fake pictures of set {count.set} ({count.split}), published with as many of both"
+    return [*surplus, *([uneven] if unlike else [])]
 
 
 def _extra(root: Path, samples: Sequence[Sample], beside: Sequence[str]) -> tuple[str, ...]:

@@ -36,7 +36,7 @@ SIZES = {
     "deepfake": (2700, 2700),
     "whichfaceisreal": (1000, 1000),
 }
-"""Real and fake pictures, rounded as the paper rounds them (recalled)."""
+"""Real and fake pictures, rounded as the paper rounds them (recalled): to hundreds, below one thousand to tens."""
 
 NESTED = {
     "progan": ("car", "horse"),
@@ -58,7 +58,7 @@ def shared_real(name: str) -> str:
 def forensynths_size(name: str) -> Size:
     """Of a set, as far as it is remembered."""
     real, fake = SIZES[name]
-    return Size(set=name, real=real, fake=fake, known="recalled")
+    return Size(set=name, real=real, fake=fake, known="recalled", rounded=100 if real >= 1000 else 10)
 
 
 def forensynths_paths(name: str, above: str = "") -> list[str]:

@@ -24,6 +24,7 @@ CARD = whole.CARD.model_copy(
         ),
         "training": "ProGAN car, cat, chair, horse in NPR; that and Stable Diffusion v1.4 (setting II of AIGIBench) in DGS-Net",
         "real_sources": "imagenet for guided, laion for the others (code); in NPR's copy, where each set has its own, by inference",
+        "called": ("universalfakedetect",),
         "means": {},
     }
 )

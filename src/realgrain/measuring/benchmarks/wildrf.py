@@ -45,7 +45,9 @@ def tell(parts: tuple[str, ...]) -> list[Told]:
         outer = ("reddit",)
     elif split in {"train", "val"} or len(outer) != 1 or outer[0] not in PLATFORMS:
         return []
-    return [Told(label=label, set=outer[0], generator="unknown" if label == "fake" else "", source=f"{outer[0]}-{label}", split=split or "test")]
+    # Platforms' fakes are told apart: one generator for all three would pool them in every mean over generators.
+    generator = f"unknown:{outer[0]}" if label == "fake" else ""
+    return [Told(label=label, set=outer[0], generator=generator, source=f"{outer[0]}-{label}", split=split or "test")]
 
 
 def samples(root: Path) -> list[Sample]:
