@@ -180,6 +180,10 @@ def untwinned(out: np.ndarray, twins: np.ndarray) -> np.ndarray:
     return ~np.isin(twins, np.unique(twins[out]))
 
 
+NEAR = 4
+"""Bits of 64 in which the perceptual hashes of near-duplicates may differ, unless something else is asked for (our choice)."""
+
+
 def near_duplicates(hashes: np.ndarray, distance: int) -> np.ndarray:
     """Group of each picture, (N,) int: pictures whose perceptual hashes differ in at most ``distance`` bits share one, transitively.
 

@@ -12,7 +12,7 @@ from realgrain.detector.weights import DEFAULT_BASE
 from realgrain.learning import methods
 from realgrain.learning.adapters import Adapter
 from realgrain.learning.aligned import Aligned
-from realgrain.learning.data import Fold
+from realgrain.learning.data import NEAR, Fold
 from realgrain.learning.masking import Masking
 from realgrain.learning.noise import Noise
 from realgrain.learning.settings import meant
@@ -144,7 +144,7 @@ class Recipe(BaseModel):
     calibration: Literal["platt", "temperature"] = "platt"
     target_fpr: float = Field(default=0.05, gt=0, lt=1)
     target_miss: float = Field(default=0.05, gt=0, lt=1)
-    duplicate_distance: int = Field(default=4, ge=0, lt=64)
+    duplicate_distance: int = Field(default=NEAR, ge=0, lt=64)
     smallest_side: int = Field(default=128, ge=1)
     licence: str = "not stated"
 

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from realgrain.learning.data import Sample, near_duplicates
-from realgrain.learning.recipe import Recipe
+from realgrain.learning.data import NEAR, Sample, near_duplicates
 from realgrain.measuring import duplicates
 from realgrain.measuring.audit_results import Audit, Check, Outcome
 from realgrain.measuring.file_traits import DENSITY, MARKS, PLAIN_DENSITY, TRAITS, Column, Trait, counts, differences, together, trait
@@ -23,7 +22,6 @@ NOTES = {"generator notes": "; a leak only for detectors that read metadata: rea
 LOOK = "captions and stock marks are not looked for: readers of text take what is written in the scene for them; look at pictures of each source"
 RESAMPLES = 1000
 SEED = 0
-DISTANCE: int = Recipe.model_fields["duplicate_distance"].default  # as training has it
 ALL = "all but bytes per pixel"
 
 
@@ -58,7 +56,7 @@ def audit_survey(found: Survey) -> Audit:
     seen = found.seen
     samples = [one.sample for one in seen]
     fake = np.array([sample.fake for sample in samples], bool)
-    twins = near_duplicates(np.stack([one.hash for one in seen]), DISTANCE) if seen else np.zeros(0, int)
+    twins = near_duplicates(np.stack([one.hash for one in seen]), NEAR) if seen else np.zeros(0, int)
     copies, nearly = duplicates.exact(seen), duplicates.near(seen, twins.tolist())
     sources = _sources(samples)
     return Audit(
@@ -67,14 +65,14 @@ def audit_survey(found: Survey) -> Audit:
         splits=dict(sorted(Counter(sample.split for sample in samples).items())),
         bound=BOUND,
         mark_bound=MARK_BOUND,
-        distance=DISTANCE,
+        distance=NEAR,
         resamples=RESAMPLES,
         seed=SEED,
         checks=[
             _files_check(found),
             *_Prober.of(seen, fake, twins).checks(),
             duplicates.exact_check(copies),
-            duplicates.near_check(nearly, DISTANCE),
+            duplicates.near_check(nearly, NEAR),
             _sources_check(sources),
             Check(name="visible marks", verdict="not judged", words=LOOK),
         ],
