@@ -162,7 +162,7 @@ def compare(
     output: Annotated[Path | None, Parameter(alias="-o", help="JSON file to write as well.")] = None,
     json: Json = False,
 ) -> int:
-    """Compare two runs on the pictures that both scored: paired bootstrap, DeLong's test of AUC, a sign test of decisions."""
+    """Compare two runs on the pictures that both scored: paired bootstrap, of means over sets too, DeLong's test of AUC, a sign test of decisions."""
     from realgrain.measuring.lock import LOCK
     from realgrain.measuring.pairing import compare_runs
     from realgrain.measuring.run_tables import pairs

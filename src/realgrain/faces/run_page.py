@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from realgrain.faces import page
-from realgrain.measuring import peer_tables, peers, report_words
+from realgrain.measuring import peer_tables, peers, report_words, run_tables
 from realgrain.measuring.audit_results import Audit
 from realgrain.measuring.audit_tables import conclusion
 from realgrain.measuring.finished import Finished
@@ -65,7 +65,16 @@ def render(runs: Sequence[Finished], roots: Sequence[Path | None], info: dict[st
     parts = [_part(name, run, root) for name, run, root in zip(names, runs, roots, strict=True)]
     # one after the other, as they were given: a chain of n runs has n - 1 steps, all pairs would be a wall of tables
     pairs = [_compared(names[a], names[b], runs[a], runs[b], resamples) for a, b in pairwise(range(len(runs)))]
-    return page.fill("run.html", parts=parts, pairs=pairs, run=info, cells=paired_cells, estimate=report_words.estimate, lowest=report_words.lowest)
+    return page.fill(
+        "run.html",
+        parts=parts,
+        pairs=pairs,
+        run=info,
+        figures=run_tables.rows,
+        cells=paired_cells,
+        estimate=report_words.estimate,
+        lowest=report_words.lowest,
+    )
 
 
 def _names(runs: Sequence[Finished]) -> list[str]:

@@ -143,9 +143,9 @@ def weighted_metrics(counts: Floats, fake: Bools, logit: Floats, probability: Fl
     with np.errstate(divide="ignore", invalid="ignore"):
         found = _ranked(counts, fake, logit)
         if probability is not None:
-            found |= _flagged(counts, fake, probability >= 0.5, "half") | {"ece": _calibration_error(counts, fake, probability)}
+            found |= flagged_metrics(counts, fake, probability >= 0.5, "half") | {"ece": _calibration_error(counts, fake, probability)}
             found["brier"] = counts @ (fake - probability) ** 2 / counts.sum(axis=1)
-        return found if threshold is None else found | _flagged(counts, fake, logit >= threshold, "threshold")
+        return found if threshold is None else found | flagged_metrics(counts, fake, logit >= threshold, "threshold")
 
 
 def _ranked(counts: Floats, fake: Bools, logit: Floats) -> dict[str, Floats]:
@@ -186,7 +186,15 @@ def _equal_error(fakes: Floats, reals: Floats, hits: Floats, alarms: Floats) -> 
     return ((alarmed[rows, best] + missed[rows, best]) / 2).astype(np.float64)
 
 
-def _flagged(counts: Floats, fake: Bools, flagged: Bools, name: str) -> dict[str, Floats]:
+def flagged_metrics(counts: Floats, fake: Bools, flagged: Bools, name: str) -> dict[str, Floats]:
+    """Those of ``weighted_metrics`` that hang on decisions alone.
+
+    Args:
+        counts: (b, n) how often each row was drawn.
+        fake: (n,) True for the rows of the class "fake".
+        flagged: (n,) True for the rows that are called fake.
+        name: of what decided: metrics are called ``accuracy_at_<name>`` and so on.
+    """
     fakes, reals = counts @ fake, counts @ ~fake
     hits, alarms = counts @ (fake & flagged), counts @ (~fake & flagged)
     tpr, fpr = hits / fakes, alarms / reals
