@@ -34,7 +34,8 @@ def render(found: Evaluation | LeftOut) -> "RenderableType":
     Args:
         found: An evaluation: metrics, recall by generator and source, false positives by source, each with its 95 % interval; the main metrics
             by set where there are sets, with their mean, the worst generator and the worst real source; each convention of mAcc, with the worst
-            of what it averages; and why some figures have no interval. Or a cross-validation: the AUC of each fold and the mean of every metric.
+            of what it averages; and why some figures have no interval. Or a cross-validation: the AUC of each fold, and the mean of every metric
+            with the worst fold below.
     """
     from rich.console import Group
     from rich.text import Text
@@ -119,11 +120,16 @@ def _difference(difference: Difference | None) -> str:
 
 
 def _left_out(found: LeftOut) -> "Table":
+    from rich.text import Text
+
     table = _table("Left-out sources", found.mean)
     for fold, evaluation in found.folds.items():
         table.add_row(f"auc, {fold}", *(_estimate(evaluation.conditions[name].metrics["auc"]) for name in found.mean))
     for metric in next(iter(found.mean.values()), {}):
         table.add_row(f"mean {metric}", *(_value(means[metric]) for means in found.mean.values()))
+        worst = [found.worst.get(name, {}).get(metric) for name in found.mean]
+        if any(worst):
+            table.add_row("worst fold of it", *(Text("–" if of is None else f"{of.value:.3f} {of.fold}") for of in worst))
     return table
 
 
