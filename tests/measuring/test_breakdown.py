@@ -16,6 +16,7 @@ from rich.console import Console
 from realgrain.measuring.breakdown import ERRORS, Figures, mean_over
 from realgrain.measuring.metrics import evaluate
 from realgrain.measuring.points import METRICS, point_metrics
+from realgrain.measuring.resampling import clusters_by
 from realgrain.measuring.results import ConditionResult, Evaluation
 from realgrain.measuring.suspect import suspect
 from realgrain.measuring.tables import MOST, render
@@ -288,6 +289,9 @@ class TestFewPictures:
         alone = evaluate(table(rows[:3] + rows[9:]), resamples=50)
         assert unsure(alone)[0] == "All conditions: no bootstrap interval, 4 real pictures: fewer than 5."
         assert unsure(evaluate(table(rows), resamples=0)) == []
+        assert unsure(evaluate(table(rows), resamples=50, clusters="label"))[0] == (
+            "All conditions: no bootstrap interval, 1 real cluster and 1 fake cluster: fewer than 5 (clusters are pictures of one label)."
+        )
 
 
 class TestSuspect:
@@ -331,6 +335,12 @@ class TestSuspect:
 
 
 class TestClusters:
+    @pytest.mark.parametrize(
+        ("asked", "columns", "by"), [(None, ["group"], "group"), (None, ["source"], None), ("", ["group"], None), ("source", ["group"], "source")]
+    )
+    def test_are_groups_where_nothing_else_is_asked_for(self, asked, columns, by):
+        assert clusters_by(asked, columns) == by
+
     def test_copies_of_a_picture_add_nothing(self):
         """Each picture four times, in a cluster: the very intervals of each picture once, and wider than if the copies were independent."""
         rows = random_rows(10, n=120, sets=0)

@@ -85,7 +85,10 @@ def run(
     limit: Annotated[int | None, Parameter(help="Pictures of each set, label and source at most: for a first look.")] = None,
     seed: Seed = 0,
     resamples: Resamples = 1000,
-    clusters: Annotated[str | None, Parameter(help="Column of pictures that belong together, such as source, for the intervals.")] = None,
+    clusters: Annotated[
+        str | None,
+        Parameter(help="Column of pictures that belong together, such as source, for the intervals; '' for none, without it group, if there."),
+    ] = None,
     bundle: Bundle = None,
     runtime: Runtime = "onnxruntime",
     threads: Threads = None,
@@ -97,6 +100,7 @@ def run(
     from realgrain.measuring import audit_tables, peer_tables, peers, running
     from realgrain.measuring.benchmarks import benchmark
     from realgrain.measuring.lock import Protocol
+    from realgrain.measuring.resampling import clusters_by
     from realgrain.measuring.run_audit import AUDIT, audit_run
     from realgrain.measuring.tables import render
     from realgrain.picture.conditions import expand
@@ -104,6 +108,7 @@ def run(
     samples = benchmark(name).samples(root)
     if split is None:
         split = TEST if any(sample.split == TEST for sample in samples) else ""
+    clusters = clusters_by(clusters, {name for sample in samples if split in {"", sample.split} for name in sample.model_extra or ()})
     names = expand(conditions)
     part = max(1, ROWS // len(names))
     protocol = Protocol(conditions=names, split=split, limit=limit, seed=seed, resamples=resamples, clusters=clusters, part=part)

@@ -91,7 +91,7 @@ def command_of(lock: Lock) -> str:
     words = ["realgrain", "bench", "run", lock.benchmark, "ROOT", "-o", "RUN", "--conditions", *protocol.conditions, "--split", protocol.split]
     words += ["--limit", str(protocol.limit)] if protocol.limit is not None else []
     words += ["--seed", str(protocol.seed), "--resamples", str(protocol.resamples)]
-    words += ["--clusters", protocol.clusters] if protocol.clusters is not None else []
+    words += ["--clusters", protocol.clusters or ""]  # said where there are none too: a benchmark with a column group would have some
     return shlex.join([*words, "--bundle", "BUNDLE", "--runtime", lock.runtime.name])
 
 
