@@ -49,6 +49,21 @@ def test_run(command, done, tmp_path, capsys):
         assert (tmp_path / "again" / file.name).read_bytes() == file.read_bytes()
 
 
+def test_pictures_of_a_group_are_drawn_together_unless_asked_otherwise(command, pictures, tmp_path):
+    shutil.copytree(pictures.parent, tmp_path / "toy")
+    file = tmp_path / "toy" / pictures.name
+    first, *rows = file.read_text().splitlines()
+    file.write_text("\n".join([f"{first},group", *(f"{row},{place // 2}" for place, row in enumerate(rows))]) + "\n")
+    changed = [str(file) if word == str(pictures) else word for word in command]
+    for name, more, by in (("a", [], "group"), ("b", ["--clusters", ""], None)):
+        assert main([*changed, *more, "-o", str(tmp_path / name)]) == 0
+        assert read_run(tmp_path / name).evaluation.clusters == by
+    for name, words, by in (("a", [], "group"), ("a", ["--clusters", ""], None)):
+        out = tmp_path / "found.json"
+        assert main(["evaluate", str(tmp_path / name / "scores.parquet"), "--resamples", "5", "-o", str(out), *words]) == 0
+        assert json.loads(out.read_text())["result"]["clusters"] == by
+
+
 def test_run_refuses(command, done, capsys):
     assert main([*command, "-o", str(done)]) == 2
     assert "protocol.conditions was clean web, is clean" in capsys.readouterr().err

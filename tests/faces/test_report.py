@@ -79,12 +79,17 @@ class TestPage:
         for name in run.evaluation.conditions:
             assert name in text
 
-    def test_worst_set_beside_each_mean(self, page, done):
+    def test_worst_beside_each_mean(self, page, done):
         table = page[page.index("Means over sets (mAcc)") : page.index("Worst errors, ")]
         for of in read_run(done).evaluation.conditions.values():
             for metric in ("accuracy_at_half", "balanced_accuracy_at_half", "ap"):
-                mean = of.over_sets[metric]
-                assert re.search(rf">{re.escape(estimate(mean))}</td><td[^>]*>{mean.worst} {mean.worst_value:.3f}</td>", table)
+                worst = [getattr(of, f"over_{kind}")[metric] for kind in ("sets", "generators", "real_sources")]
+                cells = "".join(rf"<td[^>]*>{re.escape(mean.worst or '(unnamed)')} {mean.worst_value:.3f}</td>" for mean in worst)
+                assert re.search(rf">{re.escape(estimate(worst[0]))}</td>{cells}", table)
+            third = of.macc["mean_of_real_and_generators_at_half"]
+            worst = of.over_generators["fake_accuracy_at_half"], of.over_real_sources["real_accuracy_at_half"]
+            cells = "".join(rf"<td[^>]*>{re.escape(mean.worst or '(unnamed)')} {mean.worst_value:.3f}</td>" for mean in worst)
+            assert re.search(rf">{re.escape(estimate(third))}</td><td[^>]*>–</td>{cells}", table)
 
     def test_published_figures(self, page):
         text = Page(page).text

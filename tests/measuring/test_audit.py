@@ -248,10 +248,18 @@ class TestSetsThatAreHardToJudge:
         assert check(found, "format").unseen is None
 
     def test_label_against_source(self, alike, alike_audit):
-        assert check(alike_audit, "label against source").verdict == "warning"
+        found = check(alike_audit, "label against source")
+        assert found.verdict == "warning"
+        assert found.words.startswith("0 of 6 sources have both labels, 84 of 84 pictures (100.0%) are of one with one label only: what a source")
         assert alike_audit.sources["gan-a"] == {"real": 0, "fake": EACH}
         mixed = [one.model_copy(update={"source": one.source[-1]}) for one in alike]
         assert check(audit(mixed), "label against source").verdict == "ok"
+
+    def test_one_source_with_both_labels_says_nothing_of_the_others(self, alike):
+        mixed = [one.model_copy(update={"source": "both" if one.source.endswith("-a") else one.source}) for one in alike]
+        found = check(audit(mixed), "label against source")
+        assert found.verdict == "warning"
+        assert found.words.startswith("1 of 5 sources have both labels, 56 of 84 pictures (66.7%) are of one with one label only: ")
 
     def test_nothing_or_no_label_is_an_error(self, alike):
         with pytest.raises(ValueError, match="no pictures"):

@@ -16,7 +16,9 @@ from rich.console import Console
 from realgrain.measuring.breakdown import ERRORS, Figures, mean_over
 from realgrain.measuring.metrics import evaluate
 from realgrain.measuring.points import METRICS, point_metrics
+from realgrain.measuring.resampling import clusters_by
 from realgrain.measuring.results import ConditionResult, Evaluation
+from realgrain.measuring.suspect import suspect
 from realgrain.measuring.tables import MOST, render
 from realgrain.measuring.unsure import SAME, unsure
 
@@ -287,9 +289,58 @@ class TestFewPictures:
         alone = evaluate(table(rows[:3] + rows[9:]), resamples=50)
         assert unsure(alone)[0] == "All conditions: no bootstrap interval, 4 real pictures: fewer than 5."
         assert unsure(evaluate(table(rows), resamples=0)) == []
+        assert unsure(evaluate(table(rows), resamples=50, clusters="label"))[0] == (
+            "All conditions: no bootstrap interval, 1 real cluster and 1 fake cluster: fewer than 5 (clusters are pictures of one label)."
+        )
+
+
+class TestSuspect:
+    @staticmethod
+    def rows(seed: int, shift: dict[str, float], **more: Any) -> list[dict[str, Any]]:
+        rng = np.random.default_rng(seed)
+        return [
+            row(label, float(rng.normal() + by * (label == "fake")), of, **more)
+            for of, by in shift.items()
+            for label in ("real", "fake")
+            for _ in range(60)
+        ]
+
+    def test_a_set_with_swapped_folders_is_found(self):
+        right = self.rows(0, {"a": 1.5, "b": 1.5})
+        swapped = [{**of, "label": {"real": "fake", "fake": "real"}[of["label"]]} if of["set"] == "b" else of for of in right]
+        assert suspect(evaluate(table(right), resamples=100)) == []
+        found = evaluate(table(swapped), resamples=100)
+        note = "Labels of the set b may be swapped, or the detector is worse than chance there: AUC is surely below 0.5 in clean."
+        assert suspect(found) == [note]
+        with Console(width=200) as console, console.capture() as out:
+            console.print(render(found))
+        assert f"* {note}" in out.get()
+
+    def test_so_is_one_that_is_ranked_all_wrong(self):
+        """It has no interval: every resample says the same."""
+        rows = [row("real", 1.0 + place, "a") for place in range(9)] + [row("fake", -1.0 - place, "a") for place in range(9)]
+        assert suspect(evaluate(table(rows), resamples=50))[0].startswith("Labels of the set a may be swapped")
+        assert suspect(evaluate(table(rows), resamples=0)) == []
+
+    def test_not_surely_is_not_said(self):
+        found = evaluate(table(self.rows(1, {"a": -0.1})), resamples=100)
+        assert only(found).sets["a"].metrics["auc"].value < 0.5 < only(found).sets["a"].metrics["auc"].high
+        assert suspect(found) == []
+
+    def test_conditions_and_no_sets(self):
+        rows = [of for name, by in (("clean", 1.0), ("web", -2.0), ("hard", -2.0)) for of in self.rows(2, {"": by}, condition=name)]
+        words = "Labels of all pictures may be swapped, or the detector is worse than chance there: AUC is surely below 0.5 in "
+        assert suspect(evaluate(table(rows), resamples=50)) == [f"{words}web, hard."]
+        assert suspect(evaluate(table(rows[120:]), resamples=50)) == [f"{words}all conditions."]
 
 
 class TestClusters:
+    @pytest.mark.parametrize(
+        ("asked", "columns", "by"), [(None, ["group"], "group"), (None, ["source"], None), ("", ["group"], None), ("source", ["group"], "source")]
+    )
+    def test_are_groups_where_nothing_else_is_asked_for(self, asked, columns, by):
+        assert clusters_by(asked, columns) == by
+
     def test_copies_of_a_picture_add_nothing(self):
         """Each picture four times, in a cluster: the very intervals of each picture once, and wider than if the copies were independent."""
         rows = random_rows(10, n=120, sets=0)

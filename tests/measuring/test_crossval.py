@@ -15,6 +15,7 @@ from realgrain.learning.train import folds_of, learn
 from realgrain.measuring import crossval
 from realgrain.measuring.crossval import by_fold, cross_validate, with_folds
 from realgrain.measuring.metrics import evaluate
+from realgrain.measuring.results import LeftOut
 from realgrain.measuring.score import as_table
 from realgrain.measuring.tables import render
 
@@ -111,6 +112,22 @@ class TestByFold:
             assert result == evaluate(part, threshold=float(part["threshold"][0].as_py()), resamples=10)
         for condition, means in found.mean.items():
             assert means["auc"] == pytest.approx(np.mean([fold.conditions[condition].metrics["auc"].value for fold in found.folds.values()]))
+
+    def test_worst_fold_beside_each_mean(self, table):
+        found = by_fold(table, resamples=0)
+        for metric, choose in (("auc", min), ("tpr_at_threshold", min), ("brier", max), ("fpr_at_threshold", max)):
+            values = {name: fold.conditions["clean"].metrics[metric].value for name, fold in found.folds.items()}
+            worst = found.worst["clean"][metric]
+            assert (worst.value, values[worst.fold]) == (choose(values.values()),) * 2
+        old = LeftOut.model_validate(found.model_dump(exclude={"worst"}))
+        assert old.worst == {}
+        shown = [Console(width=400, record=True, file=io.StringIO()) for _ in (found, old)]
+        for console, of in zip(shown, (found, old), strict=True):
+            console.print(render(of))
+        texts = [console.export_text() for console in shown]
+        auc = found.worst["clean"]["auc"]
+        assert f"{auc.value:.3f} {auc.fold}" in texts[0]
+        assert "worst fold of it" in texts[0] and "worst fold of it" not in texts[1]
 
     def test_renders_every_fold(self, table):
         found = by_fold(table, resamples=0)

@@ -55,8 +55,10 @@ def test_lines(folder, done, tiny_bundle):
         assert line.n == clean.n_real + clean.n_fake == 40
         assert line.auc == tuple(value for value in (auc.value, auc.low, auc.high) if value is not None)
         assert line.balanced_accuracy[0] == clean.metrics["balanced_accuracy_at_threshold"].value
+        assert line.worst_source == f"{clean.worst_source} {clean.fpr_per_source[clean.worst_source].value:.0%}"
         assert line.worst_generator == f"{clean.worst_generator} {clean.recall_per_generator[clean.worst_generator].value:.0%}"
     assert (found.lines[0].n, found.lines[0].auc, found.lines[0].balanced_accuracy) == (80, (0.75,), ())
+    assert (found.lines[0].worst_generator, found.lines[0].worst_source) == (found.lines[1].worst_generator, found.lines[1].worst_source)
     assert found.lines[3].file == "deep/run/metrics.json"
 
 
@@ -90,6 +92,16 @@ def test_command_makes_the_run_again(done, protocol, toy_manifest, tiny_bundle, 
     assert asked == [(folders["RUN"], "csv", protocol, lock.bundle, lock.runtime)]
 
 
+def test_a_mean_over_folds_shows_the_worst_of_any(folder):
+    file = folder / "left-out" / "probe.json"
+    written = json.loads(file.read_text())
+    other = {"recall_per_generator": {"gan": {"value": -0.5, "n": 3}}, "fpr_per_source": {"": {"value": 2.5, "n": 3}}}
+    written["result"]["folds"]["b"]["conditions"]["clean"].update(other)
+    file.write_text(json.dumps(written))
+    line = overview(folder).lines[0]
+    assert (line.worst_generator, line.worst_source) == ("gan 50%", "(unnamed) 250%")
+
+
 def test_a_runs_own_folder(done):
     assert [line.file for line in overview(done.folder).lines] == [METRICS, METRICS]
 
@@ -117,7 +129,7 @@ def test_shown(folder):
     text = as_markdown(found)
     rows = text.splitlines()
     assert len(rows) == 2 + len(found.lines)
-    assert {row.replace("\\|", "").count("|") for row in rows} == {9}
+    assert {row.replace("\\|", "").count("|") for row in rows} == {10}
     assert cells(found.lines[0])[4:6] == ("0.750", "–")
     with Console(width=400) as console, console.capture() as shown:
         console.print(lines(found))

@@ -13,8 +13,10 @@ from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from realgrain.learning.data import read_manifest
 from realgrain.measuring.delong import delong_test, placements
 from realgrain.measuring.lock import LOCK, LockError, Protocol, read_lock
+from realgrain.measuring.metrics import evaluate, numbered
 from realgrain.measuring.pairing import PairingError, compare_runs, sign_test
 from realgrain.measuring.resampling import resample_counts, weighted_metrics
+from realgrain.measuring.run_tables import rows
 from realgrain.measuring.running import SCORES, run
 from realgrain.measuring.score import schema_with
 
@@ -215,6 +217,95 @@ class TestClusters:
     def test_no_such_column(self, compared):
         with pytest.raises(PairingError, match=r"b.scores.parquet: no column 'day' to draw clusters by"):
             compared("day", "day", lambda rows: rows)
+
+
+def in_sets(rows, name="{}"):
+    """Two sets of unlike size that share the reals of one source."""
+    found = []
+    for row in rows:
+        shared = row["label"] == "real" and row["source"] == "camera-a"
+        homes = ["few", "many"] if shared else ["few" if row["source"].endswith("-a") else "many"]
+        found += [{**row, "set": name.format(home)} for home in homes]
+    return found
+
+
+class TestSets:
+    @pytest.fixture
+    def compared(self, first, tmp_path):
+        def call(a=in_sets, b=lambda rows: in_sets(noisy(rows)), resamples=200):
+            for name, edit, threshold in (("a", a, None), ("b", b, 0.5)):
+                shutil.rmtree(tmp_path / name, ignore_errors=True)
+                rewrite(shutil.copytree(first, tmp_path / name), edit, threshold=threshold)
+            return compare_runs(tmp_path / "a", tmp_path / "b", resamples=resamples), tmp_path / "a", tmp_path / "b"
+
+        return call
+
+    def test_means_are_those_of_the_evaluations(self, compared):
+        found, *folders = compared()
+        a, b = (evaluate(pq.read_table(folder / SCORES), resamples=0) for folder in folders)
+        for name, of in found.conditions.items():
+            assert (of.n_sets, of.n_real) == (2, 32)
+            assert list(of.over_sets) == ["auc", "balanced_accuracy_at_threshold", "accuracy_at_half"]
+            for metric, mean in of.over_sets.items():
+                mine, other = (evaluation.conditions[name].over_sets[metric].value for evaluation in (a, b))
+                assert (mean.a, mean.b, mean.p) == (pytest.approx(mine), pytest.approx(other), None)
+                assert mean.difference == pytest.approx(other - mine)
+            assert of.over_sets["auc"].low < of.over_sets["auc"].difference < of.over_sets["auc"].high
+            assert of.over_sets["auc"].a != of.auc.a
+        assert found.notes == ["a mean over sets has no interval in clean, hard: a class of a set has fewer than 5, or no resample moves it"] * any(
+            mean.low is None for of in found.conditions.values() for mean in of.over_sets.values()
+        )
+        assert compared()[0] == found
+
+    def test_both_runs_are_drawn_alike_and_by_set(self, compared):
+        """The interval is that of the difference in an evaluation's own resamples."""
+        found, *folders = compared(resamples=50)
+        tables = [pq.read_table(folder / SCORES).filter(pa.compute.field("condition") == "clean") for folder in folders]
+        fake, sets = np.array(tables[0]["label"].to_pylist()) == "fake", np.array(tables[0]["set"].to_pylist(), object)
+        drawn = []
+        for counts in resample_counts(fake, 50, 0, sets, None, numbered(tables[0], sets)):
+            aucs = [
+                [
+                    weighted_metrics(counts[:, sets == name], fake[sets == name], table["logit"].to_numpy()[sets == name], None, None)["auc"]
+                    for name in set(sets)
+                ]
+                for table in tables
+            ]
+            drawn.append(np.mean(aucs[1], axis=0) - np.mean(aucs[0], axis=0))
+        mean = found.conditions["clean"].over_sets["auc"]
+        assert [mean.low, mean.high] == pytest.approx(np.quantile(np.concatenate(drawn), [0.025, 0.975]).tolist())
+
+    def test_alike_runs_differ_by_nothing(self, compared):
+        found, *_ = compared(b=lambda rows: in_sets([{**row, "logit": row["logit"] * 2} for row in rows]))
+        mean = found.conditions["clean"].over_sets["auc"]
+        assert (mean.difference, mean.low, mean.high) == (0, 0, 0)
+
+    def test_a_small_set_has_no_interval_and_a_set_of_one_label_no_mean(self, compared):
+        def small(rows, labels):
+            return [{**row, "set": "small" if row["path"].endswith("00.png") and row["label"] in labels else row["set"]} for row in in_sets(rows)]
+
+        few, *_ = compared(*[lambda rows: small(rows, {"real", "fake"})] * 2)
+        assert few.conditions["clean"].n_sets == 3 and few.conditions["clean"].over_sets["auc"].low is None
+        assert few.conditions["clean"].auc.low is not None
+        assert few.notes[0].startswith("a mean over sets has no interval in clean, hard")
+        one, *_ = compared(*[lambda rows: small(rows, {"fake"})] * 2)
+        assert list(one.conditions["clean"].over_sets) == ["accuracy_at_half"]
+        assert "no mean over sets of AUC in clean, hard: a set lacks a class among the pictures that both scored" in one.notes
+
+    def test_sets_by_other_names_have_no_mean_and_are_said(self, compared):
+        found, *_ = compared(b=lambda rows: in_sets(rows, "my-{}"))
+        assert {(of.n_sets, len(of.over_sets)) for of in found.conditions.values()} == {(0, 0)}
+        assert found.notes == ["A and B have other sets for the same pictures in clean, hard: no means over sets, and draws are not by set"]
+
+    def test_shown(self, compared):
+        found, *_ = compared(resamples=20)
+        assert [name for name, _ in rows(found.conditions["clean"])] == [
+            "AUC",
+            "balanced accuracy",
+            "mean of AUC over 2 sets",
+            "mean of balanced accuracy over 2 sets",
+            "mean of accuracy at 0.5 over 2 sets",
+        ]
 
 
 class TestRuns:

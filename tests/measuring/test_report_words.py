@@ -103,6 +103,11 @@ class TestWords:
         run = made({"clean": 1.0}, threshold=None)
         assert "threshold" not in "\n".join(summary(run)) and plots(run)
 
+    def test_labels_that_may_be_swapped(self):
+        text = words({"clean": -2.0}, sets=("a[b]",))
+        assert "Labels of the set a[b] may be swapped, or the detector is worse than chance there" in text
+        assert "swapped" not in words({"clean": 1.0}, sets=("a",))
+
     def test_not_audited(self):
         assert "The pictures were not audited" in words({"clean": 1.0})
 

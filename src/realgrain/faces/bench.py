@@ -105,7 +105,10 @@ def run(
     limit: Annotated[int | None, Parameter(help="Pictures of each set, label and source at most: for a first look.")] = None,
     seed: Seed = 0,
     resamples: Resamples = 1000,
-    clusters: Annotated[str | None, Parameter(help="Column of pictures that belong together, such as source, for the intervals.")] = None,
+    clusters: Annotated[
+        str | None,
+        Parameter(help="Column of pictures that belong together, such as source, for the intervals; '' for none, without it group, if there."),
+    ] = None,
     bundle: Bundle = None,
     runtime: Runtime = "onnxruntime",
     threads: Threads = None,
@@ -119,6 +122,7 @@ def run(
     from realgrain.measuring.benchmarks.csv import MANIFEST
     from realgrain.measuring.calibrate import known
     from realgrain.measuring.lock import Protocol
+    from realgrain.measuring.resampling import clusters_by
     from realgrain.measuring.run_audit import AUDIT, audit_run
     from realgrain.measuring.tables import render
     from realgrain.picture.conditions import expand
@@ -126,6 +130,7 @@ def run(
     samples = benchmark(name).samples(root)
     if split is None:
         split = TEST if any(sample.split == TEST for sample in samples) else ""
+    clusters = clusters_by(clusters, {name for sample in samples if split in {"", sample.split} for name in sample.model_extra or ()})
     names = expand(conditions)
     part = max(1, ROWS // len(names))
     protocol = Protocol(conditions=names, split=split, limit=limit, seed=seed, resamples=resamples, clusters=clusters, part=part)
@@ -187,7 +192,7 @@ def compare(
     output: Annotated[Path | None, Parameter(alias="-o", help="JSON file to write as well.")] = None,
     json: Json = False,
 ) -> int:
-    """Compare two runs on the pictures that both scored: paired bootstrap, DeLong's test of AUC, a sign test of decisions."""
+    """Compare two runs on the pictures that both scored: paired bootstrap, of means over sets too, DeLong's test of AUC, a sign test of decisions."""
     from realgrain.measuring.lock import LOCK
     from realgrain.measuring.pairing import compare_runs
     from realgrain.measuring.run_tables import pairs

@@ -131,13 +131,16 @@ def evaluate(
         Path | None, Parameter(help="Recipe whose folds to measure one by one, with their mean; a table of `crossval` has its own.")
     ] = None,
     resamples: Annotated[int, Parameter(help="Of the bootstrap behind each interval.")] = 1000,
-    clusters: Annotated[str | None, Parameter(help="Column, such as source, whose equal values are resampled together.")] = None,
+    clusters: Annotated[
+        str | None, Parameter(help="Column, such as source, whose equal values are resampled together; '' for none, without it group, if there.")
+    ] = None,
 ) -> int:
     """Measure a scores table: AUC, AP, accuracies, by set, generator and real source, each with its interval and its worst."""
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     from realgrain.measuring import crossval, metrics
+    from realgrain.measuring.resampling import clusters_by
     from realgrain.measuring.tables import render
 
     table = pq.read_table(scores)
@@ -146,7 +149,7 @@ def evaluate(
     if folds:
         table = crossval.with_folds(table, _recipe(folds, ()).folds)
     measure = crossval.by_fold if "fold" in table.column_names else metrics.evaluate
-    found = measure(table, resamples=resamples, clusters=clusters)
+    found = measure(table, resamples=resamples, clusters=clusters_by(clusters, table.column_names))
     publish(found, render(found), output, [scores], json)
     return DONE
 

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from realgrain.faces import page
-from realgrain.measuring import peer_tables, peers, report_words
+from realgrain.measuring import peer_tables, peers, report_words, run_tables
 from realgrain.measuring.audit_results import Audit
 from realgrain.measuring.audit_tables import conclusion
 from realgrain.measuring.finished import Finished
 from realgrain.measuring.ledger import run_info
 from realgrain.measuring.pairing import Paired, PairedRuns, PairingError, compare_runs
 from realgrain.measuring.report_plots import plots
+from realgrain.measuring.results import ConditionResult
 from realgrain.measuring.whole import write_whole
 from realgrain.measuring.worst import Mistake, worst
 from realgrain.picture.errors import printable
@@ -24,6 +25,8 @@ TABLE = {"auc": "AUC", "balanced_accuracy_at_threshold": "balanced accuracy", "t
 """Figures of the table of conditions."""
 MEANS = {"accuracy_at_half": "accuracy at 0.5", "balanced_accuracy_at_half": "balanced accuracy at 0.5", "ap": "AP"}
 """Figures whose mean over sets publications print."""
+REAL_AND_GENERATORS = "one real accuracy and each generator's, at 0.5"
+"""The convention of mAcc that is no mean over sets."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,15 @@ def render(runs: Sequence[Finished], roots: Sequence[Path | None], info: dict[st
     parts = [_part(name, run, root) for name, run, root in zip(names, runs, roots, strict=True)]
     # one after the other, as they were given: a chain of n runs has n - 1 steps, all pairs would be a wall of tables
     pairs = [_compared(names[a], names[b], runs[a], runs[b], resamples) for a, b in pairwise(range(len(runs)))]
-    return page.fill("run.html", parts=parts, pairs=pairs, run=info, cells=paired_cells, estimate=report_words.estimate, lowest=report_words.lowest)
+    return page.fill(
+        "run.html",
+        parts=parts,
+        pairs=pairs,
+        run=info,
+        figures=run_tables.rows,
+        cells=paired_cells,
+        estimate=report_words.estimate,
+    )
 
 
 def _names(runs: Sequence[Finished]) -> list[str]:
@@ -81,7 +92,7 @@ def _part(name: str, run: Finished, root: Path | None) -> dict[str, Any]:
         "summary": report_words.summary(run),
         "plots": [(plot, page.uri(plot.light, "png"), page.uri(plot.dark, "png")) for plot in plots(run)],
         "metrics": TABLE,
-        "means": MEANS,
+        "means": {name: _means(of) for name, of in run.evaluation.conditions.items() if of.over_sets},
         "conditions": run.evaluation.conditions,
         "worst": {_titled(title, found): [_shown(one) for one in found] for title, found in worst(run, root).items()},
         "pictures": root is not None,
@@ -91,6 +102,18 @@ def _part(name: str, run: Finished, root: Path | None) -> dict[str, Any]:
         "lock": run.lock.content().decode(),
         "sha256": run.lock.sha256,
     }
+
+
+def _means(of: ConditionResult) -> list[tuple[str, ...]]:
+    """What is averaged, the mean, and of it the worst set, generator and real source."""
+    kinds = (of.over_sets, of.over_generators, of.over_real_sources)
+    rows = [
+        (title, report_words.estimate(of.over_sets.get(name)), *(report_words.lowest(kind.get(name)) for kind in kinds))
+        for name, title in MEANS.items()
+    ]
+    worst = (of.over_generators.get("fake_accuracy_at_half"), of.over_real_sources.get("real_accuracy_at_half"))
+    third = report_words.estimate(of.macc.get("mean_of_real_and_generators_at_half"))
+    return [*rows, (REAL_AND_GENERATORS, third, "–", *map(report_words.lowest, worst))]
 
 
 def _titled(title: str, found: Sequence[Mistake]) -> str:

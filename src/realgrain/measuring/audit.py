@@ -97,14 +97,16 @@ def _sources(samples: Sequence[Sample]) -> dict[str, dict[str, int]]:
 
 
 def _sources_check(sources: Mapping[str, Mapping[str, int]]) -> Check:
-    """Every source with one label: whatever a source has in common, its content and its camera, tells the label."""
+    """Sources with one label: whatever such a source has in common, its content and its camera, tells the label of its pictures."""
     name = "label against source"
     if set(sources) <= {""}:
         return Check(name=name, verdict="not judged", words="no sources are named")
     both = [source for source, counts in sources.items() if all(counts.values())]
     words = f"{len(both)} of {len(sources)} sources have both labels"
-    if both:
+    if len(both) == len(sources):
         return Check(name=name, verdict="ok", words=words)
+    total, told = (sum(sum(sources[source].values()) for source in of) for of in (sources, sources.keys() - both))
+    words += f", {told} of {total} pictures ({told / total:.1%}) are of one with one label only"
     return Check(name=name, verdict="warning", words=f"{words}: what a source shows may tell the label; trust only figures on sources left out")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,9 @@ from realgrain.learning.data import Fold, left_in
 from realgrain.learning.problem import Problem, prepare
 from realgrain.learning.recipe import Recipe
 from realgrain.learning.train import Fitter, Learned, fitter_of, folds_of, learn, part_of
+from realgrain.measuring.breakdown import ERRORS
 from realgrain.measuring.metrics import evaluate, stored_threshold
-from realgrain.measuring.results import LeftOut
+from realgrain.measuring.results import Evaluation, LeftOut, WorstFold
 from realgrain.measuring.score import SAMPLE, as_table
 
 
@@ -73,7 +74,7 @@ def with_folds(table: pa.Table, folds: Sequence[Fold]) -> pa.Table:
 
 
 def by_fold(table: pa.Table, *, resamples: int = 1000, clusters: str | None = None) -> LeftOut:
-    """Evaluate each fold of a table, and their mean.
+    """Evaluate each fold of a table, and their mean, with the worst of them beside it.
 
     Args:
         table: scores table with the columns ``fold`` and ``threshold``, the same threshold throughout a fold.
@@ -91,9 +92,21 @@ def by_fold(table: pa.Table, *, resamples: int = 1000, clusters: str | None = No
         condition: {metric: _mean([of.conditions[condition].metrics[metric].value for of in found.values()]) for metric in result.metrics}
         for condition, result in first.conditions.items()
     }
-    return LeftOut(folds=found, mean=mean)
+    worst = {
+        condition: {metric: of for metric in metrics if (of := _worst(found, condition, metric)) is not None} for condition, metrics in mean.items()
+    }
+    return LeftOut(folds=found, mean=mean, worst=worst)
 
 
 def _mean(values: list[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known and len(known) == len(values) else None
+
+
+def _worst(folds: Mapping[str, Evaluation], condition: str, metric: str) -> WorstFold | None:
+    values = {name: of.conditions[condition].metrics[metric].value for name, of in folds.items()}
+    known = {name: value for name, value in values.items() if value is not None}
+    if not known:
+        return None
+    fold = (max if metric in ERRORS else min)(known, key=lambda name: known[name])
+    return WorstFold(fold=fold, value=known[fold])

@@ -17,7 +17,7 @@ from realgrain.measuring.running import METRICS
 log = logging.getLogger(__name__)
 
 AUC, BALANCED = "auc", "balanced_accuracy_at_threshold"
-COLUMNS = ("benchmark", "bundle", "condition", "n", "AUC", "balanced accuracy", "worst generator", "command")
+COLUMNS = ("benchmark", "bundle", "condition", "n", "AUC", "balanced accuracy", "worst generator", "worst real source", "command")
 HASH = 8
 """Digits of a bundle's hash that are shown."""
 
@@ -30,7 +30,8 @@ class Line(BaseModel):
         n: pictures behind the figures; None where the file does not tell.
         auc: value and, where there is one, the 95 % interval.
         balanced_accuracy: likewise, at the detector's own threshold.
-        worst_generator: the one with the lowest recall, and that recall.
+        worst_generator: the one with the lowest recall, and that recall; of a mean over folds, the lowest of any fold.
+        worst_source: the real one with the highest false-positive rate, and that rate; likewise.
         command: that made the figures.
         file: that holds them, below the ledger's folder.
     """
@@ -44,6 +45,7 @@ class Line(BaseModel):
     auc: tuple[float, ...]
     balanced_accuracy: tuple[float, ...]
     worst_generator: str
+    worst_source: str
     command: str
     file: str
 
@@ -89,7 +91,7 @@ def command_of(lock: Lock) -> str:
     words = ["realgrain", "bench", "run", lock.benchmark, "ROOT", "-o", "RUN", "--conditions", *protocol.conditions, "--split", protocol.split]
     words += ["--limit", str(protocol.limit)] if protocol.limit is not None else []
     words += ["--seed", str(protocol.seed), "--resamples", str(protocol.resamples)]
-    words += ["--clusters", protocol.clusters] if protocol.clusters is not None else []
+    words += ["--clusters", protocol.clusters or ""]  # said where there are none too: a benchmark with a column group would have some
     return shlex.join([*words, "--bundle", "BUNDLE", "--runtime", lock.runtime.name])
 
 
@@ -125,7 +127,8 @@ def _of_result(folder: Path, file: Path) -> Iterator[Line]:
                 n=sum(of["n_real"] + of["n_fake"] for of in counts),
                 auc=_values({"value": means.get(AUC)}),
                 balanced_accuracy=_values({"value": means.get(BALANCED)}),
-                worst_generator="",
+                worst_generator=_worst(counts, "recall_per_generator", highest=False),
+                worst_source=_worst(counts, "fpr_per_source", highest=True),
                 command=command,
                 file=str(place),
             )
@@ -135,8 +138,6 @@ def _lines(conditions: dict[str, Any], benchmark: str, bundle: str, command: str
     for name, of in conditions.items():
         if "n_real" not in of or "metrics" not in of:  # figures of another kind under the same name
             return
-        worst = of.get("worst_generator")
-        recall = of.get("recall_per_generator", {}).get(worst)
         yield Line(
             benchmark=benchmark,
             bundle=bundle,
@@ -144,10 +145,20 @@ def _lines(conditions: dict[str, Any], benchmark: str, bundle: str, command: str
             n=of["n_real"] + of["n_fake"],
             auc=_values(of["metrics"].get(AUC)),
             balanced_accuracy=_values(of["metrics"].get(BALANCED)),
-            worst_generator="" if worst is None else f"{worst or '(unnamed)'}" + (f" {recall['value']:.0%}" if recall else ""),
+            worst_generator=_worst([of], "recall_per_generator", highest=False),
+            worst_source=_worst([of], "fpr_per_source", highest=True),
             command=command,
             file=file,
         )
+
+
+def _worst(conditions: Sequence[dict[str, Any]], rates: str, *, highest: bool) -> str:
+    """Name and rate of the group with the lowest rate, or the highest; of equals, the one with most pictures. Empty where there are none."""
+    found = [(rate["value"] * (-1 if highest else 1), -rate["n"], name) for of in conditions for name, rate in of.get(rates, {}).items()]
+    if not found:
+        return ""
+    rate, _, name = min(found)
+    return f"{name or '(unnamed)'} {abs(rate):.0%}"
 
 
 def _values(estimate: dict[str, float | None] | None) -> tuple[float, ...]:
@@ -160,7 +171,7 @@ def cells(line: Line) -> tuple[str, ...]:
     """A line's texts, one for each of ``COLUMNS``."""
     count = "–" if line.n is None else str(line.n)
     figures = (_figure(line.auc), _figure(line.balanced_accuracy))
-    return line.benchmark, line.bundle, line.condition, count, *figures, line.worst_generator or "–", line.command
+    return line.benchmark, line.bundle, line.condition, count, *figures, line.worst_generator or "–", line.worst_source or "–", line.command
 
 
 def _figure(values: Sequence[float]) -> str:

@@ -16,10 +16,10 @@ from realgrain.detector.calibration import CONFIDENCE
 from realgrain.measuring.delong import delong_test
 from realgrain.measuring.lock import SHORT, BundleRef, Lock, RuntimeRef, differences, read_lock
 from realgrain.measuring.metrics import stored_threshold
-from realgrain.measuring.resampling import FEWEST, ROUNDING, Bools, Floats, Names, clusters_of, resample_counts, units, weighted_metrics
+from realgrain.measuring.paired_sets import AUC, BALANCED, OVER_SETS, Scored, Sets, means_of, shared_sets, texts
+from realgrain.measuring.resampling import FEWEST, ROUNDING, Bools, Floats, Names, averaged, clusters_of, resample_counts, units
 from realgrain.measuring.running import SCORES, read_scores
 
-AUC, BALANCED = "auc", "balanced_accuracy_at_threshold"
 Key = tuple[str, int]
 """Sha256 of a picture, and how often it has come before in the condition."""
 
@@ -53,7 +53,8 @@ class Paired(_Frozen):
         low: of its 95 % paired bootstrap interval, both runs on the same resamples; None without resamples, where a class has fewer than ``FEWEST``
             pictures, or clusters, and where runs that rank or decide otherwise differ by the same in every resample, which is no certainty.
         high: likewise.
-        p: of a test that there is no difference: DeLong's for AUC, an exact sign test for balanced accuracy; None where it says nothing.
+        p: of a test that there is no difference: DeLong's for AUC, an exact sign test for balanced accuracy; None where it says nothing, and of
+            means over sets, which have none.
     """
 
     a: float
@@ -73,6 +74,8 @@ class PairedCondition(_Frozen):
         auc: with DeLong's test; None where a class is missing.
         balanced_accuracy: each at its own threshold, with the sign test; None where a class or a threshold is missing.
         n_clusters: real and fake clusters behind the intervals; None where each picture was drawn alone.
+        n_sets: that both runs have, and name alike for each picture; 0 without sets, or where they are named otherwise.
+        over_sets: metric -> its plain mean over those sets, each counting alike; without a metric that one of them has not.
     """
 
     n_real: int
@@ -82,6 +85,8 @@ class PairedCondition(_Frozen):
     auc: Paired | None
     balanced_accuracy: Paired | None
     n_clusters: dict[str, int] | None = None
+    n_sets: int = 0
+    over_sets: dict[str, Paired] = {}
 
 
 class PairedRuns(_Frozen):
@@ -109,8 +114,8 @@ def compare_runs(first: Path, second: Path, *, resamples: int = 1000, seed: int 
     Args:
         first: folder of run A.
         second: folder of run B.
-        resamples: of the paired bootstrap, stratified by label, of whole clusters where both runs have them by the same column; 0 leaves the
-            intervals out.
+        resamples: of the paired bootstrap, stratified by label and, as in an evaluation, by set where both runs name the same, of whole clusters
+            where both runs have them by the same column; 0 leaves the intervals out.
         seed: of the resampling, used afresh for each condition.
 
     Raises:
@@ -132,10 +137,13 @@ def compare_runs(first: Path, second: Path, *, resamples: int = 1000, seed: int 
     shared = [name for name in names[0] if name in names[1]]
     if not shared:
         raise PairingError(f"nothing to compare: {first} has the conditions {', '.join(names[0])}, {second} {', '.join(names[1])}")
-    conditions, alike = {}, True
+    conditions, alike, elsewhere = {}, True, []
     for name in shared:
         rows = [_rows(table, name, clusters) for table in tables]
-        conditions[name] = _condition(rows, thresholds, (str(first), str(second)), resamples, seed, clusters)
+        same = all(sorted(row["sets"]) == sorted(rows[1][key]["sets"]) for key, row in rows[0].items() if key in rows[1])
+        elsewhere += [] if same else [name]
+        sets = shared_sets(tables, name) if same else []
+        conditions[name] = _condition(rows, thresholds, (str(first), str(second)), resamples, seed, clusters, sets)
         if clusters is not None:
             alike = alike and all(row[clusters] == rows[1][key][clusters] for key, row in rows[0].items() if key in rows[1])
     if not any(of.n_real + of.n_fake for of in conditions.values()):
@@ -144,24 +152,29 @@ def compare_runs(first: Path, second: Path, *, resamples: int = 1000, seed: int 
         Side(benchmark=lock.benchmark, bundle=lock.bundle, runtime=lock.runtime, threshold=threshold)
         for lock, threshold in zip(locks, thresholds, strict=True)
     ]
-    notes = [*_notes(locks, names, conditions), *_on_clusters(columns, alike=alike)]
+    notes = [*_notes(locks, names, conditions, resamples), *_on_clusters(columns, alike=alike)]
+    if elsewhere and all(any(texts(table, "set")) for table in tables):
+        notes.append(f"A and B have other sets for the same pictures in {', '.join(elsewhere)}: no means over sets, and draws are not by set")
     return PairedRuns(a=sides[0], b=sides[1], resamples=resamples, seed=seed, clusters=clusters, conditions=conditions, notes=notes)
 
 
 def _rows(table: pa.Table, condition: str, clusters: str | None = None) -> dict[Key, dict[str, Any]]:
-    """Rows of a condition that have a score, each picture's occurrences numbered; a picture that sets share is one, as in ``metrics.evaluate``."""
-    names = ("condition", "sha256", "label", "generator", "path", "error", "logit", *([] if clusters is None else [clusters]))
+    """Rows of a condition that have a score, each picture's occurrences numbered.
+
+    A picture that sets share is one, as in ``metrics.evaluate``, and its key ``sets`` has them all.
+    """
+    names = ("condition", "sha256", "label", "generator", "path", "error", "logit", "probability", *([] if clusters is None else [clusters]))
     columns = table.select(list(dict.fromkeys(names)))
     seen: Counter[str] = Counter()
-    shared: set[tuple[str, ...]] = set()
+    shared: dict[tuple[str, ...], dict[str, Any]] = {}
     found = {}
-    for row in columns.to_pylist():
+    for row, of in zip(columns.to_pylist(), texts(table, "set"), strict=True):
         if row["condition"] == condition and not row["error"] and row["logit"] is not None:
             name = row["path"], row["label"], row["generator"]
             if name in shared:
+                shared[name]["sets"].append(of)
                 continue
-            shared.add(name)
-            found[row["sha256"], seen[row["sha256"]]] = row
+            shared[name] = found[row["sha256"], seen[row["sha256"]]] = {**row, "sets": [of]}
             seen[row["sha256"]] += 1
     return found
 
@@ -173,6 +186,7 @@ def _condition(
     resamples: int,
     seed: int,
     column: str | None,
+    sets: Sequence[str],
 ) -> PairedCondition:
     first, second = rows
     both = [key for key in first if key in second]
@@ -181,9 +195,11 @@ def _condition(
             labels = f"{first[key]['label']} in {names[0]}, {second[key]['label']} in {names[1]}"
             raise PairingError(f"{first[key]['path']} (sha256 {key[0][:SHORT]}…): {labels}")
     fake = np.array([first[key]["label"] == "fake" for key in both], bool)
-    logits = [np.array([of[key]["logit"] for key in both], np.float64) for of in rows]
     clusters = None if column is None else clusters_of(first[key][column] for key in both)
-    found = _measure(fake, logits, thresholds, resamples, seed, clusters) if fake.any() and not fake.all() else {}
+    found, means = {}, {}
+    if fake.any() and not fake.all():
+        scored = [Scored.of([of[key] for key in both], threshold) for of, threshold in zip(rows, thresholds, strict=True)]
+        found, means = _measure(fake, scored, resamples, seed, clusters, Sets.of(sets, [first[key]["sets"] for key in both]))
     return PairedCondition(
         n_real=int((~fake).sum()),
         n_fake=int(fake.sum()),
@@ -192,33 +208,56 @@ def _condition(
         auc=found.get(AUC),
         balanced_accuracy=found.get(BALANCED),
         n_clusters=None if clusters is None else units(fake, clusters),
+        n_sets=len(sets),
+        over_sets=means,
     )
 
 
 def _measure(
-    fake: Bools, logits: Sequence[Floats], thresholds: Sequence[float | None], resamples: int, seed: int, clusters: Names | None
-) -> dict[str, Paired]:
+    fake: Bools, scored: Sequence[Scored], resamples: int, seed: int, clusters: Names | None, sets: Sets
+) -> tuple[dict[str, Paired], dict[str, Paired]]:
+    """Figures of all pictures, and their means over sets, from the same resamples of both runs."""
+    a, b = scored
+    once, parts = sets.once, sets.parts(fake, scored)
     drawn: dict[str, list[Floats]] = {AUC: [], BALANCED: []}
-    enough = min(units(fake, clusters).values()) >= FEWEST
-    for counts in resample_counts(fake, resamples if enough else 0, seed, clusters=clusters):
-        first, second = (weighted_metrics(counts, fake, logit, None, threshold) for logit, threshold in zip(logits, thresholds, strict=True))
+    averages: dict[str, list[Floats]] = {name: [] for name in OVER_SETS}
+    together = None if clusters is None else clusters[sets.pictures]
+    enough = _enough(fake, clusters)
+    spread = all(_enough(part.fake, None if together is None else together[part.rows]) for part in parts)
+    by_set = sets.of_row if sets.names else None
+    for counts in resample_counts(fake[sets.pictures], resamples if enough else 0, seed, by_set, together, sets.pictures):
+        first, second = (of.metrics(counts[:, once], fake) for of in scored)
         for name in first.keys() & second.keys() & drawn.keys():
             drawn[name].append(second[name] - first[name])
-    a, b = (float(sk.roc_auc_score(fake, logit)) for logit in logits)
-    ranks = [np.unique(logit, return_inverse=True)[1] for logit in logits]
-    same = np.array_equal(ranks[0], ranks[1])
-    found = {AUC: _paired(a, b, drawn[AUC], same, delong_test(fake, logits[0], logits[1]))}
-    if thresholds[0] is not None and thresholds[1] is not None:
-        flagged = logits[0] >= thresholds[0], logits[1] >= thresholds[1]
-        a, b = (float(sk.balanced_accuracy_score(fake, of)) for of in flagged)
+        for name, (mine, other) in means_of(counts, parts).items() if spread else ():
+            averages[name].append(averaged(other) - averaged(mine))
+    before, after = (float(sk.roc_auc_score(fake, of.logit)) for of in scored)
+    found = {AUC: _paired(before, after, drawn[AUC], _alike(AUC, scored), delong_test(fake, a.logit, b.logit))}
+    if a.threshold is not None and b.threshold is not None:
+        flagged = [of.decides(BALANCED) for of in scored]
+        before, after = (float(sk.balanced_accuracy_score(fake, of)) for of in flagged)
         p = sign_test(fake, *(of == fake for of in flagged))
-        found[BALANCED] = _paired(a, b, drawn[BALANCED], np.array_equal(flagged[0], flagged[1]), p)
-    return found
+        found[BALANCED] = _paired(before, after, drawn[BALANCED], _alike(BALANCED, scored), p)
+    means = {}
+    for name, runs in means_of(np.ones((1, len(sets.pictures))), parts).items():
+        before, after = (float(np.mean(of)) for of in runs)
+        if np.isfinite([before, after]).all():  # a mean is never of fewer sets than there are
+            means[name] = _paired(before, after, averages[name], all(_alike(name, part.scored) for part in parts), None)
+    return found, means
+
+
+def _enough(fake: Bools, clusters: Names | None) -> bool:
+    return min(units(fake, clusters).values()) >= FEWEST
+
+
+def _alike(metric: str, scored: Sequence[Scored]) -> bool:
+    first, second = (of.decides(metric) for of in scored)
+    return np.array_equal(first, second)
 
 
 def _paired(first: float, second: float, drawn: Sequence[Floats], same: bool, p: float | None) -> Paired:
     outside = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(np.concatenate(drawn), [outside, 1 - outside]).tolist() if drawn else (None, None)
+    low, high = np.nanquantile(np.concatenate(drawn), [outside, 1 - outside]).tolist() if drawn else (None, None)
     if low is not None and high is not None and high - low <= ROUNDING and not same:
         low, high = None, None
     return Paired(a=first, b=second, difference=second - first, low=low, high=high, p=p)
@@ -250,7 +289,7 @@ def sign_test(fake: Bools, first: Bools, second: Bools) -> float:
     return min(1.0, float(binom.pmf(gained, reals, 0.5) @ tails))
 
 
-def _notes(locks: Sequence[Lock], names: Sequence[list[str]], conditions: dict[str, PairedCondition]) -> list[str]:
+def _notes(locks: Sequence[Lock], names: Sequence[list[str]], conditions: dict[str, PairedCondition], resamples: int) -> list[str]:
     notes = [
         f"only {side} has the condition {name}" for side, mine, other in (("A", *names), ("B", *names[::-1])) for name in mine if name not in other
     ]
@@ -264,6 +303,12 @@ def _notes(locks: Sequence[Lock], names: Sequence[list[str]], conditions: dict[s
     if few:
         what = "pictures" if conditions[few[0]].n_clusters is None else "clusters"
         notes.append(f"no bootstrap interval in {', '.join(few)}: a class has fewer than {FEWEST} {what}")
+    unsure = [name for name, of in conditions.items() if resamples and name not in few and any(mean.low is None for mean in of.over_sets.values())]
+    if unsure:
+        notes.append(f"a mean over sets has no interval in {', '.join(unsure)}: a class of a set has fewer than {FEWEST}, or no resample moves it")
+    missing = [name for name, of in conditions.items() if of.n_sets and of.auc is not None and AUC not in of.over_sets]
+    if missing:
+        notes.append(f"no mean over sets of AUC in {', '.join(missing)}: a set lacks a class among the pictures that both scored")
     if locks[0].benchmark != locks[1].benchmark:
         notes.append(f"A is of {locks[0].benchmark}, B of {locks[1].benchmark}")
     return notes + [f"from A to B, {line}" for line in differences(locks[0].environment, locks[1].environment)]

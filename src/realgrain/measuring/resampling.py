@@ -5,7 +5,7 @@ thousand calls to scikit-learn and torchmetrics; tests/measuring/test_metrics.py
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,12 +22,19 @@ FEWEST = 5
 """Pictures, or clusters, that a class needs for an interval (our choice). Of n there are C(2n - 1, n) different resamples (Hall, "The Bootstrap and
 Edgeworth Expansion", 1992, appendix I): 1, 3, 10, 35 of up to four, and it takes 40 before one of them is as rare as a tail of 2.5 %."""
 ROUNDING = 1e-9  # of sums of a resample: an interval that is no wider has no width
+GROUP = "group"
+"""Column of pictures that belong together, by which clusters are drawn where nothing else is asked for."""
 _CELLS = 200_000  # counts held at once: 1.6 MB an array, so that the passes over them stay in the processor's cache
 
 
 def clusters_of(names: Iterable[str | None]) -> Names:
     """What each row (n,) is drawn together with, by the name of its cluster: itself where it has none."""
     return np.asarray([f"= {name}" if name else f"alone {place}" for place, name in enumerate(names)], dtype=object)
+
+
+def clusters_by(asked: str | None, columns: Collection[str]) -> str | None:
+    """The column to draw clusters by: what is asked for, none where that is empty; where nothing is asked for, ``group``, if it is there."""
+    return (GROUP if GROUP in columns else None) if asked is None else asked or None
 
 
 def units(fake: Bools, clusters: Names | None) -> dict[str, int]:
@@ -143,9 +150,9 @@ def weighted_metrics(counts: Floats, fake: Bools, logit: Floats, probability: Fl
     with np.errstate(divide="ignore", invalid="ignore"):
         found = _ranked(counts, fake, logit)
         if probability is not None:
-            found |= _flagged(counts, fake, probability >= 0.5, "half") | {"ece": _calibration_error(counts, fake, probability)}
+            found |= flagged_metrics(counts, fake, probability >= 0.5, "half") | {"ece": _calibration_error(counts, fake, probability)}
             found["brier"] = counts @ (fake - probability) ** 2 / counts.sum(axis=1)
-        return found if threshold is None else found | _flagged(counts, fake, logit >= threshold, "threshold")
+        return found if threshold is None else found | flagged_metrics(counts, fake, logit >= threshold, "threshold")
 
 
 def _ranked(counts: Floats, fake: Bools, logit: Floats) -> dict[str, Floats]:
@@ -186,7 +193,15 @@ def _equal_error(fakes: Floats, reals: Floats, hits: Floats, alarms: Floats) -> 
     return ((alarmed[rows, best] + missed[rows, best]) / 2).astype(np.float64)
 
 
-def _flagged(counts: Floats, fake: Bools, flagged: Bools, name: str) -> dict[str, Floats]:
+def flagged_metrics(counts: Floats, fake: Bools, flagged: Bools, name: str) -> dict[str, Floats]:
+    """Those of ``weighted_metrics`` that hang on decisions alone.
+
+    Args:
+        counts: (b, n) how often each row was drawn.
+        fake: (n,) True for the rows of the class "fake".
+        flagged: (n,) True for the rows that are called fake.
+        name: of what decided: metrics are called ``accuracy_at_<name>`` and so on.
+    """
     fakes, reals = counts @ fake, counts @ ~fake
     hits, alarms = counts @ (fake & flagged), counts @ (~fake & flagged)
     tpr, fpr = hits / fakes, alarms / reals

@@ -117,14 +117,24 @@ class Evaluation(_Frozen):
     conditions: dict[str, ConditionResult]
 
 
+class WorstFold(_Frozen):
+    """A fold, and its value of a metric: the highest of all folds for errors and the lowest for all else."""
+
+    fold: str
+    value: float
+
+
 class LeftOut(_Frozen):
     """The figures of a cross-validation: of each left-out fold at its own threshold, and their plain mean.
 
-    `mean` is condition -> metric -> mean over the folds; None where a fold has none.
+    Attributes:
+        mean: condition -> metric -> mean over the folds; None where a fold has none.
+        worst: condition -> metric -> the worst of the folds that have one. Results of before this was recorded have none.
     """
 
     folds: dict[str, Evaluation]
     mean: dict[str, dict[str, float | None]]
+    worst: dict[str, dict[str, WorstFold]] = {}
 
 
 MEAN = "mean"

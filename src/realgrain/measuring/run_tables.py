@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from realgrain.measuring.overview import COLUMNS, Overview, cells
-from realgrain.measuring.pairing import Paired, PairedRuns
+from realgrain.measuring.paired_sets import OVER_SETS
+from realgrain.measuring.pairing import Paired, PairedCondition, PairedRuns
 from realgrain.measuring.verifying import Verification
 
 if TYPE_CHECKING:
@@ -35,10 +36,16 @@ def pairs(found: PairedRuns) -> RenderableType:
     title = f"A: {a.name} {a.hash[:8]}, B: {b.name} {b.hash[:8]} (95 % intervals from {found.resamples} paired resamples)"
     table = Table("condition", "real", "fake", "metric", "A", "B", "B − A", "p", title=Text(title), title_justify="left")
     for name, of in found.conditions.items():
-        for metric, paired in (("AUC", of.auc), ("balanced accuracy", of.balanced_accuracy)):
+        for metric, paired in rows(of):
             table.add_row(Text(name), str(of.n_real), str(of.n_fake), metric, *_paired(paired))
-    tests = "p of AUC: DeLong's test; of balanced accuracy, each at its own threshold: an exact sign test of the decisions"
+    tests = "p of AUC: DeLong's test; of balanced accuracy, each at its own threshold: an exact sign test of the decisions; of means: none"
     return Group(table, Text(tests), *(Text(f"* {note}") for note in found.notes))
+
+
+def rows(of: PairedCondition) -> list[tuple[str, Paired | None]]:
+    """Each figure of a condition, and what it is called."""
+    means = [(f"mean of {words} over {of.n_sets} sets", of.over_sets.get(name)) for name, words in OVER_SETS.items() if of.n_sets]
+    return [("AUC", of.auc), ("balanced accuracy", of.balanced_accuracy), *means]
 
 
 def _paired(of: Paired | None) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from realgrain.detector.calibration import Rate
 from realgrain.measuring.results import MEAN, Comparison, ConditionResult, Difference, Estimate, Evaluation, LeftOut, Mean, Measure
+from realgrain.measuring.suspect import suspect
 from realgrain.measuring.unsure import unsure
 
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ def render(found: Evaluation | LeftOut) -> "RenderableType":
     Args:
         found: An evaluation: metrics, recall by generator and source, false positives by source, each with its 95 % interval; the main metrics
             by set where there are sets, with their mean, the worst generator and the worst real source; each convention of mAcc, with the worst
-            of what it averages; and why some figures have no interval. Or a cross-validation: the AUC of each fold and the mean of every metric.
+            of what it averages; sets whose labels may be swapped; and why some figures have no interval. Or a cross-validation: the AUC of each
+            fold, and the mean of every metric with the worst fold below.
     """
     from rich.console import Group
     from rich.text import Text
@@ -44,7 +46,7 @@ def render(found: Evaluation | LeftOut) -> "RenderableType":
     conditions = found.conditions
     at = "none" if found.threshold is None else f"logit {found.threshold:.3f}"
     drawn = "" if found.clusters is None else f" of whole clusters by {found.clusters}: too narrow where they are few"
-    notes = [Text(f"* {line}") for line in unsure(found)]
+    notes = [Text(f"* {line}") for line in [*suspect(found), *unsure(found)]]
     if len(conditions) > MOST:
         return Group(_overview(conditions, f"{len(conditions)} conditions (threshold: {at}); all else is in the JSON"), *notes)
     tables = [
@@ -119,11 +121,16 @@ def _difference(difference: Difference | None) -> str:
 
 
 def _left_out(found: LeftOut) -> "Table":
+    from rich.text import Text
+
     table = _table("Left-out sources", found.mean)
     for fold, evaluation in found.folds.items():
         table.add_row(f"auc, {fold}", *(_estimate(evaluation.conditions[name].metrics["auc"]) for name in found.mean))
     for metric in next(iter(found.mean.values()), {}):
         table.add_row(f"mean {metric}", *(_value(means[metric]) for means in found.mean.values()))
+        worst = [found.worst.get(name, {}).get(metric) for name in found.mean]
+        if any(worst):
+            table.add_row("worst fold of it", *(Text("–" if of is None else f"{of.value:.3f} {of.fold}") for of in worst))
     return table
 
 

@@ -21,10 +21,10 @@ def unsure(found: Evaluation, names: Sequence[str] = ()) -> list[str]:
     if not found.resamples:
         return []
     conditions = {name: of for name, of in found.conditions.items() if not names or name in names}
-    words = []
+    words, by = [], "" if found.clusters is None else f" (clusters are pictures of one {found.clusters})"
     for why in dict.fromkeys(of.no_interval for of in conditions.values() if of.no_interval):
         where = [name for name, of in conditions.items() if of.no_interval == why]
-        words.append(f"{', '.join(where) if len(where) < len(found.conditions) else 'All conditions'}: no bootstrap interval, {why}.")
+        words.append(f"{', '.join(where) if len(where) < len(found.conditions) else 'All conditions'}: no bootstrap interval, {why}{by}.")
     few = [part for kind, of in KINDS.items() if (part := _few(conditions.values(), kind, of))]
     if few:
         words.append(
