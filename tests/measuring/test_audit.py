@@ -454,3 +454,8 @@ def test_the_known_traps_are_found(labelled_pictures):
     with Image.open(io.BytesIO(samples[0].file.read_bytes())) as image:
         assert image.format in {"JPEG", "PNG"}
     assert check(found, "format").auc.value == pytest.approx(0.81, abs=0.03)
+
+
+def test_loads_no_torch(run):
+    found = run("-c", "import sys, realgrain.measuring.run_audit; print({'torch', 'transformers'} & set(sys.modules))")
+    assert (found.returncode, found.stdout) == (0, "set()\n")
