@@ -147,6 +147,20 @@ def bench_path() -> str:
     )
 
 
+def layouts() -> str:
+    """The whole chain on our pictures in two published layouts."""
+    found = result("layouts/chain.json")["result"]
+    runs, names = found["runs"], list(dict.fromkeys(run["method"] for run in found["runs"]))
+    verified = sum(run["verified"] for run in runs)
+    (killed,) = [run["kill"] for run in runs if run["kill"]]
+    trees = {run["tree"]: f"{run['n_real'] + run['n_fake']} as {run['tree']}" for run in runs}
+    return (
+        f"Test pictures of ours, {' and '.join(trees.values())}, judged by {len(names)} detectors ({', '.join(names)}) in "
+        f"{len(found['condition_names'])} conditions: {verified} of {len(runs)} runs verify. The first was killed with {killed['kept']} of its "
+        f"{killed['rows']} rows written, went on, and {'has' if killed['equal'] else 'has not'} the bytes of one that nobody disturbed."
+    )
+
+
 def inspect() -> str:
     """What the frozen tower sees."""
     look = result("inspect/frozen.json")["result"]["towers"]["frozen"]["look"]
@@ -437,6 +451,7 @@ FIGURES = {
     "cold-start": cold_start,
     "engine": engine,
     "bench-path": bench_path,
+    "layouts": layouts,
 }
 
 
