@@ -171,6 +171,18 @@ class TestDrift:
         assert found.log10_alarm == pytest.approx(np.log10(4 / 0.01))
         assert [(day.pictures, day.failed) for day in found.days] == [(EACH, 0)] * DAYS
 
+    def test_another_day_changes_nothing_of_those_before_it(self):
+        """Else looking each day would be many watches and not one: each with its false-alarm rate."""
+        unknown = later(lambda row, rng: Row(row.day, row.logit, row.unsure, "AVIF" if rng.random() < 0.5 else row.format, row.side))
+        whole = stream(5, unknown)
+        long = drift(whole, reference=REFERENCE)
+        for days in (REFERENCE + 1, 9, DAYS - 1):
+            known = set(whole.days[:days])
+            short = drift(Stream(whole.days[:days], tuple(row for row in whole.rows if row.day in known), ""), reference=REFERENCE)
+            for before, after in zip(short.signals, long.signals, strict=True):
+                told = [day.log10_evidence for day in after.days[: days - REFERENCE]]
+                assert [day.log10_evidence for day in before.days] == pytest.approx(told, abs=1e-9)
+
     def test_order_within_a_day_says_nothing(self):
         """A log sorted by score is not drift."""
         found = drift(stream(3, lambda day, rows, rng: sorted(rows, key=lambda row: row.logit)), reference=REFERENCE)

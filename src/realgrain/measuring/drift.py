@@ -28,7 +28,7 @@ PSI_MODERATE, PSI_LARGE = 0.1, 0.25
 PSEUDO = 0.5
 """Pictures added to each bin, so that an empty one has a logarithm (our choice)."""
 CATEGORIES = 12
-"""That are told apart: the most frequent of the stream; the rest is one."""
+"""That are told apart: the most frequent of the stream, and for the test those of the reference; the rest is one."""
 OTHERS = "others"
 QUANTILES = (5, 25, 50, 75, 95)
 
@@ -55,7 +55,8 @@ WATCHED = (
 def drift(stream: Stream, *, reference: int = REFERENCE_DAYS, alpha: float = ALPHA, seed: int = 0) -> Drift:
     """Compare each day after the reference window with it.
 
-    Within a day the pictures are shuffled, because logs are often sorted; what remains to be found is change between days.
+    Within a day the pictures are shuffled, because logs are often sorted; what remains to be found is change between days. A later day changes
+    nothing of what is said of the days before it: so looking each day, at a log that grows, is one watch with one false-alarm rate.
 
     Args:
         stream: at least one day more than the reference has.
@@ -77,8 +78,11 @@ def drift(stream: Stream, *, reference: int = REFERENCE_DAYS, alpha: float = ALP
         raise LogError(f"{(place < reference).sum()} pictures in the reference window of {reference} days: at least {LEAST} are needed")
     fit = {watched: _values(rows, watched) for watched in WATCHED}
     usable = {watched: there for watched, there in fit.items() if (place[there[0]] < reference).sum() >= LEAST}
-    rng = np.random.default_rng(seed)
-    signals = [_watch(watched, values, place[known], stream.days, reference, len(usable) / alpha, rng) for watched, (known, values) in usable.items()]
+    rngs = np.random.default_rng(seed).spawn(len(usable))
+    signals = [
+        _watch(watched, values, place[known], stream.days, reference, len(usable) / alpha, rng)
+        for (watched, (known, values)), rng in zip(usable.items(), rngs, strict=True)
+    ]
     counts = [[sum(row.day == day for row in some) for day in stream.days] for some in (rows, stream.rows)]
     return Drift(
         alpha=alpha,
@@ -107,13 +111,15 @@ def _values(rows: Sequence[Row], watched: Watched) -> tuple[NDArray[np.bool_], N
 def _watch(
     watched: Watched, values: NDArray, place: NDArray[np.int64], days: Sequence[str], reference: int, bar: float, rng: np.random.Generator
 ) -> Signal:
-    shuffled = np.lexsort((rng.random(len(values)), place))
+    shuffling, ranking = rng.spawn(2)
+    by_day = np.argsort(place, kind="stable")  # draws are then for one day after the other
+    shuffled = by_day[np.lexsort((shuffling.random(len(values)), place[by_day]))]
     values, place = values[shuffled], place[shuffled]
     if watched.category:
-        names, codes = _coded(values)
-        ranks, bins = category_ranks(codes, rng), codes
+        names = _names(values)
+        ranks, bins = category_ranks(_codes(values, _names(values[place < reference])), ranking), _codes(values, names)
     else:
-        names, ranks = [], number_ranks(values, rng)
+        names, ranks = [], number_ranks(values, ranking)
         bins = np.searchsorted(np.unique(np.quantile(values[place < reference], np.arange(1, PSI_BINS) / PSI_BINS)), values, side="right")
     evidence = log_evidence(histograms(ranks, place, len(days))[reference:])
     over = np.flatnonzero(evidence >= np.log(bar))
@@ -126,13 +132,18 @@ def _watch(
     return Signal(name=watched.name, unit=watched.unit, reference=spread, days=told, alarm=days[reference + over[0]] if len(over) else None)
 
 
-def _coded(values: NDArray) -> tuple[list[str], NDArray[np.int64]]:
-    """Names of the categories, and the place of each value's among them."""
+def _names(values: NDArray) -> list[str]:
+    """Names of categories, the most frequent first; where there are many, the last stands for all others."""
     found, counts = np.unique(values.astype(str), return_counts=True)
     ranked = [str(found[row]) for row in np.lexsort((found, -counts))]
-    names = ranked if len(ranked) <= CATEGORIES else [*ranked[: CATEGORIES - 1], OTHERS]
+    return ranked if len(ranked) <= CATEGORIES else [*ranked[: CATEGORIES - 1], OTHERS]
+
+
+def _codes(values: NDArray, names: list[str]) -> NDArray[np.int64]:
+    """Place of each value among the names; that of others, where it is not among them."""
     code = {name: place for place, name in enumerate(names)}
-    return names, np.array([code.get(value, len(names) - 1) for value in values], np.int64)
+    others = code.get(OTHERS, len(names))
+    return np.array([code.get(value, others) for value in values.astype(str)], np.int64)
 
 
 def _day(day: str, values: NDArray, counts: NDArray[np.int64], base: NDArray[np.int64], names: list[str], evidence: float) -> SignalDay:

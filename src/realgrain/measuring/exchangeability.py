@@ -44,10 +44,12 @@ def number_ranks(values: Floats, rng: np.random.Generator) -> Floats:
 
     Args:
         values: (..., N) finite.
-        rng: breaks ties, and spreads each rank over its share of the interval.
+        rng: breaks ties, and spreads each rank over its share of the interval; draws for one number after the other, so that what comes later
+            changes no rank of what came before.
     """
-    order = np.lexsort(np.stack([rng.random(values.shape), values]), axis=-1)
-    return (earlier_below(order.argsort(-1)) + rng.random(values.shape)) / np.arange(1, values.shape[-1] + 1)
+    ties, spread = np.moveaxis(rng.random((*values.shape, 2)), -1, 0)
+    order = np.lexsort(np.stack([ties, values]), axis=-1)
+    return (earlier_below(order.argsort(-1)) + spread) / np.arange(1, values.shape[-1] + 1)
 
 
 def category_ranks(codes: NDArray[np.integer], rng: np.random.Generator) -> Floats:
