@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -172,6 +173,15 @@ class TestOrigins:
             else:
                 for pointer in one["where"].split():
                     at(case, pointer)
+
+    def test_a_profile_with_a_domain_of_its_own(self, tiny_bundle, picture):
+        card = tiny_bundle.card
+        domain = card.domain.model_copy(update={"threshold": card.domain.threshold + 1})
+        profiles = {**card.profiles, "photo": card.profiles["photo"].model_copy(update={"domain": domain})}
+        bundle = replace(tiny_bundle, card=card.model_copy(update={"profiles": profiles}))
+        case, _ = look(load(bundle, threads=1), picture, tiles=None)
+        (found,) = [one for one in case.origins if one.number == "/report/domain/threshold"]
+        assert at(json.loads(bundle.card.model_dump_json()), found.where) == case.report.domain.threshold == domain.threshold
 
     def test_stands_on_the_page(self, both, tiny_bundle, picture):
         detector = load(tiny_bundle, threads=1)

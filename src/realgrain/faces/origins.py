@@ -64,9 +64,11 @@ def origins(report: Report, where: Regions | None, bundle: Bundle) -> list[Origi
             found.append(_of("/report/domain/group", "data", CENTRES, "the nearest to this picture's feature"))
         else:
             found.append(_of("/report/domain/group", "computed", "", "there are no groups of content: all pictures are of one"))
-        found += [
-            _of(f"/report/domain/{name}", "card", f"/domain/{name}", "as measured when it was trained") for name in ("threshold", "false_alarm")
-        ]
+        named = report.decision.profile or profiles.PHOTO
+        profile = bundle.card.profiles.get(named)
+        start = "/domain" if profile is None or profile.domain is None else f"/profiles/{escaped(named)}/domain"
+        how = "as measured when it was trained, or calibrated"
+        found += [_of(f"/report/domain/{name}", "card", f"{start}/{name}", how) for name in ("threshold", "false_alarm")]
     if report.posterior is not None:
         found.append(_of("/report/posterior/prior", "user", "", "--prior"))
         found.append(_of("/report/posterior", "computed", "/report/posterior/prior /report/probability", "Bayes' rule; its arithmetic is shown"))
