@@ -315,8 +315,9 @@ def serve_load() -> str:
     found, latency, cores = whole["load"], whole["load"]["latency_good"], whole["machine"]["cores"]
     own, decoders = (max(one[name] for one in found["memory"]) / 1e6 for name in ("server", "decoders"))
     wrong = sum(found["errors_not_the_clients"].values())
+    how = "with a look at stability" if found.get("stability") else "asked for without a look at stability (`stability=false`),"
     words = (
-        f"{found['capacity']:.2f} pictures a second on {cores} processors of a machine with `{whole['machine']['cpu']}`. At "
+        f"{found['capacity']:.2f} pictures a second {how} on {cores} processors of a machine with `{whole['machine']['cpu']}`. At "
         f"{found['asked_a_second']:.2f} requests a second for {found['minutes']:.1f} minutes, good and hostile: half of the good answered within "
         f"{latency['p50']:.2f} s, 99 % within {latency['p99']:.2f} s; of {found['requests']:,} requests {wrong:,} failed through no fault of the "
         f"client. The server took {own:.0f} MB at most, its decoders together {decoders:.0f} MB; the server's memory at the end was "

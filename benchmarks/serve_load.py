@@ -235,7 +235,7 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     """Measures, writes the report and prints what matters of it."""
     options = arguments()
-    report = {"machine": machine(), "load": measure(options)}
+    report = {"machine": machine(), "load": {"stability": options.stability, **measure(options)}}
     if options.peer:
         report["throughput"] = compare(options)
     write_whole(options.output, (json.dumps(report, indent=2) + "\n").encode())

@@ -149,9 +149,12 @@ def _auth(asked: bool | None, local: bool, folder: Path, database: str | None) -
     store = open_store(Settings(data=folder, database=database))
     now = time.time()
     try:
-        usable = any(key.revoked is None and (key.ends is None or key.ends > now) for key in store.all_keys())
+        keys = store.all_keys()
     finally:
         store.close()
+    usable = any(key.revoked is None and (key.ends is None or key.ends > now) for key in keys)
+    if asked is None and keys and not usable:
+        raise ValueError("every API key is revoked or has ended: make one with `realgrain keys add NAME`, or say --no-auth")
     if asked is None and not local and not usable:
         raise ValueError("others could reach this address, and there are no API keys: make one with `realgrain keys add NAME`, or say --no-auth")
     if asked and not usable:

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import io
 import json
+import os
 import struct
 import threading
 import time
@@ -89,6 +90,7 @@ class TestBatch:
             assert many.status_code == 413 and many.json()["code"] == "too_many_files"
             large = client.post("/v1/batch", files=files_of(("a", b"x" * 100_001)))
             assert large.status_code == 413 and large.json()["code"] == "too_many_bytes"
+            assert send(client, zipped(("a", os.urandom(70_000)))).status_code == 202  # the zip and what is in it do not both count
             zipped_many = send(client, zipped(*[(str(n), b"x") for n in range(3)]))
             assert zipped_many.status_code == 413 and zipped_many.json()["code"] == "too_many_files"
             assert list((tmp_path / "uploads").iterdir()) == []

@@ -188,6 +188,14 @@ class TestCommands:
         assert serve_cli._auth(None, False, tmp_path, None) is True
         assert serve_cli._auth(False, True, tmp_path, None) is False
 
+    def test_a_server_whose_last_key_is_revoked_does_not_open(self, tmp_path, capsys):
+        main(["keys", "add", "a", "--data", str(tmp_path)])
+        main(["keys", "revoke", capsys.readouterr().out.split("_")[1], "--data", str(tmp_path)])
+        for local in (True, False):
+            with pytest.raises(ValueError, match="every API key is revoked"):
+                serve_cli._auth(None, local, tmp_path, None)
+        assert serve_cli._auth(False, True, tmp_path, None) is False
+
     def test_local(self):
         assert all(map(serve_cli.is_local, ("127.0.0.1", "::1", "localhost", "127.3.3.3")))
         assert not any(map(serve_cli.is_local, ("0.0.0.0", "::", "10.0.0.1", "localhost.example.org")))

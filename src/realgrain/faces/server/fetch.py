@@ -28,11 +28,21 @@ _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _SPECIAL = tuple(
     map(
         ipaddress.ip_network,
-        ("192.0.0.0/24", "192.88.99.0/24", "198.18.0.0/15", "64:ff9b:1::/48", "2001::/23", "2001:db8::/32", "3fff::/20", "5f00::/16"),
+        (
+            "192.0.0.0/24",
+            "192.88.99.0/24",
+            "198.18.0.0/15",
+            "64:ff9b:1::/48",
+            "2001::/23",
+            "2001:db8::/32",
+            "3fff::/20",
+            "5f00::/16",
+            "168.63.129.16/32",
+        ),
     )
 )
 """Of IANA's registries of special addresses, what some versions of Python count as public. A translator's own prefix, 64:ff9b:1::/48, may hide any
-version 4 address, in several places (RFC 6052, RFC 8215)."""
+version 4 address, in several places (RFC 6052, RFC 8215). The last is public by number, and on every machine of Azure's the host that it runs on."""
 _RESOLVERS = ThreadPoolExecutor(8, "realgrain-resolve")  # of their own: names that nobody answers for must not hold up the store
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 

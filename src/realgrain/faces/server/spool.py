@@ -105,6 +105,7 @@ class Staged:
             with path.open("rb") as file:
                 zipped = file.read(4) in (b"PK\3\4", b"PK\5\6")
             if zipped:
+                self._bytes -= path.stat().st_size  # what is in it counts in its place
                 unzip(path, name, self)
                 path.unlink()
             elif len(self.names) >= self._settings.batch_files:
