@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from realgrain.detector.bundle import read_bundle
+from realgrain.detector.calibration import rate_of
 from realgrain.detector.decision import Policy, decision_of, interval
 from realgrain.detector.profiles import PHOTO, from_arrays
 from realgrain.measuring.compare import dotted
@@ -95,11 +96,13 @@ def decision() -> str:
         real = from_arrays(PHOTO, group, "real", shipped.statistics)
         sources = sorted(real, key=lambda source: -len(real[source]))[:2]
         mostly = ", ".join(f"{source} ({len(real[source])})" for source in sources)
-        source, worst = max(found.false_positive_per_source.items(), key=lambda item: (item[1].value, item[1].n))
         rates = [f"{interval(rate)}, n = {rate.n}" if rate else "not known" for rate in (found.false_positive, found.caught, found.missed)]
-        lines.append([f"{group + 1}: {mostly}", *rates, f"{source}: {worst.k} of {worst.n}"])
+        worst = found.worst_false_positive_unseen
+        lines.append(
+            [f"{group + 1}: {mostly}", *rates, "not known" if worst is None else f"{', '.join(worst.sources)}: {worst.rate.k} of {worst.rate.n}"]
+        )
     header = ["content group, and where most of its photographs are from", "photographs flagged", "generated flagged", "generated called camera"]
-    return rows([*header, "worst source of photographs"], lines)
+    return rows([*header, "worst source of photographs, flagged by a threshold that was set without it"], lines)
 
 
 def cold_start() -> str:
@@ -358,46 +361,51 @@ def verdicts() -> str:
     """Three-way verdicts beside the peer's on the same pictures, and what re-delivery does to them."""
     found = result("verdicts/default.json")["result"]
     lines = []
-    for key, name in {"ours": "realgrain", "ours_without_stability": "realgrain, `--no-stability`", "sahu65": "sahu65 1.1.0"}.items():
+    for key, title in {"ours": "realgrain", "ours_without_stability": "realgrain, `--no-stability`", "sahu65": "sahu65 1.1.0"}.items():
         of = found[key]
-        shares = [f"{of[share]['value']:.1%} ({of[share]['k']} of {of[share]['n']})" for share in ("covered", "right")]
-        lines.append([name, *shares, *(f"{of[wrong]['value']:.1%}" for wrong in ("real_called_ai", "fake_called_camera"))])
-    table = rows([f"{found['both']} test pictures", "get a verdict", "of these right", "real called AI", "generated called camera"], lines)
+        shares = [f"{of[name]['value']:.1%} ({of[name]['k']} of {of[name]['n']})" for name in ("covered", "right")]
+        lines.append([title, *shares, *(share(of[name]) for name in ("fake_called_ai", "real_called_ai", "fake_called_camera"))])
+    header = [f"{found['both']} test pictures", "get a verdict", "of these right", "generated called AI", "real called AI", "generated called camera"]
     sent = found["sent"]
-    turned, decided, without, decided_without = (
-        sent[name] for name in ("turned", "turned_of_decided", "turned_without_stability", "turned_of_decided_without_stability")
-    )
+    turned, without = sent["turned"], sent["turned_without_stability"]
+    judged = sent["turned_of_decided"]["n"] // len(sent["ways"])
+    # Copies of one picture are not independent. At worst each that turned is of another picture.
+    of_all, of_judged = (rate_of(min(turned["k"], count), count) for count in (sent["pictures"], judged))
     return (
-        f"{table}\n\nOf {sent['pictures']} pictures sent on in {len(sent['ways'])} ways, {turned['k']} of {turned['n']:,} verdicts turned from one "
-        f"to the other (up to {turned['high']:.2%}), of {decided['n']} whose picture had a verdict {decided['k']} (up to {decided['high']:.1%}); "
-        f"without a look at stability {without['k']}, of {decided_without['n']}."
+        f"{rows(header, lines)}\n\nOf {sent['pictures']} pictures sent on in {len(sent['ways'])} ways, {turned['k']} of {turned['n']:,} verdicts "
+        f"turned from one to the other; without a look at stability {without['k']}. Counted by picture, {of_all.k} of {of_all.n} (up to "
+        f"{of_all.high:.1%}); "
+        f"{of_judged.n} of them had a verdict that could turn (up to {of_judged.high:.1%} of such)."
     )
 
 
 def false_positives() -> str:
-    """The false-positive rate that each profile states, beside those that photographs of other sources get."""
+    """The false-positive rate that each profile states in each group of content, beside those that photographs of other sources get."""
     found = {name: of["0.05"] for name, of in result("verdicts/false-positives.json")["result"]["profiles"].items()}
     lines, surpassing = [], []
     for name, of in found.items():
-        sources = of["left_out"]
-        worst = max(sources, key=lambda source: sources[source]["realised"]["value"])
-        stated, at_worst, realised = (share(sources[worst][rate]) for rate in ("stated", "stated_at_worst", "realised"))
-        lines.append([f"`{name}`", share(of["stated"]), share(of["at_worst"]), share(of["realised"]), worst, stated, at_worst, realised])
-        surpassing.append(f"{len(of['surpassing'])} of {len(sources)} in `{name}` ({', '.join(of['surpassing']) or 'none'})")
+        for group, rates in of["by_group"].items():
+            left_out = rates["left_out"]
+            worst = max(left_out, key=lambda source: (left_out[source]["realised"]["low"], left_out[source]["realised"]["value"]))
+            without = [share(rate) if rate else "–" for rate in (left_out[worst][key] for key in ("stated", "stated_at_worst", "realised"))]
+            stated = [share(rate) if rate else "–" for rate in (rates["stated"], rates["at_worst"], rates["realised"])]
+            lines.append([f"`{name}`", str(int(group) + 1), *stated, worst, *without])
+            surpassing += [f"{source} (`{name}`, group {int(group) + 1})" for source in rates["surpassing"]]
+    cases = sum(len(rates["left_out"]) for of in found.values() for rates in of["by_group"].values())
     header = [
-        "profile",
-        "stated",
-        "stated, at worst",
-        "realised on test sources",
-        "worst source left out",
-        "stated without it",
-        "at worst",
-        "realised on it",
+        *("profile", "content group", "stated", "stated, at worst", "realised on test sources"),
+        *("worst source left out", "stated without it", "at worst", "realised on it"),
     ]
-    test = ", ".join(f"`{name}` {beside(of['realised'], of['stated'])}" for name, of in found.items())
+    test = ", ".join(
+        f"`{name}` {beside(rates['realised'], rates['stated'])}"
+        for name, of in found.items()
+        for rates in of["by_group"].values()
+        if rates["realised"]
+    )
     return (
-        f"{rows(header, lines)}\n\nOn test sources the realised rate lies, beside the interval that is stated first, {test}. Of the sources "
-        f"left out, more than both upper ends of what would be stated without them get {', '.join(surpassing)}. {untested(found)}"
+        f"{rows(header, lines)}\n\nOn test sources the realised rate lies, beside the interval that is stated first, {test}. Of {cases} sources in "
+        f"groups, each left out in turn, {len(surpassing)} {'gets' if len(surpassing) == 1 else 'get'} more than both upper ends of what would be stated without them"
+        f"{': ' + ', '.join(surpassing) if surpassing else ''}. {untested(found)}"
     )
 
 
@@ -407,8 +415,8 @@ def beside(realised: dict[str, float], stated: dict[str, float]) -> str:
 
 
 def untested(found: dict[str, Any]) -> str:
-    """In which groups of content the test sources have photographs, and how much of the calibration lies in others."""
-    tested = sorted({group for of in found.values() for group, rates in of["by_group"].items() if rates["realised"]["n"]})
+    """In which groups of content the test sources have photographs, and how much of the calibration lies in the others."""
+    tested = sorted({group for of in found.values() for group, rates in of["by_group"].items() if rates["realised"]})
     others = []
     for name, of in found.items():
         known = sum(rates["stated"]["n"] for group, rates in of["by_group"].items() if group in tested)

@@ -4,8 +4,8 @@
     python benchmarks/realised.py test.parquet -o results/verdicts/false-positives.json
 
 Twice: thresholds of the bundle on photographs of the test sources; and of each calibration source, thresholds of the other sources alone (the logits
-beside the card are predictions for sources that the head was not fitted on). A verdict states two rates: that of its calibration pictures, and the
-worst of a source that its threshold was set without. Both are compared with what is realised.
+beside the card are predictions for sources that the head was not fitted on). A verdict states two rates of its group of content: that of its
+calibration pictures, and the worst of a source that its threshold was set without. Both are compared with what is realised, by group as well.
 """
 
 import argparse
@@ -41,34 +41,46 @@ class LeftOut(BaseModel):
         return self.realised.value > max(rate.high for rate in (self.stated, self.stated_at_worst) if rate)
 
 
-class Held(BaseModel):
-    """Of one profile and one rate that was asked for. Each picture is counted at the threshold of its group of content.
+class InGroup(BaseModel):
+    """Of one group of content: what a verdict states, and what is realised.
 
     Attributes:
-        stated: of the calibration pictures; what a verdict says is the same for one group.
-        supported: whether the calibration pictures of each group can support the rate asked.
-        realised: of all photographs of the test sources.
-        by_group: both by group.
-        by_source: realised by source.
+        stated: of the calibration pictures.
+        supported: whether they can support the rate asked.
+        at_worst: the surely highest rate of a source left out, which is the second that is stated; None: there is no other source.
+        realised: of photographs of the test sources; None: none are of this group.
         left_out: by calibration source.
-        at_worst: the worst realised rate of a source left out, which is the second that is stated.
-        kept: whether the realised rate is at most what was stated (the upper end of the interval).
-        within: whether it lies in the interval.
-        kept_at_worst: whether it is at most the upper end of the interval of ``at_worst``.
-        surpassing: calibration sources that get more than the upper end of both intervals that would be stated without them.
+        surpassing: those that get more than the upper ends of both intervals that would be stated without them.
     """
 
     stated: Rate
     supported: bool
-    realised: Rate
-    by_group: dict[int, dict[str, Rate]]
-    by_source: dict[str, Rate]
-    left_out: dict[str, LeftOut]
     at_worst: Rate | None
+    realised: Rate | None
+    left_out: dict[str, LeftOut]
+    surpassing: list[str]
+
+
+class Held(BaseModel):
+    """Of one profile and one rate that was asked for. Each picture is counted at the threshold of its group of content.
+
+    Attributes:
+        stated: of all calibration pictures together; verdicts state that of a group.
+        realised: of all photographs of the test sources.
+        by_group: both as they are stated.
+        by_source: realised by source.
+        kept: whether the realised rate is at most the upper end of what was stated first, in each group.
+        within: whether it lies in that interval.
+        kept_at_worst: whether it is at most the upper end of the second.
+    """
+
+    stated: Rate
+    realised: Rate
+    by_group: dict[int, InGroup]
+    by_source: dict[str, Rate]
     kept: bool
     within: bool
     kept_at_worst: bool
-    surpassing: list[str]
 
 
 class Found(BaseModel):
@@ -128,31 +140,37 @@ def worst_of(rates: dict[str, Rate]) -> Rate | None:
     return worst and worst.rate
 
 
-def held(real: Logits, test: Logits, asked: float) -> Held:
-    """Calibrate on ``real``; count on ``test``."""
+def in_group(group: int, of: dict[str, np.ndarray], test: dict[str, np.ndarray], asked: float) -> InGroup:
+    """Calibrate on the real pictures of a group; count on the test pictures in it."""
+    real = {group: of}
     at, supported = lines(real, asked)
-    stated, realised = flagged(real, at), flagged(test, at)
     left_out = {}
     for source, found in unseen(real, asked).items():
         others = without(real, source)
         left_out[source] = LeftOut(stated=flagged(others, lines(others, asked)[0]), stated_at_worst=worst_of(unseen(others, asked)), realised=found)
-    at_worst = worst_of({source: of.realised for source, of in left_out.items()})
-    return Held(
-        stated=stated,
+    return InGroup(
+        stated=flagged(real, at),
         supported=supported,
-        realised=realised,
-        by_group={
-            group: {"stated": flagged({group: of}, at), "realised": flagged({group: test[group]}, at)}
-            for group, of in real.items()
-            if of and test[group]
-        },
-        by_source={source: flagged(test, at, source) for source in sorted({source for of in test.values() for source in of})},
+        at_worst=worst_of({source: of.realised for source, of in left_out.items()}),
+        realised=flagged({group: test}, at) if test else None,
         left_out=left_out,
-        at_worst=at_worst,
-        kept=realised.value <= stated.high,
-        within=stated.low <= realised.value <= stated.high,
-        kept_at_worst=realised.value <= (at_worst or stated).high,
         surpassing=[source for source, of in left_out.items() if of.surpasses],
+    )
+
+
+def held(real: Logits, test: Logits, asked: float) -> Held:
+    """Calibrate on ``real``; count on ``test``."""
+    at, _ = lines(real, asked)
+    groups = {group: in_group(group, of, test[group], asked) for group, of in real.items() if of}
+    tested = [(of.realised.value, of) for of in groups.values() if of.realised]
+    return Held(
+        stated=flagged(real, at),
+        realised=flagged(test, at),
+        by_group=groups,
+        by_source={source: flagged(test, at, source) for source in sorted({source for of in test.values() for source in of})},
+        kept=all(value <= of.stated.high for value, of in tested),
+        within=all(of.stated.low <= value <= of.stated.high for value, of in tested),
+        kept_at_worst=all(value <= (of.at_worst or of.stated).high for value, of in tested),
     )
 
 

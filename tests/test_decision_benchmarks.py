@@ -137,36 +137,39 @@ def test_realised_rates_are_kept_on_like_pictures_and_not_on_others():
     test = np.sort(np.random.default_rng(1).normal(size=1000))
     alike = realised.held(calibration, {0: {"c": test}, 1: {"c": test + 5}}, 0.05)
     other = realised.held(calibration, {0: {"c": test + 5}, 1: {}}, 0.05)
-    assert alike.supported
-    assert alike.stated.high <= 0.05
+    assert all(of.supported and of.stated.high <= 0.05 for of in alike.by_group.values())
     assert (alike.kept, other.kept, other.within) == (True, False, False)
-    assert set(alike.left_out) == {"a", "b"}
-    assert (alike.kept_at_worst, other.kept_at_worst, alike.surpassing) == (True, False, [])
+    assert {group: set(of.left_out) for group, of in alike.by_group.items()} == {0: {"a", "b"}, 1: set()}
+    assert (alike.kept_at_worst, other.kept_at_worst, alike.by_group[0].surpassing) == (True, False, [])
     assert alike.stated.n == 3000
-    assert {group: of["realised"].n for group, of in alike.by_group.items()} == {0: 1000, 1: 1000}
+    assert {group: of.realised.n for group, of in alike.by_group.items()} == {0: 1000, 1: 1000}
+    assert other.by_group[1].realised is None
     assert other.realised.value > 0.99
 
 
 def test_a_source_unlike_the_others_surpasses_what_they_state():
     logits = np.sort(np.random.default_rng(0).normal(size=(3, 400)), axis=1)
     found = realised.held({0: {"a": logits[0], "b": logits[1], "c": logits[2] + 3}}, {0: {"d": logits[1] + 1}}, 0.05)
-    assert found.surpassing == ["c"]
-    assert found.at_worst == found.left_out["c"].realised
-    assert found.left_out["c"].stated_at_worst.value < 0.1 < found.left_out["a"].stated_at_worst.value
+    group = found.by_group[0]
+    assert group.surpassing == ["c"]
+    assert group.at_worst == group.left_out["c"].realised
+    assert group.left_out["c"].stated_at_worst.value < 0.1 < group.left_out["a"].stated_at_worst.value
     assert (found.within, found.kept_at_worst) == (False, True)
 
 
 class TestReadme:
     """What the README says of realised rates and of adapting is all that the files have."""
 
-    def test_every_profile_has_a_row(self):
+    def test_every_group_of_every_profile_has_a_row(self):
         found = readme.result("verdicts/false-positives.json")["result"]["profiles"]
         said = readme.false_positives()
         for name, of in found.items():
-            (line,) = [line for line in said.splitlines() if line.startswith(f"| `{name}` |")]
-            worst = max(rates["realised"]["value"] for rates in of["0.05"]["left_out"].values())
-            said_of = (of["0.05"]["stated"]["value"], of["0.05"]["at_worst"]["value"], of["0.05"]["realised"]["value"], worst)
-            assert all(f"{value:.1%} (" in line for value in said_of)
+            for group, rates in of["0.05"]["by_group"].items():
+                (line,) = [line for line in said.splitlines() if line.startswith(f"| `{name}` | {int(group) + 1} |")]
+                worst = max((one["realised"]["low"], one["realised"]["value"]) for one in rates["left_out"].values())[1]
+                values = [rates[key]["value"] for key in ("stated", "at_worst", "realised") if rates[key]]
+                assert all(f"{value:.1%} (" in line for value in (*values, worst))
+                assert all(f"{source} (`{name}`, group {int(group) + 1})" in said for source in rates["surpassing"])
 
     def test_every_replay_has_a_row(self):
         found = [json.loads(file.read_text())["result"]["summary"] for file in (readme.ROOT / "results" / "adapt").glob("*.json")]
@@ -179,6 +182,6 @@ class TestReadme:
 
     def test_groups_without_test_photographs_are_named(self):
         rates = {"stated": {"n": 30}, "realised": {"n": 4}}
-        of = {"stated": {"n": 100}, "by_group": {"0": rates, "1": {"stated": {"n": 20}, "realised": {"n": 0}}, "2": rates}}
+        of = {"stated": {"n": 100}, "by_group": {"0": rates, "1": {"stated": {"n": 20}, "realised": None}, "2": rates}}
         said = readme.untested({"photo": of})
         assert "content group 1 and 3" in said and "40 of 100 in `photo`, are not tested" in said
