@@ -152,6 +152,8 @@ def bench_path() -> str:
 
 def layouts() -> str:
     """The whole chain on our pictures in two published layouts."""
+    if not (ROOT / "results/layouts/chain.json").exists():
+        return UNMEASURED
     found = result("layouts/chain.json")["result"]
     runs, names = found["runs"], list(dict.fromkeys(run["method"] for run in found["runs"]))
     verified = sum(run["verified"] for run in runs)
@@ -404,8 +406,8 @@ def false_positives() -> str:
     )
     return (
         f"{rows(header, lines)}\n\nOn test sources the realised rate lies, beside the interval that is stated first, {test}. Of {cases} sources in "
-        f"groups, each left out in turn, {len(surpassing)} {'gets' if len(surpassing) == 1 else 'get'} more than both upper ends of what would be stated without them"
-        f"{': ' + ', '.join(surpassing) if surpassing else ''}. {untested(found)}"
+        f"groups, each left out in turn, more than both upper ends of what would be stated without them: {len(surpassing)}"
+        f"{' (' + ', '.join(surpassing) + ')' if surpassing else ''}. {untested(found)}"
     )
 
 
