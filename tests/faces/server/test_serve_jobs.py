@@ -22,7 +22,8 @@ from sqlalchemy.exc import OperationalError
 from realgrain.faces.server import jobs
 from realgrain.faces.server.jobs import TRIES
 from realgrain.faces.server.problems import busy
-from realgrain.faces.server.webhooks import secret_of, signature
+from realgrain.faces.server.tables import Delivery
+from realgrain.faces.server.webhooks import Webhooks, secret_of, signature
 
 
 def files_of(*pictures: tuple[str, bytes]):
@@ -367,8 +368,8 @@ class TestKill:
 class TestStoreAway:
     """A store that fails once: nothing hangs, nothing is lost."""
 
-    def run(self, folder, once, talk):
-        """A job of one picture, with a store whose method of this name fails the first time; what is kept of it, when it has ended or
+    def run(self, folder, once, talk, times=1):
+        """A job of one picture, with a store whose method of this name fails so many times at first; what is kept of it, when it has ended or
         the conversation says that there is nothing to wait for."""
         from realgrain.faces.server.jobs import Jobs
         from realgrain.faces.server.service import open_store
@@ -384,7 +385,7 @@ class TestStoreAway:
                 name, work = once, getattr(store, once)
 
                 def fail(*arguments):
-                    if not failed:
+                    if len(failed) < times:
                         failed.append(1)
                         raise OperationalError("", {}, Exception("away"))
                     return work(*arguments)
@@ -420,6 +421,46 @@ class TestStoreAway:
             await jobs.accept(staged, "key", "{}", None, None)
 
         assert self.run(tmp_path, method, talk).state == "done"
+
+    def test_an_outcome_that_is_not_taken_costs_no_try(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(jobs, "AGAIN", 0.01)
+
+        async def talk(jobs, staged, store):
+            await jobs.accept(staged, "key", "{}", None, None)
+
+        found = self.run(tmp_path, "end_item", talk, times=TRIES + 3)
+        assert (found.done, found.failed) == (1, 0)
+
+    def test_a_webhook_that_came_is_not_sent_again_because_the_store_is_away(self):
+        sent, written = [], []
+        delivery = Delivery(id="msg_1", job="a", key="k", url="http://x/", body="{}", tries=0)
+
+        class Away:
+            def due(self, now):
+                return [] if len(written) == 3 else [delivery]
+
+            def tried(self, *given):
+                written.append(given)
+                if len(written) < 3:
+                    raise OperationalError("", {}, Exception("away"))
+
+        class Receiver:
+            async def post(self, *given):
+                sent.append(given)
+                return 204
+
+        async def run():
+            told = []
+            hooks = Webhooks(Away(), Receiver(), b"secret", (0.1,), told.append)
+            await hooks.start()
+            while not told:
+                hooks.wake()
+                await asyncio.sleep(0.01)
+            await hooks.stop()
+            return told
+
+        assert asyncio.run(run()) == ["delivered"]
+        assert (len(sent), len(written), written[-1][1:]) == (1, 3, ("status 204", None))
 
     def test_who_gives_up_while_a_job_is_accepted_loses_nothing(self, tmp_path):
         async def talk(jobs, staged, store):

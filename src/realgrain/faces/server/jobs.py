@@ -22,6 +22,7 @@ from realgrain.faces.server.spool import Spool, Staged, new_id
 from realgrain.faces.server.store import Store
 from realgrain.faces.server.tables import Job
 
+AGAIN = 1.0  # seconds until what the store or the disk did not take is tried again
 TRIES = 5  # of one picture, those that a restart cut short included: one that takes the server down each time is given up
 PURGE = 600  # seconds between looks for results that are too old
 log = logging.getLogger("realgrain.serve")
@@ -190,7 +191,7 @@ class Jobs:
             except Exception:
                 # The store or the disk is away. Nothing is lost: the picture takes its turn again.
                 log.exception("a picture of job %s could not be worked on; it is tried again", job)
-                await asyncio.sleep(1)
+                await asyncio.sleep(AGAIN)
                 async with self._work:
                     if job in self._open:
                         self._left.setdefault(job, deque()).append(n)
@@ -211,7 +212,11 @@ class Jobs:
                     await asyncio.to_thread(self._store.give_back, job, n)
                     raise
                 problem = found.body.model_dump_json()
-            await asyncio.to_thread(self._store.end_item, job, n, report, problem)
+            except asyncio.CancelledError:  # the server stops, which says nothing of the picture
+                with contextlib.suppress(Exception):
+                    await asyncio.to_thread(self._store.give_back, job, n)
+                raise
+            await self._keep(job, n, report, problem)
         await asyncio.to_thread(self._spool.delete, job, n)
         if job not in self._open:  # forgotten meanwhile
             return
@@ -219,6 +224,16 @@ class Jobs:
         if not self._open[job]:
             del self._open[job]
             await self._end(job)
+
+    async def _keep(self, job: str, n: int, report: str | None, problem: str | None) -> None:
+        """Write what came of a picture; again and again while the store is away, for another try of the picture would say the same."""
+        while True:
+            try:
+                await asyncio.to_thread(self._store.end_item, job, n, report, problem)
+                return
+            except Exception:
+                log.exception("what came of a picture of job %s could not be written; it is tried again", job)
+                await asyncio.sleep(AGAIN)
 
     async def _report(self, job: str, n: int, name: str) -> str:
         found = await asyncio.to_thread(self._store.job, job, None)
@@ -237,7 +252,7 @@ class Jobs:
                 return
             except Exception:
                 log.exception("job %s could not be ended; it is tried again", job)
-                await asyncio.sleep(1)
+                await asyncio.sleep(AGAIN)
 
     async def _try_to_end(self, job: str, delivery: str, now: float) -> None:
         found = await asyncio.to_thread(self._store.job, job, None)

@@ -11,6 +11,7 @@ import base64
 import contextlib
 import hashlib
 import hmac
+import logging
 import os
 import secrets
 import time
@@ -21,6 +22,7 @@ from realgrain.faces.server.fetch import Client, FetchError
 from realgrain.faces.server.store import Store
 from realgrain.faces.server.tables import Delivery
 
+log = logging.getLogger("realgrain.serve")
 POLL = 0.5  # seconds between looks for webhooks that are due
 PREFIX = "whsec_"
 
@@ -65,6 +67,7 @@ class Webhooks:
         self._store, self._client, self._server, self._delays, self._tried = store, client, server, delays, tried
         self._task: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
+        self._came: dict[str, tuple[str, bool]] = {}  # of what was posted, until the store has it
 
     async def start(self) -> None:
         """Begin."""
@@ -93,6 +96,19 @@ class Webhooks:
             self._wake.clear()
 
     async def _try(self, delivery: Delivery) -> None:
+        """Post, and write what came of it. While the store does not take that, the next time does so and does not post again."""
+        try:
+            self._came[delivery.id] = outcome, arrived = self._came.get(delivery.id) or await self._post(delivery)
+            due = None if arrived or delivery.tries >= len(self._delays) else time.time() + self._delays[delivery.tries]
+            await asyncio.to_thread(self._store.tried, delivery.id, outcome, due)
+        except Exception:
+            log.exception("what came of webhook %s could not be written; it is tried again", delivery.id)
+            return
+        del self._came[delivery.id]
+        self._tried("delivered" if arrived else "failed" if due is not None else "given_up")
+
+    async def _post(self, delivery: Delivery) -> tuple[str, bool]:
+        """What came of it, in words, and whether it arrived."""
         body, timestamp = delivery.body.encode(), int(time.time())
         headers = {
             "Content-Type": "application/json",
@@ -102,9 +118,6 @@ class Webhooks:
         }
         try:
             status = await self._client.post(delivery.url, headers, body)
-            outcome, arrived = f"status {status}", 200 <= status < 300
         except FetchError as error:
-            outcome, arrived = str(error), False
-        due = None if arrived or delivery.tries >= len(self._delays) else time.time() + self._delays[delivery.tries]
-        await asyncio.to_thread(self._store.tried, delivery.id, outcome, due)
-        self._tried("delivered" if arrived else "failed" if due is not None else "given_up")
+            return str(error), False
+        return f"status {status}", 200 <= status < 300
