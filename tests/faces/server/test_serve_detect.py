@@ -11,10 +11,11 @@ import pytest
 from hostile import encoded
 from PIL import Image
 from serving import file_of
+from starlette.testclient import TestClient
 
 from realgrain.detector.decision import Policy
 from realgrain.detector.verdict import Report
-from realgrain.faces.server.batching import Proof
+from realgrain.faces.server.batching import Batcher, Proof
 
 
 def own(detector, data: bytes, name: str, **policy) -> Report:
@@ -96,3 +97,16 @@ class TestBatching:
         views = np.random.default_rng(0).normal(size=(2, 3, 8, 8)).astype(np.float32)
         assert [Proof(Fickle(), views).holds(count) for count in (2, 3, 4)] == [False] * 3
         assert [Proof(Steady(), views).holds(count) for count in (2, 3, 4)] == [True] * 3
+
+
+def test_more_than_can_be_judged_is_refused(open_app, tmp_path, monkeypatch):
+    """Decoders are quick and the runtime is not: who waits behind the decoders counts."""
+    judged = Batcher._judged
+    monkeypatch.setattr(Batcher, "_judged", lambda self, batch: time.sleep(0.5) or judged(self, batch))
+    picture = encoded("PNG", (128, 128))
+    with TestClient(open_app(data=tmp_path, waiting=1, workers=1), base_url="http://localhost") as client, ThreadPoolExecutor(8) as pool:
+        asked = [pool.submit(client.post, "/v1/detect?stability=false", files={"file": ("a.png", picture)}) for _ in range(8)]
+        answers = [one.result() for one in asked]
+        assert {answer.status_code for answer in answers} == {200, 503}
+        assert {answer.json()["code"] for answer in answers if answer.status_code == 503} == {"busy"}
+        assert "realgrain_judging_pictures 0.0" in client.get("/metrics").text

@@ -206,6 +206,18 @@ class TestLine:
         assert len(busy) == 5 and {one.status for one in busy} == {503}
         assert sum(not isinstance(one, Exception) for one in found) == 3
 
+    def test_what_waits_behind_it_counts(self):
+        async def talk(guard):
+            found = [await asyncio.gather(guard.see(encoded("PNG"), "a", evidence=False, stability=False), return_exceptions=True)]
+            behind[0] = 2
+            found += [await asyncio.gather(guard.see(encoded("PNG"), "a", evidence=False, stability=False), return_exceptions=True)]
+            return [*found, [await guard.see(encoded("PNG"), "a", evidence=False, stability=False, patient=True)]]
+
+        behind = [3]
+        (refused,), (one,), (patient,) = guarded(talk, waiting=2, behind=lambda: behind[0])[0]
+        assert isinstance(refused, Problem) and (refused.status, refused.code) == (503, "busy")
+        assert not isinstance(one, Exception) and patient is not None
+
     def test_the_patient_wait(self):
         async def talk(guard):
             asked = [guard.see(encoded("PNG"), "a", evidence=False, stability=False, patient=True) for _ in range(8)]

@@ -80,6 +80,7 @@ class Batcher:
         self._detector, self._window, self._observed = detector, window, observed
         self._wanted, self.most = most, 1  # as far as it is proven
         self._line: asyncio.Queue[_Asked] = asyncio.Queue()
+        self.line = 0  # pictures that wait to be judged or are
         self._thread = ThreadPoolExecutor(1, "realgrain-score")
         self._task: asyncio.Task[None] | None = None
         self._proving: asyncio.Task[None] | None = None
@@ -133,7 +134,11 @@ class Batcher:
         """Judge one picture."""
         asked = _Asked(seen, policy, asyncio.get_running_loop().create_future())
         self._line.put_nowait(asked)
-        return await asked.answer
+        self.line += 1
+        try:
+            return await asked.answer
+        finally:
+            self.line -= 1
 
     async def _in_thread(self, work: Callable[[], Found]) -> Found:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)

@@ -149,10 +149,11 @@ class Guard:
         task: of each worker.
         workers: how many.
         seconds: for one picture.
-        waiting: pictures that may wait, beyond those at work.
+        waiting: pictures that may wait, beyond those at work; those behind the workers too.
         clip_seconds: for one clip, after which its decoder should have given up by itself.
         clips: that may be at work or wait.
         lost: is told ``decoder_hung`` or ``decoder_crashed`` whenever a worker is lost.
+        behind: tells how many pictures have left the workers and are not judged yet.
     """
 
     def __init__(
@@ -165,9 +166,10 @@ class Guard:
         clip_seconds: float = DEFAULT_CLIP_LIMITS.decode_seconds,
         clips: int = 8,
         lost: Callable[[str], None] = lambda _: None,
+        behind: Callable[[], int] = lambda: 0,
     ) -> None:
         self._workers = [_Worker(task) for _ in range(workers)]
-        self._seconds, self._most, self._lost = seconds, waiting + workers, lost
+        self._seconds, self._most, self._lost, self._behind = seconds, waiting + workers, lost, behind
         self._idle: asyncio.LifoQueue[_Worker] = asyncio.LifoQueue()
         self._clip_seconds, self._most_clips, self._clips = clip_seconds, clips, 0
         self._turn = asyncio.Semaphore(max(1, workers // 2))
@@ -188,6 +190,10 @@ class Guard:
         """Whether any worker is."""
         return any(worker.alive for worker in self._workers)
 
+    @property
+    def _full(self) -> bool:
+        return self.line + self._behind() >= self._most
+
     async def see(self, data: bytes, name: str, *, evidence: bool, stability: bool, patient: bool = False, pixels: bool = False) -> Seen:
         """A picture, opened and made ready in a worker; its pixels stay there unless they are asked for.
 
@@ -204,8 +210,8 @@ class Guard:
             Broken: its worker hung or crashed, and has been replaced.
             Problem: too many pictures wait already, or no worker would start.
         """
-        if self.line >= self._most and not patient:
-            raise busy("too many pictures wait to be decoded")
+        if self._full and not patient:
+            raise busy("too many pictures wait to be judged")
         return await self._in_line(Order(name=name, evidence=evidence, stability=stability, pixels=pixels), data, self._seconds, _as_seen)
 
     async def see_clip(self, data: bytes, name: str) -> ClipSeen:
@@ -220,8 +226,8 @@ class Guard:
             Broken: its worker hung or crashed, and has been replaced.
             Problem: too many clips wait already, or no worker would start.
         """
-        if self._clips >= self._most_clips:
-            raise busy("too many clips wait to be decoded")
+        if self._clips >= self._most_clips or self._full:
+            raise busy("too many clips, or pictures, wait to be judged")
         self._clips += 1
         try:
             async with self._turn:

@@ -26,6 +26,7 @@ class Metrics:
         self.run = Histogram("realgrain_run_pictures", "Pictures that shared a run of the graph.", buckets=RUN, registry=registry)
         self.lost = Counter("realgrain_lost_workers", "Decoders that were killed or died, by cause.", ("cause",), registry=registry)
         self.line = Gauge("realgrain_decoding_pictures", "Pictures that wait for a decoder or are in one.", registry=registry)
+        self.judging = Gauge("realgrain_judging_pictures", "Pictures that are decoded and wait to be judged, or are.", registry=registry)
         self.jobs = Counter("realgrain_ended_jobs", "Jobs that ended.", registry=registry)
         self.waiting = Gauge("realgrain_job_pictures_waiting", "Pictures of jobs that have not ended.", registry=registry)
         self.webhooks = Counter("realgrain_webhooks", "Attempts to deliver webhooks, by outcome.", ("outcome",), registry=registry)

@@ -131,6 +131,7 @@ class Service:
             clip_seconds=settings.clip_decode_seconds,
             clips=settings.clips,
             lost=lambda cause: metrics.lost.labels(cause).inc(),
+            behind=lambda: self.batcher.line,
         )
         self.batcher = Batcher(detector, window=settings.window, most=settings.most, observed=metrics.run.observe)
         self.client = Client(private=settings.private_hosts, seconds=settings.fetch_seconds)
@@ -145,6 +146,7 @@ class Service:
         metrics.build.info({"version": __version__, "bundle": detector.bundle.hash, "runtime": runtime.name, "precision": runtime.precision})
         metrics.free.set_function(lambda: shutil.disk_usage(settings.data).free)
         metrics.line.set_function(lambda: self.guard.line)
+        metrics.judging.set_function(lambda: self.batcher.line)
         metrics.waiting.set_function(lambda: self.jobs.waiting)
         self.started = False
 

@@ -33,7 +33,7 @@ class Settings(BaseModel):
         clip_decode_seconds: for decoding one clip and making its views.
         clips: that may be at work or wait; more are refused with 503. At most half of the workers do clips.
         workers: processes that decode; 0: one for each processor that this process may use.
-        waiting: pictures that may wait for a decoder; more are refused with 503.
+        waiting: pictures that may wait for a decoder or to be judged; more are refused with 503, but for those of jobs.
         memory: bytes for bodies that are being read or judged, all together.
         window: seconds that a request waits for others to share its run.
         most: pictures in one run.
