@@ -119,7 +119,7 @@ def run(
     from realgrain.faces import show
     from realgrain.measuring import audit_tables, peer_tables, peers, running
     from realgrain.measuring.benchmarks import benchmark
-    from realgrain.measuring.benchmarks.csv import MANIFEST
+    from realgrain.measuring.benchmarks.csv import manifest_of
     from realgrain.measuring.calibrate import known
     from realgrain.measuring.lock import Protocol
     from realgrain.measuring.resampling import clusters_by
@@ -138,7 +138,7 @@ def run(
     found = running.run(output, detector, samples, name, protocol, watch=show.progress)
     for error in found.errors:
         say(error)
-    learned = known(root / MANIFEST if root.is_dir() else root, detector.bundle, running.choose(samples, split, limit))
+    learned = known(manifest_of(root), detector.bundle, running.choose(samples, split, limit))
     if learned:
         say(f"{root}: the detector learned from {len(learned)} of these pictures: its figures say nothing of others")
     console = show.console()

@@ -31,4 +31,9 @@ LAYOUT = {"manifest": (MANIFEST, "pictures/1.jpg")}
 
 def samples(root: Path) -> list[Sample]:
     """Rows of the manifest, in its order."""
-    return read_manifest(root / MANIFEST if root.is_dir() else root)
+    return read_manifest(manifest_of(root))
+
+
+def manifest_of(root: Path) -> Path:
+    """The manifest that a root is, or holds."""
+    return root / MANIFEST if root.is_dir() else root
