@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from realgrain.detector.bundle import read_bundle
-from realgrain.detector.calibration import rate_of
 from realgrain.detector.decision import Policy, decision_of, interval
 from realgrain.detector.profiles import PHOTO, from_arrays
 from realgrain.measuring.compare import dotted
@@ -368,14 +367,12 @@ def verdicts() -> str:
     header = [f"{found['both']} test pictures", "get a verdict", "of these right", "generated called AI", "real called AI", "generated called camera"]
     sent = found["sent"]
     turned, without = sent["turned"], sent["turned_without_stability"]
-    judged = sent["turned_of_decided"]["n"] // len(sent["ways"])
-    # Copies of one picture are not independent. At worst each that turned is of another picture.
-    of_all, of_judged = (rate_of(min(turned["k"], count), count) for count in (sent["pictures"], judged))
+    of_all, of_judged = sent["pictures_turned"], sent["pictures_turned_of_decided"]
     return (
         f"{rows(header, lines)}\n\nOf {sent['pictures']} pictures sent on in {len(sent['ways'])} ways, {turned['k']} of {turned['n']:,} verdicts "
-        f"turned from one to the other; without a look at stability {without['k']}. Counted by picture, {of_all.k} of {of_all.n} (up to "
-        f"{of_all.high:.1%}); "
-        f"{of_judged.n} of them had a verdict that could turn (up to {of_judged.high:.1%} of such)."
+        f"turned from one to the other; without a look at stability {without['k']}. Counted by picture, {of_all['k']} of {of_all['n']} (up to "
+        f"{of_all['high']:.1%}); "
+        f"{of_judged['n']} of them had a verdict that could turn (up to {of_judged['high']:.1%} of such)."
     )
 
 

@@ -49,12 +49,18 @@ class Given(BaseModel):
 
 
 class Sent(BaseModel):
-    """Of pictures sent on in each way: verdicts that turned round, of all and of those that had been given; with stability and without."""
+    """Of pictures sent on in each way: verdicts that turned round, of all and of those that had been given; with stability and without.
+
+    ``pictures_turned`` counts each picture once, however many of its copies turned: copies of one are not independent, so that this one's interval is
+    the one to go by.
+    """
 
     pictures: int
     ways: tuple[str, ...]
     turned: Rate
     turned_of_decided: Rate | None
+    pictures_turned: Rate
+    pictures_turned_of_decided: Rate | None
     turned_without_stability: Rate
     turned_of_decided_without_stability: Rate | None
     turned_without_stability_by_way: dict[str, int]
@@ -152,7 +158,9 @@ def main() -> None:
             found[way].append(turned(picture, judged[sample.path], detector, quick, way))
     pairs = len(sending) * len(WAYS)
     with_, without = (sum(hit[column] for hits in found.values() for hit in hits) for column in (0, 1))
-    decided = len(WAYS) * sum(judged[sample.path].verdict.label != "unsure" for sample in sending)
+    once = sum(any(hit for hit, _ in hits) for hits in zip(*found.values(), strict=True))
+    decided_pictures = sum(judged[sample.path].verdict.label != "unsure" for sample in sending)
+    decided = len(WAYS) * decided_pictures
     decided_without = len(WAYS) * sum(bare(judged[sample.path], detector).label != "unsure" for sample in sending)
     result = Found(
         bundle=detector.bundle.hash,
@@ -167,6 +175,8 @@ def main() -> None:
             ways=WAYS,
             turned=rate_of(with_, pairs),
             turned_of_decided=share(with_, decided),
+            pictures_turned=rate_of(once, len(sending)),
+            pictures_turned_of_decided=share(once, decided_pictures),
             turned_without_stability=rate_of(without, pairs),
             turned_of_decided_without_stability=share(without, decided_without),
             turned_without_stability_by_way={way: sum(hit for _, hit in hits) for way, hits in found.items()},

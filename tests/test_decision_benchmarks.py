@@ -97,6 +97,8 @@ def test_verdicts_are_counted_beside_the_peers(tiny_bundle, toy_manifest, tmp_pa
     assert sum(sum(of.values()) for of in found.ours.verdicts.values()) == len(samples)
     assert found.ours.covered.k <= found.ours_without_stability.covered.k
     assert found.sent.turned.n == found.sent.turned_without_stability.n == 4 * len(verdicts.WAYS)
+    assert found.sent.pictures_turned.n == 4
+    assert found.sent.pictures_turned.k <= found.sent.turned.k <= len(verdicts.WAYS) * found.sent.pictures_turned.k
     assert found.sent.turned.k <= found.sent.turned_without_stability.k == sum(found.sent.turned_without_stability_by_way.values())
 
 

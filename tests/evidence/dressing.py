@@ -11,7 +11,10 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 BOX = (60).to_bytes(4) + b"jumb" + (38).to_bytes(4) + b"jumd" + bytes.fromhex("6332706100110010800000aa00389b71") + b"\3c2pa\0" + bytes(14)
 WEBUI = "a cat on a mat\nNegative prompt: dogs\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1, Size: 512x512, Model: dream, Version: v1.9.4"
-COMFY = '{"3": {"class_type": "KSampler", "inputs": {"seed": 1}}, "4": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "xl.ckpt"}}}'
+COMFY = (
+    '{"3": {"class_type": "KSampler", "inputs": {"seed": 1, "model": ["4", 0]}}, '
+    '"4": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "xl.ckpt"}}}'
+)
 
 
 def encoded(kind="PNG", pixels=PIXELS, **options) -> bytes:

@@ -6,7 +6,7 @@ from dressing import COMFY, WEBUI, encoded, exif, in_jpeg, in_png, segment, text
 
 from realgrain.evidence.provenance import provenance
 
-DRAWN = json.dumps({"nodes": [{"id": 1, "type": "KSampler"}], "links": [], "version": 0.4})
+DRAWN = json.dumps({"nodes": [{"id": 1, "type": "KSampler"}, {"id": 2, "type": "VAEDecode"}], "links": [[1, 1, 0, 2, 0, "LATENT"]], "version": 0.4})
 INVOKE = json.dumps({"app_version": "5.0", "generation_mode": "txt2img", "positive_prompt": "a cat", "model": {"name": "flux"}, "seed": 1})
 INVOKE_OLD = json.dumps({"app_id": "invoke-ai/InvokeAI", "model_weights": "sd-1.4", "image": {"prompt": [{"prompt": "a cat", "weight": 1}]}})
 NOVEL = json.dumps({"prompt": "a cat", "steps": 28, "seed": 1, "sampler": "k_euler", "uc": "dogs"})
@@ -43,6 +43,10 @@ SPOOFED = {
     "steps in prose": [("parameters", "Steps: 20, up to the house")],
     "JSON, but no graph": [("prompt", '{"a": 1}'), ("workflow", '{"nodes": "x", "links": []}')],
     "an empty graph": [("prompt", "{}"), ("workflow", '{"nodes": [], "links": []}')],
+    "a node that nothing is linked to": [
+        ("prompt", '{"1": {"class_type": "x", "inputs": {"a": ["2", 0]}}}'),
+        ("workflow", '{"nodes": [{"id": 1, "type": "x"}], "links": []}'),
+    ],
     "a graph with a hole": [("prompt", '{"3": {"class_type": "KSampler", "inputs": {}}, "4": null}')],
     "a list": [("prompt", "[]"), ("invokeai_metadata", "[]"), ("sd-metadata", "3")],
     "one key of InvokeAI": [("invokeai_metadata", '{"seed": 1}')],
@@ -60,6 +64,11 @@ SPOOFED = {
 def test_other_text_is_no_claim_of_a_generator(case):
     claims = provenance(in_png(*[text(key, value) for key, value in SPOOFED[case]])).claims
     assert not any(claim.of_model for claim in claims)
+
+
+def test_a_name_that_no_such_program_writes_is_not_taken_over():
+    (claim,) = provenance(in_png(text("parameters", WEBUI.replace("Version: v1.9.4", "App: Adobe Photoshop, Version: v1.9.4")))).claims
+    assert claim.generator == "Stable Diffusion WebUI"
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "WEBP", "PNG"])

@@ -324,7 +324,7 @@ def shortfall(found: Decision) -> str | None:
         )
     return (
         f"at most {percent(found.asked_fpr)} cannot be supported by the {found.false_positive.n:,} real calibration pictures of profile "
-        f"{found.profile}: the lowest rate that they can is {percent(found.held_fpr)}, which is what holds"
+        f"{found.profile}{in_group(found)}: the lowest rate that they can is {percent(found.held_fpr)}, which is what holds"
     )
 
 

@@ -19,6 +19,8 @@ _STEPS = re.compile(r"^Steps: \d{1,6}, ", re.MULTILINE)
 _SETTING = re.compile(r'([A-Z][\w ]{0,40}): ("(?:[^"\\]|\\.){0,1000}"|[^,]{0,200})(?:, |$)')
 _WEBUI = frozenset({"Sampler", "Schedule type", "CFG scale", "Seed", "Size", "Model", "Model hash", "Denoising strength", "Version"})
 _WEBUI_LEAST = 3  # of these settings that make it the WebUI's (our choice)
+_APPS = frozenset({"SD.Next"})
+"""Programs that write their name as the setting ``App``; any other name there is only text."""
 _FORGE = re.compile(r"^f\d")  # Forge's versions begin with an f
 _DREAM = re.compile(r'^".{0,2000}" (?=.*-s ?\d+)(?=.*-S ?\d+)(?=.*-W ?\d+)(?=.*-H ?\d+)', re.DOTALL)
 _INVOKE = frozenset({"app_version", "generation_mode", "positive_prompt", "negative_prompt", "seed", "model", "cfg_scale", "steps", "scheduler"})
@@ -50,9 +52,10 @@ def webui(text: str, kind: Kind, place: str) -> Claim | None:
     if len(_WEBUI & settings.keys()) < _WEBUI_LEAST:
         return None
     version = settings.get("Version", "")
+    app = settings.get("App")
     name = "Fooocus" if version.startswith("Fooocus ") else "Stable Diffusion WebUI Forge" if _FORGE.match(version) else "Stable Diffusion WebUI"
     prompt = text[: starts[-1]].split("\nNegative prompt:")[0]
-    return Claim(kind=kind, place=place, generator=settings.get("App") or name, model=settings.get("Model"), text=prompt)
+    return Claim(kind=kind, place=place, generator=app if app in _APPS else name, model=settings.get("Model"), text=prompt)
 
 
 def comfyui(key: str, text: str, kind: Kind, place: str) -> Claim | None:
@@ -60,12 +63,12 @@ def comfyui(key: str, text: str, kind: Kind, place: str) -> Claim | None:
     graph = _json(text)
     if key == "prompt":
         inputs = [_inputs(node) for node in list(graph.values())[:MAX_NODES]]
-        if not inputs or None in inputs:
+        if not inputs or None in inputs or not any(_linked(value, graph) for one in inputs if one for value in one.values()):
             return None
         model = next((one[name] for name in _LOADERS for one in inputs if one and isinstance(one.get(name), str)), None)
         return Claim.model_validate({"kind": kind, "place": place, "generator": "ComfyUI", "model": model})
     nodes, links = graph.get("nodes"), graph.get("links")
-    if not isinstance(nodes, list) or not nodes or not isinstance(links, list):
+    if not isinstance(nodes, list) or not nodes or not isinstance(links, list) or not links:
         return None
     if not all(isinstance(node, dict) and isinstance(node.get("type"), str) and "id" in node for node in nodes[:MAX_NODES]):
         return None
@@ -78,6 +81,11 @@ def _inputs(node: object) -> dict[str, object] | None:
         return None
     inputs = node.get("inputs")
     return inputs if isinstance(inputs, dict) else None
+
+
+def _linked(value: object, graph: dict[str, object]) -> bool:
+    """Whether an input is another node's output, ``["4", 0]``: a graph that made a picture has at least one."""
+    return isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and value[0] in graph and isinstance(value[1], int)
 
 
 def _invokeai(block: Block) -> Claim | None:

@@ -165,8 +165,9 @@ def some_of_each_source(problem: Problem, first: int, count: int) -> np.ndarray:
     """Mask (N,) of ``count`` pictures of each source from the ``first`` on, in order of their sha256, so that the choice depends on nothing else."""
     kept = np.zeros(len(problem.samples), bool)
     order = np.argsort(problem.sha256)
+    labels, sources = problem.fake[order], problem.source[order]
     for fake, source in {(sample.fake, sample.source) for sample in problem.samples}:
-        rows = [row for row in order if problem.source[row] == source and problem.fake[row] == fake]
+        rows = order[(labels == fake) & (sources == source)]
         kept[rows[first : first + count]] = True
     return kept
 
