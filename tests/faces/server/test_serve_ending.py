@@ -11,7 +11,8 @@ import httpx2
 import pytest
 from hostile import encoded
 from serving import file_of
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DisconnectionError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.testclient import TestClient
 
 SECONDS = 60  # for a server to end, on a machine that is busy with other things
@@ -95,6 +96,11 @@ class TestTrouble:
         answer = broken(OperationalError("SELECT ...", {"name": "secret.png"}, Exception("connection refused")))
         assert (answer.status_code, answer.json()["code"]) == (503, "store_away") and answer.headers["retry-after"]
         assert "connection refused" in caplog.text and "secret.png" not in caplog.text
+
+    @pytest.mark.parametrize("error", [PoolTimeout("no connection is free"), DisconnectionError("gone"), InterfaceError("", {}, Exception("closed"))])
+    def test_store_away_in_other_words(self, broken, error):
+        answer = broken(error)
+        assert (answer.status_code, answer.json()["code"]) == (503, "store_away") and answer.headers["retry-after"]
 
     def test_other_faults_of_the_system_stay_faults_of_ours(self, broken):
         answer = broken(PermissionError(errno.EACCES, "no"))

@@ -174,7 +174,7 @@ async def _job(parts: Service, id_: str, who: Caller) -> Job:
     return job
 
 
-@router.get("/v1/jobs/{job}", response_model=JobStatus, tags=["jobs"], responses=documented(401, 403, 404, 422, 429))
+@router.get("/v1/jobs/{job}", response_model=JobStatus, tags=["jobs"], responses=documented(401, 403, 404, 422, 429, 503))
 async def job_status(job: JobId, parts: Parts, who: Annotated[Caller, Depends(caller("batch"))]) -> JobStatus:
     """How a job stands."""
     return status_of(await _job(parts, job, who), parts.settings.keep_days)
@@ -184,7 +184,7 @@ async def job_status(job: JobId, parts: Parts, who: Annotated[Caller, Depends(ca
     "/v1/jobs/{job}/results",
     response_class=StreamingResponse,
     tags=["jobs"],
-    responses={**examples.RESULTS, **documented(401, 403, 404, 406, 409, 422, 429)},
+    responses={**examples.RESULTS, **documented(401, 403, 404, 406, 409, 422, 429, 503)},
 )
 async def job_results(
     job: JobId,
@@ -203,7 +203,7 @@ async def job_results(
     return Response(await asyncio.to_thread(results.table, parts.store, job), media_type=media)
 
 
-@router.delete("/v1/jobs/{job}", status_code=204, tags=["jobs"], responses=documented(401, 403, 404, 422, 429))
+@router.delete("/v1/jobs/{job}", status_code=204, tags=["jobs"], responses=documented(401, 403, 404, 422, 429, 503))
 async def job_forget(job: JobId, parts: Parts, who: Annotated[Caller, Depends(caller("batch"))]) -> Response:
     """Stop a job if it has not ended, and delete everything that is kept of it."""
     await _job(parts, job, who)
@@ -211,7 +211,7 @@ async def job_forget(job: JobId, parts: Parts, who: Annotated[Caller, Depends(ca
     return Response(status_code=204)
 
 
-@router.get("/v1/model", response_model=Model, tags=["server"], responses=documented(401, 429))
+@router.get("/v1/model", response_model=Model, tags=["server"], responses=documented(401, 429, 503))
 async def model(parts: Parts, _: Annotated[Caller, Depends(caller(None))]) -> Model:
     """The detector's card: what it learned from, its measured error rates, its licences."""
     bundle, runtime = parts.detector.bundle, parts.detector.runtime
@@ -244,7 +244,7 @@ async def ready(parts: Parts) -> Response:
     "/metrics",
     tags=["server"],
     response_class=Response,
-    responses={200: {"description": "Prometheus' text form.", "content": {"text/plain": {}}}, **documented(401, 403, 429)},
+    responses={200: {"description": "Prometheus' text form.", "content": {"text/plain": {}}}, **documented(401, 403, 429, 503)},
 )
 async def metrics(parts: Parts, _: Annotated[Caller, Depends(caller("metrics", cost=0))]) -> Response:
     """Counters for Prometheus."""
