@@ -6,6 +6,7 @@ Every method is one transaction, and safe to call from any thread.
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from realgrain.faces.server.tables import (
     KeyRow,
     StoreError,
     deliveries,
+    identity,
     items,
     jobs,
     keys,
@@ -37,6 +39,9 @@ class Store:
         address: of SQLAlchemy, such as ``sqlite:////data/realgrain.db`` or ``postgresql+psycopg://user@host/name``.
         owner: of the jobs made here: a name of the folder that holds their uploads.
 
+    Attributes:
+        id: of the database, which it keeps wherever it is moved, and a copy of it has too.
+
     Raises:
         StoreError: it cannot be reached, or was made by another version.
     """
@@ -50,6 +55,10 @@ class Store:
                 found = connection.scalar(select(version.c.version))
                 if found is None:
                     connection.execute(insert(version).values(version=VERSION))
+                known = connection.scalar(select(identity.c.id))
+                self.id = known or uuid.uuid4().hex
+                if known is None:
+                    connection.execute(insert(identity).values(n=1, id=self.id))
         except SQLAlchemyError as error:
             raise StoreError(f"the database cannot be used: {error}") from error
         if found not in (None, VERSION):

@@ -28,6 +28,7 @@ State = Literal["queued", "running", "done"]
 
 METADATA = MetaData()
 version = Table("realgrain", METADATA, Column("version", Integer, primary_key=True))
+identity = Table("identity", METADATA, Column("n", Integer, primary_key=True), Column("id", String(40), nullable=False))  # one row, n = 1
 keys = Table(
     "keys",
     METADATA,
