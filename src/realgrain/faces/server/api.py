@@ -23,7 +23,7 @@ from realgrain.faces.server.auth import Caller
 from realgrain.faces.server.callers import Parts, caller
 from realgrain.faces.server.fetch import FetchError
 from realgrain.faces.server.jobs import JobStatus, status_of
-from realgrain.faces.server.problems import Problem, documented
+from realgrain.faces.server.problems import Problem, busy, documented
 from realgrain.faces.server.schemas import Health, Model, PictureBody
 from realgrain.faces.server.service import Asked, Service
 from realgrain.faces.server.settings import Settings
@@ -107,6 +107,8 @@ async def _from_json(request: Request, parts: Service, take: Callable[[int], Non
 
 
 def _fetch_problem(error: FetchError) -> Problem:
+    if error.code == "busy":
+        return busy(str(error))
     status = {"bad_address": 422, "forbidden_address": 403, "too_many_bytes": 413}.get(error.code, 502)
     return Problem(status, error.code, str(error))
 

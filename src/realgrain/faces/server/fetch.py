@@ -13,7 +13,6 @@ import socket
 from collections.abc import Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -43,6 +42,7 @@ _SPECIAL = tuple(
 )
 """Of IANA's registries of special addresses, what some versions of Python count as public. A translator's own prefix, 64:ff9b:1::/48, may hide any
 version 4 address, in several places (RFC 6052, RFC 8215). The last is public by number, and on every machine of Azure's the host that it runs on."""
+RESOLVING = 5  # seconds for a name: the system's resolver takes up to half a minute where nobody answers, and cannot be stopped
 _RESOLVERS = ThreadPoolExecutor(8, "realgrain-resolve")  # of their own: names that nobody answers for must not hold up the store
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -51,7 +51,7 @@ class FetchError(ValueError):
     """What an address names cannot be had.
 
     Attributes:
-        code: ``bad_address``, ``forbidden_address``, ``too_many_bytes`` or ``fetch_failed``.
+        code: ``bad_address``, ``forbidden_address``, ``too_many_bytes`` or ``fetch_failed``; ``busy``: it was not tried, and may be later.
     """
 
     def __init__(self, code: str, detail: str) -> None:
@@ -75,9 +75,23 @@ def is_public(address: _Address) -> bool:
 
 
 async def resolve(host: str, port: int) -> list[str]:
-    """Addresses of a name, in the system's order."""
-    ask = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
-    found = await asyncio.get_running_loop().run_in_executor(_RESOLVERS, ask)
+    """Addresses of a name, in the system's order.
+
+    Raises:
+        FetchError: it takes too long; ``busy`` where other names take all that resolve, so that it was never its turn.
+        OSError, UnicodeError: there is no such name.
+    """
+    work = _RESOLVERS.submit(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+    asked = asyncio.wrap_future(work)
+    try:
+        await asyncio.wait([asked], timeout=RESOLVING)
+        if not asked.done():
+            if work.cancel():
+                raise FetchError("busy", "too many names are being looked up")
+            raise FetchError("fetch_failed", f"{host}: looking up the name takes more than {RESOLVING:g} seconds")
+        found = asked.result()
+    finally:
+        asked.cancel()  # who gives up leaves the line
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
