@@ -103,6 +103,40 @@ class TestForms:
         files = [("file", ("a", encoded("PNG"))), ("file", ("b", encoded("PNG")))]
         problem(client.post("/v1/detect", files=files), 413, "too_many_files")
 
+    @pytest.mark.parametrize(
+        ("fields", "bytes_", "headers", "header_bytes", "status", "code"),
+        [
+            (20, 64 * 1024, 8, 4 * 1024, 200, None),
+            (21, 1, 2, 100, 413, "too_many_fields"),
+            (1, 64 * 1024 + 1, 2, 100, 413, "too_many_bytes"),
+            (1, 1, 9, 100, 400, "bad_form"),
+            (1, 1, 8, 4 * 1024 + 1, 400, "bad_form"),
+        ],
+    )
+    def test_its_fields_and_headers_have_limits(self, client, fields, bytes_, headers, header_bytes, status, code):
+        """All of them at once are no more than a form may have; one more of any is."""
+        first = b'Content-Disposition: form-data; name="a"'
+        more = [f"X-{n}: ".encode().ljust(header_bytes, b"y") for n in range(headers - 1)]
+        field = b"\r\n".join([b"--a", first, *more, b"", b"z" * bytes_, b""])
+        file = b'--a\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n' + encoded("PNG") + b"\r\n--a--\r\n"
+        body = field * fields + file
+        answer = client.post("/v1/detect?stability=false", content=body, headers={"Content-Type": "multipart/form-data; boundary=a"})
+        if code is None:
+            assert answer.status_code == status, answer.text
+        else:
+            problem(answer, status, code)
+        alive(client)
+
+    def test_a_form_of_one_picture_may_be_so_much_larger_than_the_picture(self, base_settings):
+        settings = base_settings()
+        fields = 20 * (64 * 1024 + 8 * 4 * 1024)
+        assert settings.form_bytes(1, settings.max_bytes) == settings.max_bytes + 8 * 4 * 1024 + fields
+
+    @pytest.mark.parametrize(("length", "status"), [(4 * 1024 - 60, 200), (4 * 1024, 400)])
+    def test_a_files_name(self, client, length, status):
+        answer = client.post("/v1/detect?stability=false", files={"f": ("n" * length, encoded("PNG"))})
+        assert answer.status_code == status, answer.text
+
     def test_an_input_is_never_quoted(self, client):
         answer = client.post("/v1/detect", json={"image": "c2VjcmV0IHBpY3R1cmU=", "surprise": "secret words"})
         assert "secret" not in answer.text and "c2Vj" not in answer.text

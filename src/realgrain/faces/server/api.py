@@ -28,9 +28,10 @@ from realgrain.faces.server.schemas import Health, Model, PictureBody
 from realgrain.faces.server.service import Asked, Service
 from realgrain.faces.server.settings import Settings
 from realgrain.faces.server.tables import Job
-from realgrain.faces.server.uploads import FORM_BYTES, Memory, chunks, read_form, whole
+from realgrain.faces.server.uploads import Memory, chunks, read_form, whole
 from realgrain.picture.clip import is_clip
 
+JSON_BYTES = 64 * 1024  # of a JSON body beside its picture
 router = APIRouter()
 JobId = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="As /v1/batch gave it.")]
 
@@ -60,7 +61,8 @@ async def one_picture(request: Request, parts: Service, take: Callable[[int], No
     kind = _kind(request)
     if kind == "multipart/form-data":
         target = Memory(partial(_most, parts.settings), take)
-        await read_form(request, target, max(parts.settings.max_bytes, parts.settings.clip_bytes) + FORM_BYTES, parts.settings)
+        most = parts.settings.form_bytes(1, max(parts.settings.max_bytes, parts.settings.clip_bytes))
+        await read_form(request, target, most, parts.settings)
         data, name = target.data, target.name
     elif kind == "application/json":
         data, name = await _from_json(request, parts, take)
@@ -81,7 +83,7 @@ def _kind(request: Request) -> str:
 async def _from_json(request: Request, parts: Service, take: Callable[[int], None]) -> tuple[bytes, str]:
     most = max(parts.settings.max_bytes, parts.settings.clip_bytes)
     try:
-        body = PictureBody.model_validate_json(await whole(request, most * 4 // 3 + FORM_BYTES, parts.settings, take))
+        body = PictureBody.model_validate_json(await whole(request, most * 4 // 3 + JSON_BYTES, parts.settings, take))
     except ValidationError as error:
         raise Problem(422, "bad_body", _reasons(error)) from None
     if (body.image is None) == (body.url is None):
@@ -147,13 +149,13 @@ async def batch(
         raise Problem(429, "too_many_jobs", f"more than {parts.settings.jobs_waiting} jobs have not ended", Retry_After="30")
     staged = await asyncio.to_thread(parts.spool.stage)
     try:
-        kind, most = _kind(request), parts.settings.batch_bytes
+        kind, settings = _kind(request), parts.settings
         if kind == "multipart/form-data":
-            await read_form(request, staged, most + parts.settings.batch_files * FORM_BYTES, parts.settings)
+            await read_form(request, staged, settings.form_bytes(settings.batch_files, settings.batch_bytes), settings)
         elif kind in ("application/zip", "application/x-zip-compressed"):
             sink = staged.open("batch.zip")
             try:
-                async for piece in chunks(request, most, parts.settings):
+                async for piece in chunks(request, settings.batch_bytes, settings):
                     await asyncio.to_thread(sink.write, piece)
             finally:
                 await asyncio.to_thread(sink.close)
