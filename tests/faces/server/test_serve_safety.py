@@ -15,7 +15,7 @@ from serving import file_of, zipped
 
 from realgrain.faces.server.problems import MEDIA
 from realgrain.faces.server.protocol import LINGER, protocol
-from realgrain.faces.server.shield import CSP
+from realgrain.faces.server.shield import CSP, SECURITY
 
 
 def problem(answer, status: int, code: str) -> None:
@@ -201,6 +201,29 @@ class TestBrowsers:
         assert client.get("/health", headers={"Origin": "https://desk.example"}).headers["access-control-allow-origin"] == "https://desk.example"
         other = client.get("/health", headers={"Origin": "https://evil.example"})
         assert "access-control-allow-origin" not in other.headers
+
+    def test_those_that_are_named_can_read_all_that_an_answer_says(self, open_app, monkeypatch):
+        """Retry-After above all, also of what is answered before any route, and errors of ours."""
+        from starlette.testclient import TestClient
+
+        app, origin = open_app(cors=("https://desk.example",), auth=True), {"Origin": "https://desk.example"}
+        full = TestClient(app.full, base_url="http://localhost").get("/health", headers=origin)
+        problem(full, 503, "busy")
+        client = TestClient(app, base_url="http://localhost", raise_server_exceptions=False)
+        refused = client.get("/v1/model", headers=origin)
+        problem(refused, 401, "unauthorized")
+        large = client.get("/health", headers={**origin, "X": "y" * 17_000})
+        problem(large, 431, "headers_too_large")
+        monkeypatch.setattr("realgrain.faces.server.callers.key_in", lambda *_: 1 / 0)
+        broken = client.get("/v1/model", headers=origin)
+        problem(broken, 500, "internal")
+        for answer in (full, refused, large, broken):
+            assert answer.headers["access-control-allow-origin"] == "https://desk.example"
+            exposed = {name.strip().lower() for name in answer.headers["access-control-expose-headers"].split(",")}
+            assert {"retry-after", "location", "content-disposition"} <= exposed
+            always = {"cache-control", "content-language", "content-length", "content-type", "expires", "last-modified", "pragma"}
+            ours = {name.lower() for name in SECURITY} | {"vary", "access-control-allow-origin", "access-control-expose-headers"}
+            assert set(answer.headers) - always - ours <= exposed
 
     def test_another_name_for_this_machine_is_not_answered(self, live):
         """DNS rebinding: a page elsewhere whose name now leads here."""

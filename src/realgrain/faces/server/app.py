@@ -13,7 +13,6 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.middleware.cors import CORSMiddleware
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import FileResponse
 from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, OperationalError
@@ -71,9 +70,6 @@ def create(settings: Settings, detector: Detector, trust_list: Path | None = Non
     for error in STORE_AWAY:
         app.add_exception_handler(error, _of_store)
     app.add_exception_handler(Exception, _unexpected)
-    if settings.cors:
-        headers = ["Authorization", "X-API-Key", "Content-Type", "Webhook-URL", "Idempotency-Key"]
-        app.add_middleware(CORSMiddleware, allow_origins=settings.cors, allow_methods=["GET", "POST", "DELETE"], allow_headers=headers)
     _add_page(app, WEB)
     return Shield(app, service.metrics, settings)
 
