@@ -9,18 +9,11 @@ from pathlib import Path
 
 import pytest
 import toy
+from browsing import card, choose
 from serving import Server
 
 pytestmark = pytest.mark.slow
 SEEN = {"desktop": False, "phone": True}
-
-
-def choose(page, *paths: Path) -> None:
-    page.locator("#files").set_input_files(list(paths))
-
-
-def card(page, name: str):
-    return page.get_by_role("article", name=name, exact=True)
 
 
 def has_focus(page, selector: str) -> bool:
