@@ -139,7 +139,7 @@ def slow(monkeypatch):
 
 
 def get(address: str, private=(), seconds: float = 5, most: int = 1000):
-    return asyncio.run(Client(private=private, seconds=seconds).get(address, most))
+    return asyncio.run(Client(private=private, seconds=seconds).get(address, most, lambda _: None))
 
 
 def refused(*arguments, **options) -> str:
@@ -159,6 +159,15 @@ class TestFetching:
         assert refused(f"http://{host}:{port}/") in ("forbidden_address", "fetch_failed")
         assert refused(f"http://{host}/") in ("forbidden_address", "fetch_failed")
         assert Page.asked == []
+
+    def test_an_address_holds_memory_for_what_it_gives_and_not_for_what_it_might(self, page, open_app):
+        """Otherwise a few that give nothing would keep all pictures out for as long as they are waited for."""
+        app = open_app(allow_urls=True, private_hosts=(page,), memory=150_000)
+        with TestClient(app, base_url="http://localhost") as client:
+            small = client.post("/v1/detect", json={"url": f"http://{page}/a.png"})
+            assert (small.status_code, small.json()["code"]) == (415, "unknown_format")
+            large = client.post("/v1/detect", json={"url": f"http://{page}/large"})  # 100,000 bytes, in pieces and in one
+            assert (large.status_code, large.json()["code"]) == (503, "busy")
 
     def test_redirects_are_looked_at(self, page):
         port = page.partition(":")[2]

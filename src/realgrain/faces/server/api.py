@@ -100,9 +100,7 @@ async def _from_json(request: Request, parts: Service, take: Callable[[int], Non
     if not parts.settings.allow_urls:
         raise Problem(403, "urls_not_allowed", "this server fetches nothing; send the picture itself")
     try:
-        most = parts.settings.max_bytes
-        take(2 * most)
-        where, data = await parts.client.get(body.url, most)
+        where, data = await parts.client.get(body.url, parts.settings.max_bytes, lambda count: take(2 * count))  # pieces, and their sum
     except FetchError as error:
         raise _fetch_problem(error) from None
     return data, body.name or PurePosixPath(urlsplit(where).path).name
