@@ -109,6 +109,11 @@ class TestBatch:
 
         assert ask("one") == ask("one") != ask("two")
 
+    def test_an_empty_name_for_a_request_is_none(self, client):
+        """A script whose variable is empty would get the results of its first pictures for all others."""
+        answer = client.post("/v1/batch?stability=false", files=files_of(("a", encoded("PNG"))), headers={"Idempotency-Key": ""})
+        assert (answer.status_code, answer.json()["code"]) == (422, "bad_option")
+
     def test_results_of_a_job_that_goes_on(self, client):
         job = client.post("/v1/batch", files=files_of(*[(str(n), encoded("PNG", (400, 400))) for n in range(12)])).json()["id"]
         answer = client.get(f"/v1/jobs/{job}/results")

@@ -134,7 +134,9 @@ async def batch(
     who: Annotated[Caller, Depends(caller("batch"))],
     asked: Annotated[Asked, Query()],
     webhook: Annotated[str | None, Header(alias="Webhook-URL", max_length=2048, description="Told when the job ends.")] = None,
-    once: Annotated[str | None, Header(alias="Idempotency-Key", max_length=200, description="A second request with it gives the same job.")] = None,
+    once: Annotated[
+        str | None, Header(alias="Idempotency-Key", min_length=1, max_length=200, description="A second request with it gives the same job.")
+    ] = None,
 ) -> JobStatus:
     """Accept many pictures, as files or zips. Their uploads are on disk when this answers, and deleted one by one as they are judged."""
     parts.check(asked)
