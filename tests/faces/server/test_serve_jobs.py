@@ -508,6 +508,36 @@ class TestStoreAway:
         found = self.run(tmp_path, None, talk)
         assert found.done == 1 if kept else found is None
 
+    @pytest.mark.parametrize("kept", [True, False])
+    def test_an_answer_that_never_came_and_none_to_what_became_of_it(self, tmp_path, kept, monkeypatch):
+        """It is asked until it answers; a job that it kept must not stand still until the next start."""
+        monkeypatch.setattr(jobs, "AGAIN", 0.05)
+
+        async def talk(jobs, staged, store):
+            add, keeps, asked = store.add_job, store.keeps, []
+
+            def torn(*arguments):
+                if kept:
+                    add(*arguments)
+                raise OperationalError("", {}, Exception("away"))
+
+            def away_at_first(job):
+                asked.append(job)
+                if len(asked) < 3:
+                    raise OperationalError("", {}, Exception("away"))
+                return keeps(job)
+
+            store.add_job, store.keeps = torn, away_at_first
+            with pytest.raises(OperationalError):
+                await jobs.accept(staged, "key", "{}", None, None)
+            assert list((tmp_path / "uploads").iterdir())
+            while len(asked) < 3 or (not kept and list((tmp_path / "uploads").iterdir())):
+                await asyncio.sleep(0.02)
+            return not kept
+
+        found = self.run(tmp_path, None, talk)
+        assert found.done == 1 if kept else found is None
+
 
 class TestLimits:
     def test_jobs_of_a_key(self, open_app, tmp_path):

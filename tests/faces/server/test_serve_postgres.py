@@ -9,6 +9,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
@@ -18,6 +19,7 @@ from sqlalchemy import make_url
 from starlette.testclient import TestClient
 
 from realgrain.faces.server import postgres as bounded
+from realgrain.faces.server.store import Store
 
 
 def program(name: str) -> str | None:
@@ -88,6 +90,22 @@ class TestPostgres:
         assert again.json()["id"] == jobs[0]
         assert server.http.delete(f"/v1/jobs/{jobs[0]}", headers=headers).status_code == 204
         assert not (data / "realgrain.db").exists()
+
+
+class TestKept:
+    @pytest.mark.parametrize("kept", [True, False])
+    def test_a_transaction_that_goes_on_is_waited_for(self, postgres, kept):
+        """A database that answers too late may keep a job after it was asked for it in vain, and then its uploads must still be there."""
+        store, job = Store(postgres, "folder"), ("c" if kept else "d") * 32
+        with psycopg.connect(postgres.replace("+psycopg", "")) as slow, ThreadPoolExecutor(1) as asking:
+            slow.execute("INSERT INTO jobs (id, owner, key, asked, state, total, made) VALUES (%s, 'folder', 'k', '{}', 'done', 0, 0)", [job])
+            said = asking.submit(store.keeps, job)
+            time.sleep(0.3)
+            assert not said.done() and store.job(job, None) is None
+            slow.commit() if kept else slow.rollback()
+            assert said.result(10) is kept
+        assert (store.job(job, None) is not None) is kept
+        store.close()
 
 
 class TestHanging:

@@ -88,6 +88,18 @@ class Store:
             raise
         return True
 
+    def keeps(self, job: str) -> bool:
+        """Whether a job is kept, when nobody has heard what became of the transaction that was to keep it. One that goes on is waited for."""
+        row = {"id": job, "owner": self._owner, "key": "", "asked": "", "state": "queued", "total": 0, "made": 0}
+        with self._engine.connect() as connection, connection.begin() as attempt:
+            try:
+                connection.execute(insert(jobs).values(**row))  # a look would not see it while that transaction goes on; this waits for its end
+            except IntegrityError:
+                return True
+            finally:
+                attempt.rollback()
+        return False
+
     def job(self, job: str, key: str | None) -> Job | None:
         """A job; with a key, only one that is its own."""
         mine = (jobs.c.id == job) if key is None else (jobs.c.id == job) & (jobs.c.key == key)
