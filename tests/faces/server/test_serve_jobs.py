@@ -467,6 +467,26 @@ class TestStoreAway:
         assert asyncio.run(run()) == ["delivered"]
         assert (len(sent), len(written), written[-1][1:]) == (1, 3, ("status 204", None))
 
+    def test_a_job_that_could_not_be_forgotten_goes_on(self, tmp_path):
+        async def talk(jobs, staged, store):
+            def away(job):
+                raise OperationalError("", {}, Exception("away"))
+
+            store.forget, let = away, asyncio.Event()
+            judge = jobs._judge
+
+            async def wait(*given):
+                await let.wait()
+                return await judge(*given)
+
+            jobs._judge = wait
+            await jobs.accept(staged, "key", "{}", None, None)
+            with pytest.raises(OperationalError):
+                await jobs.forget(staged.job)
+            let.set()
+
+        assert self.run(tmp_path, None, talk).done == 1
+
     def test_who_gives_up_while_a_job_is_accepted_loses_nothing(self, tmp_path):
         async def talk(jobs, staged, store):
             add, began = store.add_job, threading.Event()

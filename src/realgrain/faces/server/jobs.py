@@ -175,13 +175,13 @@ class Jobs:
                     break
 
     async def forget(self, job: str) -> None:
-        """Drop a job and all that is kept of it, whether it has ended or not."""
+        """Drop a job and all that is kept of it, whether it has ended or not; where the store is away, it goes on."""
+        await asyncio.to_thread(self._store.forget, job)
         async with self._work:
             self._left.pop(job, None)
             self._open.pop(job, None)
             with contextlib.suppress(ValueError):
                 self._turns.remove(job)
-        await asyncio.to_thread(self._store.forget, job)
         await asyncio.to_thread(self._spool.delete, job)
 
     async def _add(self, job: str, pictures: list[int]) -> None:
