@@ -487,6 +487,24 @@ class TestStoreAway:
 
         assert self.run(tmp_path, None, talk).done == 1
 
+    def test_a_job_that_another_server_deleted_leaves_nothing(self, tmp_path):
+        async def talk(jobs, staged, store):
+            begin = store.begin_item
+
+            def begin_too_late(*given):
+                store.forget(staged.job)
+                return begin(*given)
+
+            store.begin_item = begin_too_late
+            await jobs.accept(staged, "key", "{}", None, None)
+            for _ in range(100):
+                if not list((tmp_path / "uploads").iterdir()):
+                    break
+                await asyncio.sleep(0.05)
+            return True
+
+        assert self.run(tmp_path, None, talk) is None
+
     def test_who_gives_up_while_a_job_is_accepted_loses_nothing(self, tmp_path):
         async def talk(jobs, staged, store):
             add, began = store.add_job, threading.Event()

@@ -278,6 +278,7 @@ class Jobs:
                 await asyncio.sleep(AGAIN)
 
     async def _try_to_end(self, job: str, delivery: str, now: float) -> None:
+        await asyncio.to_thread(self._spool.delete, job)  # first: what is said to have ended, or was deleted by another server, has left nothing
         found = await asyncio.to_thread(self._store.job, job, None)
         if found is None:
             return
@@ -286,7 +287,6 @@ class Jobs:
             update={"state": "done", "ended": ended, "kept_until": datetime.fromtimestamp(now + 86_400 * self._keep_days, UTC)}
         )
         body = json.dumps({"type": "job.ended", "timestamp": ended.isoformat(), "data": said.model_dump(mode="json")})
-        await asyncio.to_thread(self._spool.delete, job)  # first: what is said to have ended has left nothing
         await asyncio.to_thread(self._store.end_job, job, delivery, body, now)
         self._ended()
 
