@@ -105,6 +105,16 @@ class TestOtherDatabase:
             store.close()
         assert (data / "store").read_text().startswith(store.id)
 
+    def test_a_folder_that_lost_its_name_deletes_nothing(self, waiting):
+        from realgrain.faces.server.service import open_store
+        from realgrain.faces.server.settings import Settings
+
+        data, job = waiting
+        (data / "name").unlink()
+        with pytest.raises(StoreError, match="put it back from a backup"):
+            open_store(Settings(data=data))
+        assert (data / "uploads" / job / "0").is_file() and not (data / "name").exists()
+
     def test_a_password_is_not_written(self, monkeypatch, tmp_path):
         from realgrain.faces.server import service
         from realgrain.faces.server.settings import Settings

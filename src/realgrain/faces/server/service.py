@@ -40,6 +40,7 @@ from realgrain.faces.server.worker import Task
 from realgrain.measuring.whole import write_whole
 from realgrain.picture.errors import PictureError
 
+BOUND = "store"  # file of a data folder that names the store it belongs to
 THREADS = 32  # for the store and the disk
 JOB_WIDTH = 2  # pictures of jobs at work at a time: they fill what single pictures leave
 
@@ -70,10 +71,19 @@ class Asked(BaseModel):
 
 
 def open_folder(data: Path) -> str:
-    """The name of a data folder, by which jobs find their uploads again; both are made if need be."""
+    """The name of a data folder, by which jobs find their uploads again; both are made if need be.
+
+    Raises:
+        StoreError: it had a name, which is lost.
+    """
     data.mkdir(parents=True, exist_ok=True, mode=0o700)
     file = data / "name"
     if not file.exists():
+        if (bound := data / BOUND).exists():
+            raise StoreError(
+                f"{file} is lost, by which jobs find their uploads: put it back from a backup. To leave those jobs for good, delete {bound}; the "
+                "next start then deletes their uploads"
+            )
         write_whole(file, new_id().encode())
     return file.read_text().strip()
 
@@ -96,7 +106,7 @@ def open_store(settings: Settings) -> Store:
 
 def _bind(data: Path, store: str, address: str) -> None:
     """See that a data folder goes with the store that it was first used with: uploads of jobs that another does not know would be deleted."""
-    file = data / "store"
+    file = data / BOUND
     if not file.exists():
         write_whole(file, f"{store} {address}\n".encode())
     bound, _, was = file.read_text().strip().partition(" ")
