@@ -16,6 +16,7 @@ import toy
 
 import realgrain
 
+pytest_plugins = ["browsing"]
 ROOT = Path(__file__).parents[1]
 GIVEN = {name: os.environ.get(name) for name in ("REALGRAIN_HOME", "REALGRAIN_OFFLINE", "HF_HUB_OFFLINE")}  # before any test changes them
 

@@ -1,5 +1,7 @@
 """The README keeps its word: its figures are those of the files, and its code runs."""
 
+import hashlib
+import os
 import re
 import shlex
 import shutil
@@ -10,15 +12,20 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from browsing import card, choose
 
 from realgrain.learning.backbone import has_bf16
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 EACH = 5  # pictures of each source
+BIN = Path(sys.executable).parent
+SERVE = "realgrain serve"
 ELSEWHERE = ("make ", "pip install ")  # tried by whoever runs this test at all
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 
@@ -82,23 +89,25 @@ def test_python_blocks_run(real_home, user_folder, capsys):
     assert re.match(r"(ai|camera|unsure) [01]\.\d+ ", said)
 
 
-def serves(realgrain: Path) -> None:
-    """Start the service as the README says, on a port that is free, and wait for its page."""
+@contextmanager
+def served(data: Path) -> Iterator[str]:
+    """Start the service as the README says, on a port that is free and with a folder of its own, and wait until it answers; its address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    running = subprocess.Popen([realgrain, "serve", "--port", str(port)], stderr=subprocess.PIPE, text=True)
+    command = [BIN / "realgrain", "serve", "--port", str(port)]
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "REALGRAIN_DATA": str(data)})
     try:
         until = time.monotonic() + 180
         while True:
             assert running.poll() is None, running.stderr and running.stderr.read()
             try:
-                page = urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5).read()
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5).close()
                 break
             except urllib.error.URLError:
-                assert time.monotonic() < until, "no page after three minutes"
+                assert time.monotonic() < until, "no answer after three minutes"
                 time.sleep(0.5)
-        assert b"realgrain" in page
+        yield f"http://127.0.0.1:{port}/"
     finally:
         running.terminate()
         running.communicate(timeout=60)
@@ -106,15 +115,38 @@ def serves(realgrain: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.weights
+def test_service_judges_a_picture_and_gives_its_case_report(real_home, user_folder, new_page):
+    """As a reader does it: start it, open the page, choose a picture, wait for its verdict, save its report."""
+    assert SERVE in commands()
+    picture = user_folder / "photo.jpg"
+    with served(user_folder / "served") as address:
+        page, _ = new_page(accept_downloads=True)
+        page.set_default_timeout(240_000)
+        page.goto(address)
+        choose(page, picture)
+        shown = card(page, picture.name)
+        verdict = shown.locator(".lead .verdict")
+        verdict.wait_for()
+        assert re.search("Flagged as AI-generated|Not flagged: called a photograph|Unsure: no verdict", verdict.inner_text())
+        shown.get_by_role("button", name=f"Make the case report of {picture.name}").click()
+        with page.expect_download() as download:
+            shown.get_by_role("button", name="Save as a page (HTML)").click()
+        assert download.value.suggested_filename == "photo.case.html"
+        download.value.save_as(user_folder / "saved.html")
+    saved = (user_folder / "saved.html").read_text()
+    assert saved.lower().startswith("<!doctype html>")
+    assert hashlib.sha256(picture.read_bytes()).hexdigest() in saved
+
+
+@pytest.mark.slow
+@pytest.mark.weights
 def test_shell_blocks_run(real_home, user_folder):
     recipe = user_folder / "recipes" / "realgrain.yaml"
     recipe.write_text(recipe.read_text().split("folds:")[0])  # the toy pictures have sources of their own
-    environment_bin = Path(sys.executable).parent
     for command in commands():
-        if command == "realgrain serve":
-            serves(environment_bin / "realgrain")
+        if command == SERVE:  # has a test of its own
             continue
         done = subprocess.run(
-            ["bash", "-c", f"PATH={shlex.quote(str(environment_bin))}:$PATH; set -o pipefail; {command}"], capture_output=True, text=True, check=False
+            ["bash", "-c", f"PATH={shlex.quote(str(BIN))}:$PATH; set -o pipefail; {command}"], capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"

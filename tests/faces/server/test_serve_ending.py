@@ -1,9 +1,11 @@
 """What whoever runs a server relies on: how it begins, how it ends, and what it says when the disk or the database is gone."""
 
+import contextlib
 import errno
 import json
 import shutil
 import signal
+import sqlite3
 import threading
 import time
 
@@ -11,8 +13,11 @@ import httpx2
 import pytest
 from hostile import encoded
 from serving import file_of
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DisconnectionError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.testclient import TestClient
+
+from realgrain.faces.server.tables import StoreError
 
 SECONDS = 60  # for a server to end, on a machine that is busy with other things
 
@@ -31,6 +36,98 @@ class TestBeginning:
         second = run("-m", "realgrain", "serve", "--port", port, "--bundle", bundle_folder, "--data", tmp_path / "other")
         assert second.returncode == 2
         assert "address already in use" in second.stderr
+
+
+class TestOtherDatabase:
+    """A data folder and a database belong together: uploads of jobs that another one does not know would be deleted."""
+
+    @pytest.fixture
+    def waiting(self, tmp_path):
+        """The data folder of a server that died with a job in line."""
+        from realgrain.faces.server.service import open_store
+        from realgrain.faces.server.settings import Settings
+        from realgrain.faces.server.spool import Spool
+
+        settings = Settings(data=tmp_path / "data")
+        store = open_store(settings)
+        staged = Spool(settings.data / "uploads", settings).stage()
+        sink = staged.open("a.png")
+        sink.write(encoded("PNG"))
+        sink.close()
+        staged.unpack()
+        assert store.add_job(staged.job, "anonymous", "{}", None, staged.names, None)
+        store.close()
+        return settings.data, staged.job
+
+    @pytest.mark.slow
+    def test_a_start_with_another_one_is_refused_and_deletes_nothing(self, waiting, run, start, bundle_folder, tmp_path):
+        data, job = waiting
+        before = {path: path.is_file() and path.read_bytes() for path in data.rglob("*") if path.name != "realgrain.db"}
+        wrong = f"sqlite:///{tmp_path / 'wrong.db'}?timeout=7"
+        for command in (["serve", "--port", "0", "--bundle", bundle_folder], ["keys", "list"]):
+            refused = run("-m", "realgrain", *command, "--data", data, "--database", wrong)
+            assert refused.returncode == 2
+            for words in (
+                f"{data} belongs to",
+                f"sqlite:///{data / 'realgrain.db'}",
+                f"sqlite:///{tmp_path / 'wrong.db'}:",
+                f"delete {data / 'store'}",
+            ):
+                assert words in refused.stderr
+        after = {path: path.is_file() and path.read_bytes() for path in data.rglob("*") if path.name not in ("realgrain.db", "lock")}
+        assert after == before
+        assert start(data=data).wait_for(job)["failed"] == 0
+
+    def test_to_leave_one_for_good(self, waiting, tmp_path):
+        from realgrain.faces.server.service import open_store
+        from realgrain.faces.server.settings import Settings
+
+        data, _ = waiting
+        other = Settings(data=data, database=f"sqlite:///{tmp_path / 'other.db'}")
+        (data / "store").unlink()
+        open_store(other).close()
+        open_store(other).close()
+        with pytest.raises(StoreError, match="belongs to the database"):
+            open_store(Settings(data=data))
+
+    def test_a_folder_and_a_database_of_an_earlier_version(self, waiting):
+        """They have nothing of each other's: they get it."""
+        from realgrain.faces.server.service import open_store
+        from realgrain.faces.server.settings import Settings
+
+        data, job = waiting
+        (data / "store").unlink()
+        with contextlib.closing(sqlite3.connect(data / "realgrain.db")) as database:
+            database.execute("DROP TABLE identity")
+        for _ in range(2):
+            store = open_store(Settings(data=data))
+            assert [name for name, _ in store.unfinished()] == [job]
+            store.close()
+        assert (data / "store").read_text().startswith(store.id)
+
+    def test_a_folder_that_lost_its_name_deletes_nothing(self, waiting):
+        from realgrain.faces.server.service import open_store
+        from realgrain.faces.server.settings import Settings
+
+        data, job = waiting
+        (data / "name").unlink()
+        with pytest.raises(StoreError, match="put it back from a backup"):
+            open_store(Settings(data=data))
+        assert (data / "uploads" / job / "0").is_file() and not (data / "name").exists()
+
+    def test_a_password_is_not_written(self, monkeypatch, tmp_path):
+        from realgrain.faces.server import service
+        from realgrain.faces.server.settings import Settings
+
+        class Anywhere:
+            id = "1"
+
+            def __init__(self, *_):
+                pass
+
+        monkeypatch.setattr(service, "Store", Anywhere)
+        service.open_store(Settings(data=tmp_path, database="postgresql+psycopg://me:secret@host/name?sslpassword=secret"))
+        assert (tmp_path / "store").read_text() == "1 postgresql+psycopg://me:***@host/name\n"
 
 
 class TestEnding:
@@ -95,6 +192,11 @@ class TestTrouble:
         answer = broken(OperationalError("SELECT ...", {"name": "secret.png"}, Exception("connection refused")))
         assert (answer.status_code, answer.json()["code"]) == (503, "store_away") and answer.headers["retry-after"]
         assert "connection refused" in caplog.text and "secret.png" not in caplog.text
+
+    @pytest.mark.parametrize("error", [PoolTimeout("no connection is free"), DisconnectionError("gone"), InterfaceError("", {}, Exception("closed"))])
+    def test_store_away_in_other_words(self, broken, error):
+        answer = broken(error)
+        assert (answer.status_code, answer.json()["code"]) == (503, "store_away") and answer.headers["retry-after"]
 
     def test_other_faults_of_the_system_stay_faults_of_ours(self, broken):
         answer = broken(PermissionError(errno.EACCES, "no"))

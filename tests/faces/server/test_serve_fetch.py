@@ -3,13 +3,17 @@
 import asyncio
 import contextlib
 import ipaddress
+import socket
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.testclient import TestClient
 
 from realgrain.faces.server import fetch
 from realgrain.faces.server.fetch import Client, FetchError, checked, is_public
@@ -108,8 +112,34 @@ def page():
         server.shutdown()
 
 
+class Slow:
+    """A system's resolver that answers at once for some names, and for others when it is let."""
+
+    def __init__(self) -> None:
+        self.most, self.release, self.asked = fetch._RESOLVERS._max_workers, threading.Event(), list[str]()
+
+    def __call__(self, host, *_, **__):
+        self.asked.append(host)
+        if "slow" in host:
+            self.release.wait(30)
+        return [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("127.0.0.1", 80))]
+
+    def wait(self) -> None:
+        while len(self.asked) < self.most:
+            time.sleep(0.01)
+
+
+@pytest.fixture
+def slow(monkeypatch):
+    resolver = Slow()
+    monkeypatch.setattr(fetch, "RESOLVING", 0.5)
+    monkeypatch.setattr(fetch.socket, "getaddrinfo", resolver)
+    yield resolver
+    resolver.release.set()
+
+
 def get(address: str, private=(), seconds: float = 5, most: int = 1000):
-    return asyncio.run(Client(private=private, seconds=seconds).get(address, most))
+    return asyncio.run(Client(private=private, seconds=seconds).get(address, most, lambda _: None))
 
 
 def refused(*arguments, **options) -> str:
@@ -129,6 +159,15 @@ class TestFetching:
         assert refused(f"http://{host}:{port}/") in ("forbidden_address", "fetch_failed")
         assert refused(f"http://{host}/") in ("forbidden_address", "fetch_failed")
         assert Page.asked == []
+
+    def test_an_address_holds_memory_for_what_it_gives_and_not_for_what_it_might(self, page, open_app):
+        """Otherwise a few that give nothing would keep all pictures out for as long as they are waited for."""
+        app = open_app(allow_urls=True, private_hosts=(page,), memory=150_000)
+        with TestClient(app, base_url="http://localhost") as client:
+            small = client.post("/v1/detect", json={"url": f"http://{page}/a.png"})
+            assert (small.status_code, small.json()["code"]) == (415, "unknown_format")
+            large = client.post("/v1/detect", json={"url": f"http://{page}/large"})  # 100,000 bytes, in pieces and in one
+            assert (large.status_code, large.json()["code"]) == (503, "busy")
 
     def test_redirects_are_looked_at(self, page):
         port = page.partition(":")[2]
@@ -175,6 +214,26 @@ class TestFetching:
 
         monkeypatch.setattr(fetch, "resolve", resolve)
         assert refused("http://example.org/") == "forbidden_address"
+
+    def test_names_that_nobody_answers_for_are_given_up_and_keep_out_nobody_for_long(self, slow, open_app):
+        """As many as may be looked up at a time, and one more that would be answered at once."""
+        with TestClient(open_app(allow_urls=True), base_url="http://localhost") as client, ThreadPoolExecutor(slow.most + 1) as clients:
+
+            def ask(host: str):
+                return client.post("/v1/detect", json={"url": f"http://{host}/a.png"})
+
+            stuck = [clients.submit(ask, f"{n}.slow.example") for n in range(slow.most)]
+            slow.wait()
+            one_more = ask("quick.example")
+            assert (one_more.status_code, one_more.json()["code"]) == (503, "busy") and one_more.headers["retry-after"]
+            hook = client.post("/v1/batch", files={"files": b"x"}, headers={"Webhook-URL": "http://quick.example/"})
+            assert (hook.status_code, hook.json()["code"]) == (503, "busy")
+            assert client.get("/v1/jobs/" + "0" * 32).status_code == 404  # the store has threads of its own
+            for answer in [one.result() for one in stuck]:
+                assert (answer.status_code, answer.json()["code"]) == (502, "fetch_failed") and "looking up" in answer.json()["detail"]
+            slow.release.set()
+            assert ask("quick.example").json()["code"] == "forbidden_address"
+        assert "quick.example" in slow.asked and len(slow.asked) == slow.most + 1  # who gave up in line was not looked up later
 
     def test_proxies_of_the_environment_are_not_used(self, monkeypatch, page):
         monkeypatch.setenv("HTTP_PROXY", f"http://{page}")

@@ -109,6 +109,11 @@ class TestBatch:
 
         assert ask("one") == ask("one") != ask("two")
 
+    def test_an_empty_name_for_a_request_is_none(self, client):
+        """A script whose variable is empty would get the results of its first pictures for all others."""
+        answer = client.post("/v1/batch?stability=false", files=files_of(("a", encoded("PNG"))), headers={"Idempotency-Key": ""})
+        assert (answer.status_code, answer.json()["code"]) == (422, "bad_option")
+
     def test_results_of_a_job_that_goes_on(self, client):
         job = client.post("/v1/batch", files=files_of(*[(str(n), encoded("PNG", (400, 400))) for n in range(12)])).json()["id"]
         answer = client.get(f"/v1/jobs/{job}/results")
@@ -462,6 +467,44 @@ class TestStoreAway:
         assert asyncio.run(run()) == ["delivered"]
         assert (len(sent), len(written), written[-1][1:]) == (1, 3, ("status 204", None))
 
+    def test_a_job_that_could_not_be_forgotten_goes_on(self, tmp_path):
+        async def talk(jobs, staged, store):
+            def away(job):
+                raise OperationalError("", {}, Exception("away"))
+
+            store.forget, let = away, asyncio.Event()
+            judge = jobs._judge
+
+            async def wait(*given):
+                await let.wait()
+                return await judge(*given)
+
+            jobs._judge = wait
+            await jobs.accept(staged, "key", "{}", None, None)
+            with pytest.raises(OperationalError):
+                await jobs.forget(staged.job)
+            let.set()
+
+        assert self.run(tmp_path, None, talk).done == 1
+
+    def test_a_job_that_another_server_deleted_leaves_nothing(self, tmp_path):
+        async def talk(jobs, staged, store):
+            begin = store.begin_item
+
+            def begin_too_late(*given):
+                store.forget(staged.job)
+                return begin(*given)
+
+            store.begin_item = begin_too_late
+            await jobs.accept(staged, "key", "{}", None, None)
+            for _ in range(100):
+                if not list((tmp_path / "uploads").iterdir()):
+                    break
+                await asyncio.sleep(0.05)
+            return True
+
+        assert self.run(tmp_path, None, talk) is None
+
     def test_who_gives_up_while_a_job_is_accepted_loses_nothing(self, tmp_path):
         async def talk(jobs, staged, store):
             add, began = store.add_job, threading.Event()
@@ -498,6 +541,36 @@ class TestStoreAway:
             else:
                 with pytest.raises(OperationalError):
                     await jobs.accept(staged, "key", "{}", None, None)
+            return not kept
+
+        found = self.run(tmp_path, None, talk)
+        assert found.done == 1 if kept else found is None
+
+    @pytest.mark.parametrize("kept", [True, False])
+    def test_an_answer_that_never_came_and_none_to_what_became_of_it(self, tmp_path, kept, monkeypatch):
+        """It is asked until it answers; a job that it kept must not stand still until the next start."""
+        monkeypatch.setattr(jobs, "AGAIN", 0.05)
+
+        async def talk(jobs, staged, store):
+            add, keeps, asked = store.add_job, store.keeps, []
+
+            def torn(*arguments):
+                if kept:
+                    add(*arguments)
+                raise OperationalError("", {}, Exception("away"))
+
+            def away_at_first(job):
+                asked.append(job)
+                if len(asked) < 3:
+                    raise OperationalError("", {}, Exception("away"))
+                return keeps(job)
+
+            store.add_job, store.keeps = torn, away_at_first
+            with pytest.raises(OperationalError):
+                await jobs.accept(staged, "key", "{}", None, None)
+            assert list((tmp_path / "uploads").iterdir())
+            while len(asked) < 3 or (not kept and list((tmp_path / "uploads").iterdir())):
+                await asyncio.sleep(0.02)
             return not kept
 
         found = self.run(tmp_path, None, talk)

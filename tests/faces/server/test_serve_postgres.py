@@ -1,17 +1,25 @@
-"""The same jobs on a real PostgreSQL, which the test starts where it is installed."""
+"""The same jobs on a real PostgreSQL, which the test starts where it is installed; and what becomes of requests when it hangs."""
 
 import json
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psycopg
 import pytest
 from hostile import encoded
+from sqlalchemy import make_url
+from starlette.testclient import TestClient
+
+from realgrain.faces.server import postgres as bounded
+from realgrain.faces.server.store import Store
 
 
 def program(name: str) -> str | None:
@@ -50,7 +58,7 @@ def postgres():
         time.sleep(0.5)
         yield f"postgresql+psycopg://realgrain@127.0.0.1:{port}/postgres"
     finally:
-        process.terminate()
+        process.send_signal(signal.SIGINT)  # does not wait for its clients, of which one may have given up while it logged in
         process.wait(30)
         log.close()
         Path(log.name).unlink()
@@ -82,3 +90,87 @@ class TestPostgres:
         assert again.json()["id"] == jobs[0]
         assert server.http.delete(f"/v1/jobs/{jobs[0]}", headers=headers).status_code == 204
         assert not (data / "realgrain.db").exists()
+
+
+class TestKept:
+    @pytest.mark.parametrize("kept", [True, False])
+    def test_a_transaction_that_goes_on_is_waited_for(self, postgres, kept):
+        """A database that answers too late may keep a job after it was asked for it in vain, and then its uploads must still be there."""
+        store, job = Store(postgres, "folder"), ("c" if kept else "d") * 32
+        with psycopg.connect(postgres.replace("+psycopg", "")) as slow, ThreadPoolExecutor(1) as asking:
+            slow.execute("INSERT INTO jobs (id, owner, key, asked, state, total, made) VALUES (%s, 'folder', 'k', '{}', 'done', 0, 0)", [job])
+            said = asking.submit(store.keeps, job)
+            time.sleep(0.3)
+            assert not said.done() and store.job(job, None) is None
+            slow.commit() if kept else slow.rollback()
+            assert said.result(10) is kept
+        assert (store.job(job, None) is not None) is kept
+        store.close()
+
+
+class TestHanging:
+    """Times are short here; that they are kept is what counts."""
+
+    @pytest.fixture
+    def admin(self, postgres):
+        with psycopg.connect(postgres.replace("+psycopg", ""), autocommit=True) as connection:
+            yield connection
+
+    @pytest.fixture
+    def client(self, postgres, open_app, tmp_path, monkeypatch):
+        for name, seconds in (("CONNECT", 2), ("STATEMENT", 1), ("ANSWER", 2), ("POOL", 1)):
+            monkeypatch.setattr(bounded, name, seconds)
+        with TestClient(open_app(data=tmp_path, database=postgres), base_url="http://localhost") as client:
+            assert self.ask(client).status_code == 404
+            yield client
+
+    def ask(self, client):
+        return client.get("/v1/jobs/" + "0" * 32)
+
+    def is_away(self, client, seconds: float) -> None:
+        begun = time.monotonic()
+        answer = self.ask(client)
+        assert (answer.status_code, answer.json()["code"]) == (503, "store_away") and answer.headers["retry-after"]
+        assert time.monotonic() - begun < seconds
+        assert client.get("/health").status_code == 200
+
+    def test_a_statement_that_waits_for_a_lock(self, client, admin):
+        with admin.transaction():
+            admin.execute("LOCK TABLE jobs IN ACCESS EXCLUSIVE MODE")
+            self.is_away(client, 10)
+        assert self.ask(client).status_code == 404
+
+    def test_a_database_that_stands_still(self, client, admin):
+        """Nothing in it answers, and its machine takes connections all the same."""
+        found = admin.execute("SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()").fetchall()
+        pids = [pid for (pid,) in found]
+        status = Path(f"/proc/{pids[0]}/status").read_text()
+        pids.append(int(status.partition("PPid:")[2].split()[0]))
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            self.is_away(client, 20)
+            assert client.get("/ready").json()["parts"]["store"] is False
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
+        assert self.ask(client).status_code == 404
+
+    def test_no_connection_is_free(self, client):
+        engine = client.app._app.state.service.store._engine
+        held = []
+        try:
+            while len(held) < engine.pool.size() + engine.pool._max_overflow:
+                held.append(engine.connect())
+            self.is_away(client, 10)
+        finally:
+            for connection in held:
+                connection.close()
+        assert self.ask(client).status_code == 404
+
+    def test_what_an_address_says_of_connecting_goes_first(self, postgres):
+        engine = bounded.open_bounded(make_url(postgres + "?connect_timeout=77"))
+        with engine.connect() as connection:
+            said = connection.connection.driver_connection.info.get_parameters()
+        engine.dispose()
+        assert (said["connect_timeout"], said["keepalives_idle"]) == ("77", bounded.TCP["keepalives_idle"])

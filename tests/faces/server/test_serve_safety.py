@@ -15,7 +15,7 @@ from serving import file_of, zipped
 
 from realgrain.faces.server.problems import MEDIA
 from realgrain.faces.server.protocol import LINGER, protocol
-from realgrain.faces.server.shield import CSP
+from realgrain.faces.server.shield import CSP, SECURITY
 
 
 def problem(answer, status: int, code: str) -> None:
@@ -103,6 +103,40 @@ class TestForms:
         files = [("file", ("a", encoded("PNG"))), ("file", ("b", encoded("PNG")))]
         problem(client.post("/v1/detect", files=files), 413, "too_many_files")
 
+    @pytest.mark.parametrize(
+        ("fields", "bytes_", "headers", "header_bytes", "status", "code"),
+        [
+            (20, 64 * 1024, 8, 4 * 1024, 200, None),
+            (21, 1, 2, 100, 413, "too_many_fields"),
+            (1, 64 * 1024 + 1, 2, 100, 413, "too_many_bytes"),
+            (1, 1, 9, 100, 400, "bad_form"),
+            (1, 1, 8, 4 * 1024 + 1, 400, "bad_form"),
+        ],
+    )
+    def test_its_fields_and_headers_have_limits(self, client, fields, bytes_, headers, header_bytes, status, code):
+        """All of them at once are no more than a form may have; one more of any is."""
+        first = b'Content-Disposition: form-data; name="a"'
+        more = [f"X-{n}: ".encode().ljust(header_bytes, b"y") for n in range(headers - 1)]
+        field = b"\r\n".join([b"--a", first, *more, b"", b"z" * bytes_, b""])
+        file = b'--a\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n' + encoded("PNG") + b"\r\n--a--\r\n"
+        body = field * fields + file
+        answer = client.post("/v1/detect?stability=false", content=body, headers={"Content-Type": "multipart/form-data; boundary=a"})
+        if code is None:
+            assert answer.status_code == status, answer.text
+        else:
+            problem(answer, status, code)
+        alive(client)
+
+    def test_a_form_of_one_picture_may_be_so_much_larger_than_the_picture(self, base_settings):
+        settings = base_settings()
+        fields = 20 * (64 * 1024 + 8 * 4 * 1024)
+        assert settings.form_bytes(1, settings.max_bytes) == settings.max_bytes + 8 * 4 * 1024 + fields
+
+    @pytest.mark.parametrize(("length", "status"), [(4 * 1024 - 60, 200), (4 * 1024, 400)])
+    def test_a_files_name(self, client, length, status):
+        answer = client.post("/v1/detect?stability=false", files={"f": ("n" * length, encoded("PNG"))})
+        assert answer.status_code == status, answer.text
+
     def test_an_input_is_never_quoted(self, client):
         answer = client.post("/v1/detect", json={"image": "c2VjcmV0IHBpY3R1cmU=", "surprise": "secret words"})
         assert "secret" not in answer.text and "c2Vj" not in answer.text
@@ -167,6 +201,29 @@ class TestBrowsers:
         assert client.get("/health", headers={"Origin": "https://desk.example"}).headers["access-control-allow-origin"] == "https://desk.example"
         other = client.get("/health", headers={"Origin": "https://evil.example"})
         assert "access-control-allow-origin" not in other.headers
+
+    def test_those_that_are_named_can_read_all_that_an_answer_says(self, open_app, monkeypatch):
+        """Retry-After above all, also of what is answered before any route, and errors of ours."""
+        from starlette.testclient import TestClient
+
+        app, origin = open_app(cors=("https://desk.example",), auth=True), {"Origin": "https://desk.example"}
+        full = TestClient(app.full, base_url="http://localhost").get("/health", headers=origin)
+        problem(full, 503, "busy")
+        client = TestClient(app, base_url="http://localhost", raise_server_exceptions=False)
+        refused = client.get("/v1/model", headers=origin)
+        problem(refused, 401, "unauthorized")
+        large = client.get("/health", headers={**origin, "X": "y" * 17_000})
+        problem(large, 431, "headers_too_large")
+        monkeypatch.setattr("realgrain.faces.server.callers.key_in", lambda *_: 1 / 0)
+        broken = client.get("/v1/model", headers=origin)
+        problem(broken, 500, "internal")
+        for answer in (full, refused, large, broken):
+            assert answer.headers["access-control-allow-origin"] == "https://desk.example"
+            exposed = {name.strip().lower() for name in answer.headers["access-control-expose-headers"].split(",")}
+            assert {"retry-after", "location", "content-disposition"} <= exposed
+            always = {"cache-control", "content-language", "content-length", "content-type", "expires", "last-modified", "pragma"}
+            ours = {name.lower() for name in SECURITY} | {"vary", "access-control-allow-origin", "access-control-expose-headers"}
+            assert set(answer.headers) - always - ours <= exposed
 
     def test_another_name_for_this_machine_is_not_answered(self, live):
         """DNS rebinding: a page elsewhere whose name now leads here."""

@@ -20,19 +20,6 @@ from serving import Server
 AXE = "4.14.1"
 
 
-@pytest.fixture(scope="module")
-def browser():
-    """Debian's chromium, or another that is on the path. Not kept longer: while it is open, its event loop is that of the whole process."""
-    api = pytest.importorskip("playwright.sync_api", reason="no browser tests without playwright (extra dev)")
-    found = os.environ.get("REALGRAIN_BROWSER") or next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if found is None:
-        pytest.skip("no browser tests without chromium on the path; REALGRAIN_BROWSER names another")
-    with api.sync_playwright() as play:
-        made = play.chromium.launch(executable_path=found, args=["--no-sandbox"] if hasattr(os, "getuid") and os.getuid() == 0 else [])
-        yield made
-        made.close()
-
-
 @pytest.fixture(scope="session")
 def axe(request) -> str:
     """The source of axe-core: from REALGRAIN_AXE, from where an earlier run left it, or from npm."""
@@ -95,25 +82,6 @@ def pictures(tmp_path_factory, toy_pictures, tiny_detector) -> dict[str, Path]:
         found["clip"] = folder / "clip.mp4"
         found["clip"].write_bytes(filmed((take(1, fake=False), 20), (take(2, fake=True), 10), codec="h264"))
     return found
-
-
-@pytest.fixture
-def new_page(browser):
-    """A page in a context of its own, and where to put what is to fail the test when that ends; errors of its scripts go there by themselves."""
-    contexts, complaints = [], []
-
-    def make(**options):
-        context = browser.new_context(**options)
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(60_000)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        return page, complaints
-
-    yield make
-    for context in contexts:
-        context.close()
-    assert complaints == []
 
 
 @pytest.fixture

@@ -9,18 +9,11 @@ from pathlib import Path
 
 import pytest
 import toy
+from browsing import card, choose
 from serving import Server
 
 pytestmark = pytest.mark.slow
 SEEN = {"desktop": False, "phone": True}
-
-
-def choose(page, *paths: Path) -> None:
-    page.locator("#files").set_input_files(list(paths))
-
-
-def card(page, name: str):
-    return page.get_by_role("article", name=name, exact=True)
 
 
 def has_focus(page, selector: str) -> bool:
@@ -108,6 +101,35 @@ class TestPictures:
         card(page, pictures["ai"].name).locator(".lead.ai").wait_for()
 
 
+def test_every_word_is_of_the_file_of_strings(open_page, pictures, tmp_path):
+    """In a language that marks its sentences: what is not marked are names, numbers, and what the server says of the file and of the detector."""
+    page = open_page()
+
+    def marked(route):
+        route.fulfill(json={key: text if key == "lang" else f"\u27e6{text}\u27e7" for key, text in route.fetch().json().items()})
+
+    page.route("**/strings.json", marked)
+    page.reload()
+    names = ("ai", "camera", "mixed", "spoofed", "broken", *(["clip"] if "clip" in pictures else []))
+    choose(page, *(pictures[name] for name in names))
+    for name in names:
+        card(page, pictures[name].name).locator(".lead").wait_for()
+    card(page, pictures["mixed"].name).locator("button", has_text="Show the map").click()
+    card(page, pictures["mixed"].name).locator("input[type=range]").wait_for()
+    said = page.locator("body").evaluate(
+        """body => [...body.querySelectorAll("*")].filter(node => !["H1", "H3", "DD", "SCRIPT"].includes(node.tagName)).flatMap(node => [
+            ...["alt", "aria-label", "aria-valuetext"].map(name => node.getAttribute(name) ?? ""),
+            [...node.childNodes].filter(part => part.nodeType === 3).map(part => part.data).join("")])"""
+    )
+    assert sum("\u27e6" in text for text in said) > 100
+    left = []
+    for text in said:
+        while text != (text := re.sub("\u27e6[^\u27e6\u27e7]*\u27e7", "", text)):
+            pass
+        left += re.findall(r"\S*[^\W\d_]\S*|[,;:()] ", text)
+    assert left == []
+
+
 class TestMore:
     def test_map_with_a_slider_and_case_report_to_save(self, open_page, pictures, tmp_path):
         from realgrain.faces.case import Case
@@ -122,7 +144,7 @@ class TestMore:
         slider = shown.get_by_role("slider", name="Strength of the map")
         assert slider.evaluate("node => node === document.activeElement")
         slider.press("ArrowLeft")
-        assert drawn.evaluate("node => node.style.opacity") == "0.99" and slider.get_attribute("aria-valuetext") == "99 %"
+        assert drawn.evaluate("node => node.style.opacity") == "0.99" and slider.get_attribute("aria-valuetext") == "99%"
         size, below = drawn.bounding_box(), shown.get_by_alt_text(f"The picture {name}").bounding_box()
         assert size == pytest.approx(below, abs=1)  # they lie on each other
         page.get_by_role("button", name=f"Make the case report of {name}").click()

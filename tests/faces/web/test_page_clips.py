@@ -3,8 +3,8 @@
 import re
 
 import pytest
+from browsing import card, choose
 from filming import filmed, take
-from test_page import card, choose
 
 from realgrain.detector.clips import detect_clip
 

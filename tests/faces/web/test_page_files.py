@@ -9,7 +9,9 @@ import pytest
 
 from realgrain.detector.stability import PICTURE, VIEWS
 from realgrain.detector.verdict import WHY, Label
-from realgrain.evidence.claims import SOURCE_TYPES, Claim, Kind, Trust
+from realgrain.evidence.claims import ABSENCE, SOURCE_TYPES, Claim, Kind, Trust
+from realgrain.evidence.region_map import words
+from realgrain.evidence.regions import Box, Regions, Tile
 from realgrain.faces.server.app import WEB
 from realgrain.faces.server.shield import CSP
 from realgrain.picture.errors import Code
@@ -110,6 +112,13 @@ class TestStrings:
 
     def test_source_types_are_called_what_the_library_calls_them(self):
         assert {name: STRINGS[f"source.{name}"] for name in SOURCE_TYPES} == SOURCE_TYPES
+
+    def test_what_the_server_says_too_is_said_alike(self):
+        tiles = [Tile(box=Box(left=0, top=0, width=8, height=8), logit=logit, resaved=logit) for logit in (-1.26, 2.0)]
+        for localised, key in ((True, "map.words"), (False, "map.flat")):
+            found = Regions(width=8, height=8, spread=0.5, wobble=0.125, localised=localised, tiles=tiles)
+            assert STRINGS[key].format(spread="0.50", wobble="0.12", low="-1.3", high="+2.0") == words(found)
+        assert STRINGS["evidence.caution"] == ABSENCE
 
     def test_places_are_filled(self):
         """Every {place} of a sentence is named where the sentence is asked for."""

@@ -23,14 +23,15 @@ from realgrain.faces.server.auth import Caller
 from realgrain.faces.server.callers import Parts, caller
 from realgrain.faces.server.fetch import FetchError
 from realgrain.faces.server.jobs import JobStatus, status_of
-from realgrain.faces.server.problems import Problem, documented
+from realgrain.faces.server.problems import Problem, busy, documented
 from realgrain.faces.server.schemas import Health, Model, PictureBody
 from realgrain.faces.server.service import Asked, Service
 from realgrain.faces.server.settings import Settings
 from realgrain.faces.server.tables import Job
-from realgrain.faces.server.uploads import FORM_BYTES, Memory, chunks, read_form, whole
+from realgrain.faces.server.uploads import Memory, chunks, read_form, whole
 from realgrain.picture.clip import is_clip
 
+JSON_BYTES = 64 * 1024  # of a JSON body beside its picture
 router = APIRouter()
 JobId = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="As /v1/batch gave it.")]
 
@@ -60,7 +61,8 @@ async def one_picture(request: Request, parts: Service, take: Callable[[int], No
     kind = _kind(request)
     if kind == "multipart/form-data":
         target = Memory(partial(_most, parts.settings), take)
-        await read_form(request, target, max(parts.settings.max_bytes, parts.settings.clip_bytes) + FORM_BYTES, parts.settings)
+        most = parts.settings.form_bytes(1, max(parts.settings.max_bytes, parts.settings.clip_bytes))
+        await read_form(request, target, most, parts.settings)
         data, name = target.data, target.name
     elif kind == "application/json":
         data, name = await _from_json(request, parts, take)
@@ -81,7 +83,7 @@ def _kind(request: Request) -> str:
 async def _from_json(request: Request, parts: Service, take: Callable[[int], None]) -> tuple[bytes, str]:
     most = max(parts.settings.max_bytes, parts.settings.clip_bytes)
     try:
-        body = PictureBody.model_validate_json(await whole(request, most * 4 // 3 + FORM_BYTES, parts.settings, take))
+        body = PictureBody.model_validate_json(await whole(request, most * 4 // 3 + JSON_BYTES, parts.settings, take))
     except ValidationError as error:
         raise Problem(422, "bad_body", _reasons(error)) from None
     if (body.image is None) == (body.url is None):
@@ -98,15 +100,15 @@ async def _from_json(request: Request, parts: Service, take: Callable[[int], Non
     if not parts.settings.allow_urls:
         raise Problem(403, "urls_not_allowed", "this server fetches nothing; send the picture itself")
     try:
-        most = parts.settings.max_bytes
-        take(2 * most)
-        where, data = await parts.client.get(body.url, most)
+        where, data = await parts.client.get(body.url, parts.settings.max_bytes, lambda count: take(2 * count))  # pieces, and their sum
     except FetchError as error:
         raise _fetch_problem(error) from None
     return data, body.name or PurePosixPath(urlsplit(where).path).name
 
 
 def _fetch_problem(error: FetchError) -> Problem:
+    if error.code == "busy":
+        return busy(str(error))
     status = {"bad_address": 422, "forbidden_address": 403, "too_many_bytes": 413}.get(error.code, 502)
     return Problem(status, error.code, str(error))
 
@@ -132,7 +134,9 @@ async def batch(
     who: Annotated[Caller, Depends(caller("batch"))],
     asked: Annotated[Asked, Query()],
     webhook: Annotated[str | None, Header(alias="Webhook-URL", max_length=2048, description="Told when the job ends.")] = None,
-    once: Annotated[str | None, Header(alias="Idempotency-Key", max_length=200, description="A second request with it gives the same job.")] = None,
+    once: Annotated[
+        str | None, Header(alias="Idempotency-Key", min_length=1, max_length=200, description="A second request with it gives the same job.")
+    ] = None,
 ) -> JobStatus:
     """Accept many pictures, as files or zips. Their uploads are on disk when this answers, and deleted one by one as they are judged."""
     parts.check(asked)
@@ -145,13 +149,13 @@ async def batch(
         raise Problem(429, "too_many_jobs", f"more than {parts.settings.jobs_waiting} jobs have not ended", Retry_After="30")
     staged = await asyncio.to_thread(parts.spool.stage)
     try:
-        kind, most = _kind(request), parts.settings.batch_bytes
+        kind, settings = _kind(request), parts.settings
         if kind == "multipart/form-data":
-            await read_form(request, staged, most + parts.settings.batch_files * FORM_BYTES, parts.settings)
+            await read_form(request, staged, settings.form_bytes(settings.batch_files, settings.batch_bytes), settings)
         elif kind in ("application/zip", "application/x-zip-compressed"):
             sink = staged.open("batch.zip")
             try:
-                async for piece in chunks(request, most, parts.settings):
+                async for piece in chunks(request, settings.batch_bytes, settings):
                     await asyncio.to_thread(sink.write, piece)
             finally:
                 await asyncio.to_thread(sink.close)
@@ -174,7 +178,7 @@ async def _job(parts: Service, id_: str, who: Caller) -> Job:
     return job
 
 
-@router.get("/v1/jobs/{job}", response_model=JobStatus, tags=["jobs"], responses=documented(401, 403, 404, 422, 429))
+@router.get("/v1/jobs/{job}", response_model=JobStatus, tags=["jobs"], responses=documented(401, 403, 404, 422, 429, 503))
 async def job_status(job: JobId, parts: Parts, who: Annotated[Caller, Depends(caller("batch"))]) -> JobStatus:
     """How a job stands."""
     return status_of(await _job(parts, job, who), parts.settings.keep_days)
@@ -184,7 +188,7 @@ async def job_status(job: JobId, parts: Parts, who: Annotated[Caller, Depends(ca
     "/v1/jobs/{job}/results",
     response_class=StreamingResponse,
     tags=["jobs"],
-    responses={**examples.RESULTS, **documented(401, 403, 404, 406, 409, 422, 429)},
+    responses={**examples.RESULTS, **documented(401, 403, 404, 406, 409, 422, 429, 503)},
 )
 async def job_results(
     job: JobId,
@@ -203,7 +207,7 @@ async def job_results(
     return Response(await asyncio.to_thread(results.table, parts.store, job), media_type=media)
 
 
-@router.delete("/v1/jobs/{job}", status_code=204, tags=["jobs"], responses=documented(401, 403, 404, 422, 429))
+@router.delete("/v1/jobs/{job}", status_code=204, tags=["jobs"], responses=documented(401, 403, 404, 422, 429, 503))
 async def job_forget(job: JobId, parts: Parts, who: Annotated[Caller, Depends(caller("batch"))]) -> Response:
     """Stop a job if it has not ended, and delete everything that is kept of it."""
     await _job(parts, job, who)
@@ -211,7 +215,7 @@ async def job_forget(job: JobId, parts: Parts, who: Annotated[Caller, Depends(ca
     return Response(status_code=204)
 
 
-@router.get("/v1/model", response_model=Model, tags=["server"], responses=documented(401, 429))
+@router.get("/v1/model", response_model=Model, tags=["server"], responses=documented(401, 429, 503))
 async def model(parts: Parts, _: Annotated[Caller, Depends(caller(None))]) -> Model:
     """The detector's card: what it learned from, its measured error rates, its licences."""
     bundle, runtime = parts.detector.bundle, parts.detector.runtime
@@ -244,7 +248,7 @@ async def ready(parts: Parts) -> Response:
     "/metrics",
     tags=["server"],
     response_class=Response,
-    responses={200: {"description": "Prometheus' text form.", "content": {"text/plain": {}}}, **documented(401, 403, 429)},
+    responses={200: {"description": "Prometheus' text form.", "content": {"text/plain": {}}}, **documented(401, 403, 429, 503)},
 )
 async def metrics(parts: Parts, _: Annotated[Caller, Depends(caller("metrics", cost=0))]) -> Response:
     """Counters for Prometheus."""

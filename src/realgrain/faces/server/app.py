@@ -13,10 +13,10 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.middleware.cors import CORSMiddleware
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import FileResponse
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
 from realgrain._version import __version__
@@ -31,6 +31,7 @@ from realgrain.faces.server.shield import Shield
 
 log = logging.getLogger("realgrain.serve")
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+STORE_AWAY = (OperationalError, InterfaceError, DisconnectionError, PoolTimeout)
 WEB = Path(__file__).parents[1] / "web"
 ABOUT = (
     "Tells real photographs from AI-generated pictures and shows its evidence. Errors are `application/problem+json` (RFC 9457) with a `code` for "
@@ -66,11 +67,9 @@ def create(settings: Settings, detector: Detector, trust_list: Path | None = Non
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(OSError, _of_disk)
-    app.add_exception_handler(OperationalError, _of_store)
+    for error in STORE_AWAY:
+        app.add_exception_handler(error, _of_store)
     app.add_exception_handler(Exception, _unexpected)
-    if settings.cors:
-        headers = ["Authorization", "X-API-Key", "Content-Type", "Webhook-URL", "Idempotency-Key"]
-        app.add_middleware(CORSMiddleware, allow_origins=settings.cors, allow_methods=["GET", "POST", "DELETE"], allow_headers=headers)
     _add_page(app, WEB)
     return Shield(app, service.metrics, settings)
 
@@ -135,8 +134,7 @@ async def _of_disk(_: Request, error: Exception) -> Response:
 
 
 async def _of_store(_: Request, error: Exception) -> Response:
-    assert isinstance(error, OperationalError)
-    log.error("the store does not answer: %s", error.orig)
+    log.error("the store does not answer: %s", error.orig if isinstance(error, DBAPIError) else error)
     return Problem(503, "store_away", "the server's store does not answer", Retry_After="5").response()
 
 

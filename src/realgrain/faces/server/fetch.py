@@ -10,10 +10,9 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -43,7 +42,9 @@ _SPECIAL = tuple(
 )
 """Of IANA's registries of special addresses, what some versions of Python count as public. A translator's own prefix, 64:ff9b:1::/48, may hide any
 version 4 address, in several places (RFC 6052, RFC 8215). The last is public by number, and on every machine of Azure's the host that it runs on."""
+RESOLVING = 5  # seconds for a name: the system's resolver takes up to half a minute where nobody answers, and cannot be stopped
 _RESOLVERS = ThreadPoolExecutor(8, "realgrain-resolve")  # of their own: names that nobody answers for must not hold up the store
+_Take = Callable[[int], None]
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
@@ -51,7 +52,7 @@ class FetchError(ValueError):
     """What an address names cannot be had.
 
     Attributes:
-        code: ``bad_address``, ``forbidden_address``, ``too_many_bytes`` or ``fetch_failed``.
+        code: ``bad_address``, ``forbidden_address``, ``too_many_bytes`` or ``fetch_failed``; ``busy``: it was not tried, and may be later.
     """
 
     def __init__(self, code: str, detail: str) -> None:
@@ -75,9 +76,23 @@ def is_public(address: _Address) -> bool:
 
 
 async def resolve(host: str, port: int) -> list[str]:
-    """Addresses of a name, in the system's order."""
-    ask = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
-    found = await asyncio.get_running_loop().run_in_executor(_RESOLVERS, ask)
+    """Addresses of a name, in the system's order.
+
+    Raises:
+        FetchError: it takes too long; ``busy`` where other names take all that resolve, so that it was never its turn.
+        OSError, UnicodeError: there is no such name.
+    """
+    work = _RESOLVERS.submit(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+    asked = asyncio.wrap_future(work)
+    try:
+        await asyncio.wait([asked], timeout=RESOLVING)
+        if not asked.done():
+            if work.cancel():
+                raise FetchError("busy", "too many names are being looked up")
+            raise FetchError("fetch_failed", f"{host}: looking up the name takes more than {RESOLVING:g} seconds")
+        found = asked.result()
+    finally:
+        asked.cancel()  # who gives up leaves the line
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
@@ -152,16 +167,21 @@ class Client:
     def __init__(self, *, private: Collection[str], seconds: float) -> None:
         self._private, self._seconds = private, seconds
 
-    async def get(self, address: str, most: int) -> tuple[str, bytes]:
+    async def get(self, address: str, most: int, take: _Take) -> tuple[str, bytes]:
         """What an address gives, following a few redirects: where it was found, and its bytes.
 
+        Args:
+            address: to ask.
+            most: bytes that it may give.
+            take: is told the bytes of each piece as it comes, for an address that gives nothing must not hold memory.
+
         Raises:
-            FetchError: it cannot be had, or has more than ``most`` bytes.
+            FetchError: it cannot be had, or has more than ``most`` bytes; and whatever ``take`` raises.
         """
         headers = {"Accept": "image/*", "Accept-Encoding": "identity"}
         async with self._clock():
             for _ in range(REDIRECTS + 1):
-                answer = await self._ask("GET", address, headers, b"", most)
+                answer = await self._ask("GET", address, headers, b"", most, take)
                 if answer.status in (301, 302, 303, 307, 308) and "location" in answer.headers:
                     address = _joined(address, answer.headers["location"])
                     continue
@@ -179,7 +199,7 @@ class Client:
             FetchError: it cannot be sent.
         """
         async with self._clock():
-            return (await self._ask("POST", address, headers, body, None)).status
+            return (await self._ask("POST", address, headers, body)).status
 
     async def vet(self, address: str) -> None:
         """See whether an address may be asked, without asking it; it is looked at again when it is.
@@ -195,7 +215,7 @@ class Client:
     def _clock(self) -> _Clock:
         return _Clock(self._seconds)
 
-    async def _ask(self, method: str, address: str, headers: dict[str, str], body: bytes, most: int | None) -> Answer:
+    async def _ask(self, method: str, address: str, headers: dict[str, str], body: bytes, most: int = 0, take: _Take = lambda _: None) -> Answer:
         host = checked(address)
         sent = {"Host": host, "User-Agent": "realgrain", "Connection": "close", **headers}
         url = httpcore2.URL(address.partition("#")[0])
@@ -204,7 +224,7 @@ class Client:
                 httpcore2.AsyncConnectionPool(network_backend=Checked(self._private), max_connections=1) as pool,
                 pool.stream(method, url, headers=list(sent.items()), content=body) as response,
             ):
-                return await _taken(response, most)
+                return await _taken(response, most, take)
         except (httpcore2.TimeoutException, httpcore2.NetworkError, httpcore2.ProtocolError, OSError) as error:
             raise FetchError("fetch_failed", f"{host}: {type(error).__name__}") from None
 
@@ -232,10 +252,10 @@ class _Clock:
             raise FetchError("fetch_failed", f"takes more than {self._seconds:g} seconds") from None
 
 
-async def _taken(response: httpcore2.Response, most: int | None) -> Answer:
+async def _taken(response: httpcore2.Response, most: int, take: _Take) -> Answer:
     headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
     pieces, size = [], 0
-    if most is not None and response.status == 200:
+    if most and response.status == 200:
         announced = headers.get("content-length", "")
         too_many = FetchError("too_many_bytes", f"the address gives more than {most:,} bytes")
         if announced.isdigit() and int(announced) > most:
@@ -244,6 +264,7 @@ async def _taken(response: httpcore2.Response, most: int | None) -> Answer:
             size += len(piece)
             if size > most:
                 raise too_many
+            take(len(piece))
             pieces.append(piece)
     return Answer(response.status, headers, b"".join(pieces))
 

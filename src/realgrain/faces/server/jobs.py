@@ -103,6 +103,7 @@ class Jobs:
         self._work = asyncio.Condition()
         self._tasks: list[asyncio.Task[None]] = []
         self._accepting: set[asyncio.Task[str]] = set()
+        self._unsettled: asyncio.Queue[Staged] = asyncio.Queue()  # of which nobody knows whether the store kept them
 
     async def start(self) -> None:
         """Take up what was left, and begin."""
@@ -111,7 +112,7 @@ class Jobs:
         for job, pictures in left:
             await self._add(job, pictures)
         self._tasks = [asyncio.create_task(self._run()) for _ in range(self._width)]
-        self._tasks.append(asyncio.create_task(self._purge()))
+        self._tasks += [asyncio.create_task(self._purge()), asyncio.create_task(self._settle_later())]
 
     async def stop(self) -> None:
         """Stop; what is not done is left for the next start."""
@@ -138,12 +139,15 @@ class Jobs:
     async def _accept(self, staged: Staged, key: str, asked: str, webhook: str | None, once: str | None) -> str:
         try:
             new = await asyncio.to_thread(self._store.add_job, staged.job, key, asked, webhook, staged.names, once)
-        except Exception:
-            # A database that could not answer may have kept the job. If it cannot say that either, the uploads stay until the next start, which asks.
-            if await asyncio.to_thread(self._store.job, staged.job, None) is None:
-                await asyncio.to_thread(staged.discard)
+        except Exception as error:
+            try:
+                kept = await self._settle(staged)  # for a database that could not answer may have kept the job
+            except Exception:
+                self._unsettled.put_nowait(staged)
+                raise error from None
+            if not kept:
                 raise
-            new = True
+            return staged.job
         if not new:
             await asyncio.to_thread(staged.discard)
             assert once is not None
@@ -151,14 +155,33 @@ class Jobs:
         await self._add(staged.job, list(range(len(staged.names))))
         return staged.job
 
+    async def _settle(self, staged: Staged) -> bool:
+        """Take up a job or discard its uploads, by what the store says of it; whether it was kept."""
+        kept = await asyncio.to_thread(self._store.keeps, staged.job)
+        if kept:
+            await self._add(staged.job, list(range(len(staged.names))))
+        else:
+            await asyncio.to_thread(staged.discard)
+        return kept
+
+    async def _settle_later(self) -> None:
+        """Likewise, of what the store could not say even that, when it answers again; where the server ends before, its next start does so."""
+        while True:
+            staged = await self._unsettled.get()
+            while True:
+                await asyncio.sleep(AGAIN)
+                with contextlib.suppress(Exception):
+                    await self._settle(staged)
+                    break
+
     async def forget(self, job: str) -> None:
-        """Drop a job and all that is kept of it, whether it has ended or not."""
+        """Drop a job and all that is kept of it, whether it has ended or not; where the store is away, it goes on."""
+        await asyncio.to_thread(self._store.forget, job)
         async with self._work:
             self._left.pop(job, None)
             self._open.pop(job, None)
             with contextlib.suppress(ValueError):
                 self._turns.remove(job)
-        await asyncio.to_thread(self._store.forget, job)
         await asyncio.to_thread(self._spool.delete, job)
 
     async def _add(self, job: str, pictures: list[int]) -> None:
@@ -255,6 +278,7 @@ class Jobs:
                 await asyncio.sleep(AGAIN)
 
     async def _try_to_end(self, job: str, delivery: str, now: float) -> None:
+        await asyncio.to_thread(self._spool.delete, job)  # first: what is said to have ended, or was deleted by another server, has left nothing
         found = await asyncio.to_thread(self._store.job, job, None)
         if found is None:
             return
@@ -263,7 +287,6 @@ class Jobs:
             update={"state": "done", "ended": ended, "kept_until": datetime.fromtimestamp(now + 86_400 * self._keep_days, UTC)}
         )
         body = json.dumps({"type": "job.ended", "timestamp": ended.isoformat(), "data": said.model_dump(mode="json")})
-        await asyncio.to_thread(self._spool.delete, job)  # first: what is said to have ended has left nothing
         await asyncio.to_thread(self._store.end_job, job, delivery, body, now)
         self._ended()
 

@@ -84,7 +84,7 @@ _WORDS = {
     422: "a picture or an option that cannot be used",
     429: "too many requests",
     502: "what the address names could not be fetched",
-    503: "too much to do at the moment",
+    503: "too much to do at the moment, or the store or the disk cannot be used",
 }
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import make_url
 
 from realgrain._version import __version__
 from realgrain.detector.apart import memory_for_clips
@@ -32,12 +33,14 @@ from realgrain.faces.server.ratelimit import RateLimits
 from realgrain.faces.server.settings import Settings
 from realgrain.faces.server.spool import Spool, new_id
 from realgrain.faces.server.store import Store, address_of
+from realgrain.faces.server.tables import StoreError
 from realgrain.faces.server.uploads import Room
 from realgrain.faces.server.webhooks import Webhooks, server_secret
 from realgrain.faces.server.worker import Task
 from realgrain.measuring.whole import write_whole
 from realgrain.picture.errors import PictureError
 
+BOUND = "store"  # file of a data folder that names the store it belongs to
 THREADS = 32  # for the store and the disk
 JOB_WIDTH = 2  # pictures of jobs at work at a time: they fill what single pictures leave
 
@@ -68,18 +71,51 @@ class Asked(BaseModel):
 
 
 def open_folder(data: Path) -> str:
-    """The name of a data folder, by which jobs find their uploads again; both are made if need be."""
+    """The name of a data folder, by which jobs find their uploads again; both are made if need be.
+
+    Raises:
+        StoreError: it had a name, which is lost.
+    """
     data.mkdir(parents=True, exist_ok=True, mode=0o700)
     file = data / "name"
     if not file.exists():
+        if (bound := data / BOUND).exists():
+            raise StoreError(
+                f"{file} is lost, by which jobs find their uploads: put it back from a backup. To leave those jobs for good, delete {bound}; the "
+                "next start then deletes their uploads"
+            )
         write_whole(file, new_id().encode())
     return file.read_text().strip()
 
 
 def open_store(settings: Settings) -> Store:
-    """The store of a server."""
-    name = open_folder(settings.data)
-    return Store(address_of(settings.data, settings.database), name)
+    """The store of a server.
+
+    Raises:
+        StoreError: it cannot be used, or is not the one that the data folder belongs to.
+    """
+    name, address = open_folder(settings.data), address_of(settings.data, settings.database)
+    store = Store(address, name)
+    try:
+        _bind(settings.data, store.id, make_url(address).set(query={}).render_as_string())
+    except BaseException:
+        store.close()
+        raise
+    return store
+
+
+def _bind(data: Path, store: str, address: str) -> None:
+    """See that a data folder goes with the store that it was first used with: uploads of jobs that another does not know would be deleted."""
+    file = data / BOUND
+    if not file.exists():
+        write_whole(file, f"{store} {address}\n".encode())
+    bound, _, was = file.read_text().strip().partition(" ")
+    if bound != store:
+        raise StoreError(
+            f"{data} belongs to the database {bound}, which was {was}, and not to {store}, which is {address}: nothing was deleted. Start with the "
+            f"database that it belongs to. To leave that one for good, delete {file}: the next start binds it to the database of then, and deletes "
+            "all uploads that this one does not know"
+        )
 
 
 def hold(data: Path) -> FileLock:

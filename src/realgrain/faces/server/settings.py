@@ -39,6 +39,10 @@ class Settings(BaseModel):
         most: pictures in one run.
         batch_files: pictures in one batch.
         batch_bytes: of one batch, uploaded and unpacked.
+        form_fields: of a form beside its files; they are not used.
+        form_field_bytes: of one of them.
+        form_headers: of a part of a form.
+        form_header_bytes: of one line of these, of which a file's name is most.
         zip_ratio: unpacked bytes for each byte of a zip's entry.
         jobs_waiting: jobs of one key that have not ended.
         uploads_bytes: of all uploads on disk.
@@ -78,6 +82,10 @@ class Settings(BaseModel):
     most: int = Field(default=4, ge=1)
     batch_files: int = Field(default=500, ge=1)
     batch_bytes: int = Field(default=512 * MIB, ge=1)
+    form_fields: int = Field(default=20, ge=0)
+    form_field_bytes: int = Field(default=64 * 1024, ge=0)
+    form_headers: int = Field(default=8, ge=2)
+    form_header_bytes: int = Field(default=4 * 1024, ge=256)
     zip_ratio: float = Field(default=100, ge=1)
     jobs_waiting: int = Field(default=100, ge=1)
     uploads_bytes: int = Field(default=8 * 1024 * MIB, ge=1)
@@ -90,6 +98,11 @@ class Settings(BaseModel):
     connections: int = Field(default=512, ge=1)
     fetch_seconds: float = Field(default=10, gt=0)
     webhook_delays: tuple[float, ...] = (5, 30, 120, 600, 3600, 6 * 3600, 24 * 3600)
+
+    def form_bytes(self, files: int, content: int) -> int:
+        """The most bytes that a form may have whose files, so many at most, hold so much at most."""
+        parts = files + self.form_fields
+        return content + parts * self.form_headers * self.form_header_bytes + self.form_fields * self.form_field_bytes
 
     @property
     def limits(self) -> Limits:

@@ -6,6 +6,7 @@ import asyncio
 import time
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from realgrain.faces.server.metrics import Metrics
@@ -25,6 +26,8 @@ SECURITY = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+ASKED = ("Authorization", "X-API-Key", "Content-Type", "Webhook-URL", "Idempotency-Key")  # headers that pages of other origins may send ...
+TOLD = ("Content-Disposition", "Location", "Retry-After", "WWW-Authenticate")  # ... and those of answers that they may read, beside what all may
 OTHER = "other"  # label of what is no known route
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
 
@@ -40,7 +43,8 @@ class Shield:
     """
 
     def __init__(self, app: ASGIApp, metrics: Metrics, settings: Settings) -> None:
-        self._app, self._metrics, self._settings = app, metrics, settings
+        self._metrics, self._settings = metrics, settings
+        self._app, self._full = self._readable(app), self._readable(busy("too many connections").response())
         self._hosts, self._cors = frozenset(host.lower() for host in settings.hosts), frozenset(settings.cors)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -49,7 +53,13 @@ class Shield:
 
     async def full(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Likewise, when there is no room for one more connection: answers that and nothing else."""
-        await self._pass(busy("too many connections").response(), scope, receive, send)
+        await self._pass(self._full, scope, receive, send)
+
+    def _readable(self, app: ASGIApp) -> ASGIApp:
+        """What answers, its errors included, so that pages of the origins that are named can read it."""
+        if not self._settings.cors:
+            return app
+        return CORSMiddleware(app, self._settings.cors, allow_methods=("GET", "POST", "DELETE"), allow_headers=ASKED, expose_headers=TOLD)
 
     async def _pass(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -70,7 +80,7 @@ class Shield:
 
         try:
             refused = self._refused(Headers(scope=scope), scope)
-            await (app if refused is None else refused.response())(scope, receive, shielded)
+            await (app if refused is None else self._readable(refused.response()))(scope, receive, shielded)
         finally:
             route = getattr(scope.get("route"), "path", OTHER) or OTHER
             method = scope["method"] if scope["method"] in METHODS else OTHER

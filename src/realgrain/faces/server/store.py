@@ -6,6 +6,7 @@ Every method is one transaction, and safe to call from any thread.
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from realgrain.faces.server.tables import (
     KeyRow,
     StoreError,
     deliveries,
+    identity,
     items,
     jobs,
     keys,
@@ -37,6 +39,9 @@ class Store:
         address: of SQLAlchemy, such as ``sqlite:////data/realgrain.db`` or ``postgresql+psycopg://user@host/name``.
         owner: of the jobs made here: a name of the folder that holds their uploads.
 
+    Attributes:
+        id: of the database, which it keeps wherever it is moved, and a copy of it has too.
+
     Raises:
         StoreError: it cannot be reached, or was made by another version.
     """
@@ -50,6 +55,10 @@ class Store:
                 found = connection.scalar(select(version.c.version))
                 if found is None:
                     connection.execute(insert(version).values(version=VERSION))
+                known = connection.scalar(select(identity.c.id))
+                self.id = known or uuid.uuid4().hex
+                if known is None:
+                    connection.execute(insert(identity).values(n=1, id=self.id))
         except SQLAlchemyError as error:
             raise StoreError(f"the database cannot be used: {error}") from error
         if found not in (None, VERSION):
@@ -78,6 +87,18 @@ class Store:
                 return False
             raise
         return True
+
+    def keeps(self, job: str) -> bool:
+        """Whether a job is kept, when nobody has heard what became of the transaction that was to keep it. One that goes on is waited for."""
+        row = {"id": job, "owner": self._owner, "key": "", "asked": "", "state": "queued", "total": 0, "made": 0}
+        with self._engine.connect() as connection, connection.begin() as attempt:
+            try:
+                connection.execute(insert(jobs).values(**row))  # a look would not see it while that transaction goes on; this waits for its end
+            except IntegrityError:
+                return True
+            finally:
+                attempt.rollback()
+        return False
 
     def job(self, job: str, key: str | None) -> Job | None:
         """A job; with a key, only one that is its own."""

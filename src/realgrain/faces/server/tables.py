@@ -18,6 +18,7 @@ from sqlalchemy import (
     UniqueConstraint,
     create_engine,
     event,
+    make_url,
 )
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
@@ -27,6 +28,7 @@ State = Literal["queued", "running", "done"]
 
 METADATA = MetaData()
 version = Table("realgrain", METADATA, Column("version", Integer, primary_key=True))
+identity = Table("identity", METADATA, Column("n", Integer, primary_key=True), Column("id", String(40), nullable=False))  # one row, n = 1
 keys = Table(
     "keys",
     METADATA,
@@ -144,8 +146,14 @@ def open_engine(address: str) -> Engine:
     Raises:
         StoreError: the address is none, or its driver is missing.
     """
+    options = {"pool_pre_ping": True, "hide_parameters": True}  # errors are logged, and reports and names are not
     try:
-        engine = create_engine(address, pool_pre_ping=True, hide_parameters=True)  # errors are logged, and reports and names are not
+        url = make_url(address)
+        if url.get_driver_name() == "psycopg":
+            from realgrain.faces.server.postgres import open_bounded
+
+            return open_bounded(url, **options)
+        engine = create_engine(url, **options)
     except (SQLAlchemyError, ImportError, ValueError) as error:
         raise StoreError(f"the database cannot be used: {error}") from error
     if engine.dialect.name == "sqlite":

@@ -15,10 +15,7 @@ from starlette.requests import ClientDisconnect, Request
 from realgrain.faces.server.problems import Problem, busy
 from realgrain.faces.server.settings import Settings
 
-FORM_BYTES = 64 * 1024  # of a multipart body beyond its files, for each file
-PARTS = 20  # of a multipart body beyond its files: fields, which are ignored
 HEAD = 256  # bytes by which the kind of a file is told
-NAME_BYTES = 4096  # of a file's name
 
 
 class Sink(Protocol):
@@ -118,14 +115,15 @@ class _Part:
     headers: dict[bytes, bytes] = field(default_factory=dict)
     name: bytes = b""
     value: bytes = b""
+    size: int = 0
     sink: Sink | None = None
 
 
 class _Reader:
     """Callbacks of the parser: parts with a file name become files, fields are passed over."""
 
-    def __init__(self, target: Target) -> None:
-        self._target = target
+    def __init__(self, target: Target, settings: Settings) -> None:
+        self._target, self._settings = target, settings
         self._part = _Part()
         self.files = self._fields = 0
         self.ended = False
@@ -160,17 +158,19 @@ class _Reader:
         name = options.get(b"filename")
         if name is None:
             self._fields += 1
-            if self._fields > PARTS:
-                raise Problem(413, "too_many_fields", f"the form has more than {PARTS} fields beside its files")
+            if self._fields > self._settings.form_fields:
+                raise Problem(413, "too_many_fields", f"the form has more than {self._settings.form_fields} fields beside its files")
             return
-        if len(name) > NAME_BYTES:
-            raise Problem(400, "bad_form", "a file's name is too long")
         self.files += 1
         self._part.sink = self._target.open(name.decode("utf-8", "replace").replace("\0", "\ufffd"))  # PostgreSQL keeps no NUL in a text
 
     def _data(self, data: bytes, start: int, end: int) -> None:
         if self._part.sink is not None:
             self._part.sink.write(data[start:end])
+            return
+        self._part.size += end - start
+        if self._part.size > self._settings.form_field_bytes:
+            raise Problem(413, "too_many_bytes", f"a field of the form has more than {self._settings.form_field_bytes:,} bytes")
 
     def _end(self) -> None:
         if self._part.sink is not None:
@@ -188,16 +188,23 @@ class _Reader:
 async def read_form(request: Request, target: Target, most: int, settings: Settings) -> None:
     """Read a multipart body's files into a target, whatever their fields are called.
 
+    Args:
+        request: whose body.
+        target: of the files.
+        most: bytes, of the whole body.
+        settings: how slowly it may come, and how large its fields and headers may be.
+
     Raises:
-        Problem: as ``chunks``; 400 if it is no form, is cut short, or has no file; and whatever the target raises.
+        Problem: as ``chunks``; 413 if there are too many fields, or one is too large; 400 if it is no form, has too many or too large headers, is cut
+            short, or has no file; and whatever the target raises.
     """
     _, options = parse_options_header(request.headers.get("content-type", ""))
     boundary = options.get(b"boundary", b"")
-    reader = _Reader(target)
+    if not boundary:
+        raise Problem(400, "bad_form", "the form has no boundary")
+    reader, headers = _Reader(target, settings), {"max_header_count": settings.form_headers, "max_header_size": settings.form_header_bytes}
     try:
-        parser = MultipartParser(boundary, reader.parser_calls) if boundary else None  # type: ignore[arg-type]
-        if parser is None:
-            raise Problem(400, "bad_form", "the form has no boundary")
+        parser = MultipartParser(boundary, reader.parser_calls, **headers)  # type: ignore[arg-type]
         async for piece in chunks(request, most, settings):
             # A piece has at most 64 KiB or so: what a callback does with it is soon done.
             await asyncio.to_thread(parser.write, piece)

@@ -37,6 +37,9 @@ function percent(share) {
   if (share > 0.999) return `> ${form.format(0.999)}`;
   return share < 0.001 ? `< ${form.format(0.001)}` : form.format(share);
 }
+const whole = (percentage) => new Intl.NumberFormat(lang, { style: "percent" }).format(percentage / 100);
+const signed = (value) => new Intl.NumberFormat(lang, { maximumFractionDigits: 1, minimumFractionDigits: 1, signDisplay: "always" }).format(value);
+const listed = (parts) => new Intl.ListFormat(lang, { type: "unit" }).format(parts);
 const thousand = (share) => number(1000 * share, share > 0 && share < 0.01 ? 1 : 0);
 
 // What is kept: in memory, for as long as the tab is open.
@@ -306,7 +309,8 @@ const again = (problem) => t("state.busy", { reason: inWords(problem)[0], second
 function verdict(item) {
   if (item.state === "failed") return t("state.failed");
   const { reasons } = item.report.verdict;
-  return called(item.report) + (reasons.length ? ` (${reasons.map((reason) => known("why", reason)).join(", ")})` : "");
+  const said = called(item.report);
+  return reasons.length ? t("card.verdict", { verdict: said, reasons: listed(reasons.map((reason) => known("why", reason))) }) : said;
 }
 
 /** A verdict; a clip is not called a photograph. */
@@ -347,7 +351,7 @@ function list(item) {
   const sign = item.state === "failed" ? "failed" : item.report?.verdict.label;
   const state = sign ? (sign === "failed" ? t("state.failed") : called(item.report)) : t("state.waiting");
   const shown = item.open ? t("history.shown") : t("history.away");
-  item.entry.replaceChildren(h("span", { class: `sign ${sign ?? ""}`, "aria-hidden": "true" }, SIGNS[sign] ?? "…"), ` ${item.file.name}: ${state}, ${shown}`);
+  item.entry.replaceChildren(h("span", { class: `sign ${sign ?? ""}`, "aria-hidden": "true" }, SIGNS[sign] ?? "…"), " ", t("history.entry", { name: item.file.name, state, shown }));
 }
 
 $("forget").addEventListener("click", () => {
@@ -384,7 +388,7 @@ function sent(item, share) {
   if (item.state !== "sending") return;
   if (share < 1) item.bar.value = share;
   else item.bar.removeAttribute("value");
-  item.note.textContent = share < 1 ? t("state.sending", { percent: new Intl.NumberFormat(lang, { style: "percent" }).format(share) }) : t("state.judging");
+  item.note.textContent = share < 1 ? t("state.sending", { percent: whole(100 * share) }) : t("state.judging");
 }
 
 function refused(item) {
@@ -460,7 +464,7 @@ function scale(item) {
   if (camera !== null) zones.push(["camera", "●", t("scale.camera", shown)]);
   zones.push(["", "▨", ai === null ? t("scale.unsure.all") : t("scale.unsure", shown)]);
   if (ai !== null) zones.push(["ai", "▲", t("scale.ai", shown)]);
-  const label = t("scale.label", { value: number(report.probability, 3), zones: zones.map((zone) => zone[2]).join(", ") });
+  const label = t("scale.label", { value: number(report.probability, 3), zones: listed(zones.map((zone) => zone[2])) });
   const hatch = `${item.id}-hatch`;
   const drawn = g("svg", { class: "scale", role: "img", "aria-label": label },
     g("defs", {}, g("pattern", { id: hatch, width: "6", height: "6", patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" },
@@ -473,10 +477,10 @@ function scale(item) {
     high < 0.94 ? g("text", { class: "within ai", x: place((1 + high) / 2), y: "50%" }, SIGNS.ai) : null,
     g("circle", { class: "dot", cx: place(report.probability), cy: "50%", r: "8" }));
   const stable = report.stability;
-  const range = stable ? `; ${t("scale.range", { low: percent(stable.minimum), high: percent(stable.maximum), n: stable.views.length })}` : "";
+  const said = stable ? t("scale.range", { low: percent(stable.minimum), high: percent(stable.maximum), n: stable.views.length }) : t("scale.words");
   return [
     title,
-    h("p", {}, h("span", { class: "big" }, percent(report.probability)), ` ${t("scale.words")}${range}.`),
+    h("p", {}, h("span", { class: "big" }, percent(report.probability)), ` ${said}`),
     drawn,
     h("div", { class: "ends", "aria-hidden": "true" }, h("span", {}, "0"), h("span", {}, "1")),
     h("ul", { class: "zones" }, ...zones.map(([name, mark, text]) => h("li", {}, h("span", { class: `sign ${name}`, "aria-hidden": "true" }, mark), text))),
@@ -496,7 +500,7 @@ function strip(report) {
       g("circle", { class: "dot", cx: place(chance), cy: "50%", r: index ? "5" : "7" }));
     const shown = chance === null ? number(view.logit, 2) : number(chance, 3);
     return h("div", { class: index ? null : "self", role: "listitem" }, h("span", {}, known("view", view.name)), drawn,
-      h("span", { class: "number" }, `${shown}, ${known("side", side(report.decision, view.logit))}`));
+      h("span", { class: "number" }, t("strip.value", { value: shown, side: known("side", side(report.decision, view.logit)) })));
   });
   return [title, h("p", { class: "soft" }, t("strip.words")), h("div", { class: "strip", role: "list", "aria-label": t("strip.label") }, ...rows)];
 }
@@ -542,8 +546,16 @@ function map(item) {
   return longer(item, {
     title: t("map.title"), cost: t("map.cost"), make: t("map.make"), of: t("map.make.of", { name }), busy: t("map.busy", { name }), ready: t("map.ready", { name }),
     address: "v1/regions",
-    show: (made) => [...(made.overlay ? overlaid(item, made.overlay) : []), h("p", { class: "soft" }, made.words)],
+    show: (made) => [...(made.overlay ? overlaid(item, made.overlay) : []), h("p", { class: "soft" }, mapped(made.regions))],
   });
+}
+
+/** What a map says, and what it does not. */
+function mapped({ localised, spread, wobble, tiles }) {
+  const rule = { spread: number(spread, 2), wobble: number(wobble, 2) };
+  if (!localised) return t("map.flat", rule);
+  const logits = tiles.map((tile) => tile.logit);
+  return t("map.words", { ...rule, low: signed(Math.min(...logits)), high: signed(Math.max(...logits)) });
 }
 
 /** The overlay, which holds the picture too: on the picture and with a slider, or alone where the browser cannot show the picture. */
@@ -558,8 +570,8 @@ function overlaid(item, overlay) {
   const shown = h("output", { for: input.id });
   const set = () => {
     drawn.style.opacity = String(input.value / 100);
-    shown.textContent = `${input.value} %`;
-    input.setAttribute("aria-valuetext", `${input.value} %`);
+    shown.textContent = whole(input.value);
+    input.setAttribute("aria-valuetext", shown.textContent);
   };
   input.addEventListener("input", set);
   set();
@@ -576,7 +588,7 @@ function report_(item) {
 }
 
 function save(item, text, kind, label) {
-  const stem = item.file.name.replace(/\.[^.]*$/, "") || "picture";
+  const stem = item.file.name.replace(/\.[^.]*$/, "") || t("case.stem");
   return h("button", { type: "button", click: () => {
     const url = URL.createObjectURL(new Blob([text], { type: kind === "html" ? "text/html" : "application/json" }));
     h("a", { href: url, download: `${stem}.case.${kind}` }).click();
@@ -651,7 +663,7 @@ function fileOfClip(report) {
     clip.notes.length ? [t("file.notes"), clip.notes.join("; ")] : null,
     [t("file.sha256"), clip.sha256],
   ];
-  return whole(report, rows);
+  return facts(report, rows);
 }
 
 const pairs = (rows) => h("dl", {}, ...rows.flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));
@@ -663,8 +675,8 @@ function evidence({ evidence: said }) {
     const rows = Object.entries(claim).filter(([name, value]) => value !== null && !["kind", "trust", "source_type"].includes(name)).map(([name, value]) => [known("claim", name), String(value)]);
     if (claim.source_type) rows.push([t("claim.source_type"), known("source", claim.source_type)]);
     const mark = h("span", { class: "mark" }, h("span", { "aria-hidden": "true" }, TRUST[claim.trust]), ` ${known("trust", claim.trust)}`);
-    const made = [claim.generator, claim.camera, claim.software].filter(Boolean).join(", ") || (claim.source_type ? known("source", claim.source_type) : claim.reason);
-    return h("li", { class: claim.trust }, mark, `${known("kind", claim.kind)}: ${made || t("evidence.quiet")}`, pairs(rows));
+    const made = listed([claim.generator, claim.camera, claim.software].filter(Boolean)) || (claim.source_type ? known("source", claim.source_type) : claim.reason);
+    return h("li", { class: claim.trust }, mark, t("evidence.claim", { kind: known("kind", claim.kind), made: made || t("evidence.quiet") }), pairs(rows));
   });
   const list_ = said.trust_list;
   return [
@@ -672,7 +684,7 @@ function evidence({ evidence: said }) {
     claims.length ? h("ul", { class: "claims" }, ...claims) : h("p", {}, t("evidence.none")),
     ...said.notes.map((note) => h("p", { class: "note" }, note)),
     h("p", { class: "soft" }, list_ ? t("evidence.trusted", { name: list_.name, n: list_.certificates, date: list_.date }) : t("evidence.untrusted")),
-    h("p", { class: "soft" }, said.caution),
+    h("p", { class: "soft" }, t("evidence.caution")),
   ];
 }
 
@@ -685,13 +697,13 @@ function file(report) {
     [t("file.mode"), picture.mode],
     picture.jpeg_quality === null ? null : [t("file.quality"), String(picture.jpeg_quality)],
     picture.notes.length ? [t("file.notes"), picture.notes.join("; ")] : null,
-    report.evidence ? [t("file.carries"), report.evidence.carries.map((kind) => known("kind", kind)).join(", ") || t("file.carries.none")] : null,
+    report.evidence ? [t("file.carries"), listed(report.evidence.carries.map((kind) => known("kind", kind))) || t("file.carries.none")] : null,
     [t("file.sha256"), picture.sha256],
   ];
-  return whole(report, rows);
+  return facts(report, rows);
 }
 
-function whole(report, rows_) {
+function facts(report, rows_) {
   const { decision, detector } = report;
   const rows = [
     ...rows_,
