@@ -8,6 +8,7 @@ from realgrain.detector.calibration import Rate, rate
 from realgrain.measuring.audit_tables import conclusion
 from realgrain.measuring.benchmarks import NAMES, benchmark
 from realgrain.measuring.finished import Finished
+from realgrain.measuring.learned_from import in_words
 from realgrain.measuring.results import ConditionResult, Estimate, Mean
 from realgrain.measuring.suspect import suspect
 from realgrain.measuring.unsure import unsure
@@ -27,7 +28,16 @@ FINEST = 1000  # real pictures that a false-positive rate of 0.1 % takes
 
 def summary(run: Finished) -> list[str]:
     """Sentences, the most important first."""
-    return [_tested(run), *_whole(run), *suspect(run.evaluation), *_groups(run), *_deliveries(run), *_sure(run), _audited(run)]
+    return [
+        _tested(run),
+        in_words(run.evaluation.learned),
+        *_whole(run),
+        *suspect(run.evaluation),
+        *_groups(run),
+        *_deliveries(run),
+        *_sure(run),
+        _audited(run),
+    ]
 
 
 def title(run: Finished) -> str:

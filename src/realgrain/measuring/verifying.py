@@ -21,8 +21,9 @@ from realgrain.detector.calibration import probability
 from realgrain.detector.detect import Detector
 from realgrain.detector.weights import file_sha256
 from realgrain.learning.data import ManifestError, Sample
+from realgrain.measuring.learned_from import in_words, learned_from
 from realgrain.measuring.lock import LOCK, Lock, LockError, bundle_ref, differences, environment, read_lock, runtime_ref
-from realgrain.measuring.metrics import stored_threshold
+from realgrain.measuring.metrics import stored_learned, stored_threshold
 from realgrain.measuring.run_audit import AUDIT, audit_chosen, read_audit
 from realgrain.measuring.run_manifest import Entry, Key, choose, content_sha256, key_of, read_entries
 from realgrain.measuring.running import MANIFEST, METRICS, SCORES, Watch, measure, read_scores, threshold_of, unwatched
@@ -89,6 +90,7 @@ def verify(
     detector: Detector,
     samples: Sequence[Sample],
     *,
+    manifest: Path | None = None,
     share: float | None = None,
     count: int = 64,
     seed: int | None = None,
@@ -104,6 +106,7 @@ def verify(
         folder: of a finished run.
         detector: the run's.
         samples: of the run's benchmark, all of them.
+        manifest: that the samples were read from; None where there is none.
         share: of the pictures to score again; None: ``count`` of them.
         count: pictures to score again, or all if there are fewer.
         seed: of the draw; None: a new one, so that nobody knows beforehand which scores are looked at. The result says which it was.
@@ -138,6 +141,7 @@ def verify(
     size = min(len(found.entries), count if share is None else math.ceil(share * len(found.entries)))
     drawn = sorted(np.random.default_rng(seed).choice(len(found.entries), size, replace=False).tolist())
     if checks[0].ok:
+        checks.append(_check_learned(found, detector, there, manifest))
         checks.append(_check_probabilities(found, detector))
         checks.append(_check_logits(found, detector, there, drawn, exact=exact, watch=watch))
     return Verification(seed=seed, checks=checks, notes=notes)
@@ -189,6 +193,15 @@ def _check_threshold(found: _Found, detector: Detector) -> Check:
     stored, card = stored_threshold(found.table), threshold_of(detector)
     faults = [] if stored == card else [f"{SCORES} has {stored}, the bundle's card {card}"]
     return _check("threshold", faults, "chosen on validation pictures, when the detector was trained")
+
+
+def _check_learned(found: _Found, detector: Detector, there: dict[Key, Sample], manifest: Path | None) -> Check:
+    """A run on pictures that the detector learned from says so."""
+    opened = {entry.path: entry.sha256 for entry in found.entries if not entry.error}
+    again = learned_from(detector.bundle, opened, list(there.values()), manifest)
+    stored = stored_learned(found.table)
+    faults = [] if stored == again else [f"{SCORES} says: {in_words(stored)} Looked up again: {in_words(again)}"]
+    return _check("learned from", faults, in_words(again))
 
 
 def _check_metrics(found: _Found) -> Check:
