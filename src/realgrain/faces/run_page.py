@@ -15,8 +15,9 @@ from realgrain.measuring.audit_tables import conclusion
 from realgrain.measuring.finished import Finished
 from realgrain.measuring.ledger import run_info
 from realgrain.measuring.pairing import Paired, PairedRuns, PairingError, compare_runs
-from realgrain.measuring.report_plots import plots
+from realgrain.measuring.report_plots import Plot, plots
 from realgrain.measuring.results import ConditionResult
+from realgrain.measuring.robustness_plots import robustness
 from realgrain.measuring.whole import write_whole
 from realgrain.measuring.worst import Mistake, worst
 from realgrain.picture.errors import printable
@@ -65,12 +66,14 @@ def render(runs: Sequence[Finished], roots: Sequence[Path | None], info: dict[st
         OSError: it cannot be read.
     """
     names = _names(runs)
+    drawn = _shown_plots(robustness(dict(zip(names, runs, strict=True))))
     parts = [_part(name, run, root) for name, run, root in zip(names, runs, roots, strict=True)]
     # one after the other, as they were given: a chain of n runs has n - 1 steps, all pairs would be a wall of tables
     pairs = [_compared(names[a], names[b], runs[a], runs[b], resamples) for a, b in pairwise(range(len(runs)))]
     return page.fill(
         "run.html",
         parts=parts,
+        robustness=drawn,
         pairs=pairs,
         run=info,
         figures=run_tables.rows,
@@ -90,7 +93,7 @@ def _part(name: str, run: Finished, root: Path | None) -> dict[str, Any]:
     return {
         "name": name,
         "summary": report_words.summary(run),
-        "plots": [(plot, page.uri(plot.light, "png"), page.uri(plot.dark, "png")) for plot in plots(run)],
+        "plots": _shown_plots(plots(run)),
         "metrics": TABLE,
         "means": {name: _means(of) for name, of in run.evaluation.conditions.items() if of.over_sets},
         "conditions": run.evaluation.conditions,
@@ -102,6 +105,11 @@ def _part(name: str, run: Finished, root: Path | None) -> dict[str, Any]:
         "lock": run.lock.content().decode(),
         "sha256": run.lock.sha256,
     }
+
+
+def _shown_plots(found: Sequence[Plot]) -> list[tuple[Plot, str, str]]:
+    """Each with its URIs on light and dark paper."""
+    return [(plot, page.uri(plot.light, "png"), page.uri(plot.dark, "png")) for plot in found]
 
 
 def _means(of: ConditionResult) -> list[tuple[str, ...]]:
