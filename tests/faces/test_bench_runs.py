@@ -143,6 +143,14 @@ def test_compare(done, tmp_path, capsys):
     assert json.loads((tmp_path / "found.json").read_text())["result"] == found.model_dump(mode="json")
 
 
+def test_comparing_overwrites_no_run(done, tmp_path, capsys):
+    shutil.copytree(done, tmp_path / "run")
+    before = (tmp_path / "run" / "metrics.json").read_bytes()
+    assert main(["bench", "compare", str(tmp_path / "run"), str(done), "-o", str(tmp_path / "run" / "metrics.json")]) == 2
+    assert "is what this is made from" in capsys.readouterr().err
+    assert (tmp_path / "run" / "metrics.json").read_bytes() == before
+
+
 def test_ledger(done, tmp_path, capsys):
     shutil.copytree(done, tmp_path / "results" / "run")
     (tmp_path / "results" / "other.json").write_text("{}")

@@ -415,6 +415,9 @@ class TestCommand:
         assert "not looked for" in out
         written = json.loads((folder / "audit.json").read_text())
         assert written["run"]["inputs"] == {"manifest.csv": written["run"]["inputs"]["manifest.csv"]}
+        before = manifest.read_bytes()
+        assert main(["audit", str(manifest), "-o", str(manifest)]) == 2
+        assert manifest.read_bytes() == before
         assert main(["audit", str(manifest), "--json"]) == 0
         assert Audit.model_validate_json(capsys.readouterr().out) == Audit.model_validate(written["result"])
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from realgrain.faces.options import DONE, SOME_FAILED, Bundle, Json, Offline, Runtime, Threads, publish, say
+from realgrain.faces.options import DONE, SOME_FAILED, Bundle, Json, Offline, Runtime, Threads, publish, say, spare
 from realgrain.picture.errors import printable
 
 if TYPE_CHECKING:
@@ -195,6 +195,7 @@ def compare(
     from realgrain.measuring.pairing import compare_runs
     from realgrain.measuring.run_tables import pairs
 
+    spare([file for folder in (a, b) for file in folder.glob("*")], output)
     found = compare_runs(a, b, resamples=resamples, seed=seed)
     publish(found, pairs(found), output, [a / LOCK, b / LOCK], json)
     return DONE

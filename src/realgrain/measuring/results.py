@@ -100,7 +100,7 @@ class ConditionResult(_Frozen):
 
 
 class Learned(_Frozen):
-    """Pictures that a detector learned from, among those that it is measured on.
+    """Pictures that a detector learned from, among all that a table of scores was made of.
 
     Attributes:
         pictures: that it learned from.
