@@ -80,7 +80,7 @@ def manifest(
     output: Annotated[Path, Parameter(alias="-o", help="CSV file to write, in a folder that holds all the pictures.")],
     setting: Annotated[Literal[1, 2] | None, Parameter(help="Of aigibench: only the pictures that this setting trains on.")] = None,
 ) -> int:
-    """Write a benchmark's pictures as a manifest (path, label, generator, source, split), to train on or to edit. Opens no picture."""
+    """Write a benchmark's pictures as a manifest (path, label, generator, source, split, group if told), to train on or to edit. Opens no picture."""
     from realgrain.measuring.benchmarks import aigibench, benchmark
     from realgrain.measuring.benchmarks.manifest import write_manifest
 

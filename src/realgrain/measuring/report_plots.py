@@ -73,8 +73,14 @@ def dress(axes: Axes, theme: dict[str, str]) -> None:
 
 def legend(axes: Axes, theme: dict[str, str], *, above: bool = False) -> None:
     """What the lines are: where they leave room, or above them all."""
-    place = {"loc": "lower left", "bbox_to_anchor": (0, 1.01), "borderaxespad": 0} if above else {"loc": "best"}
-    axes.legend(fontsize=8, frameon=False, labelcolor=theme["ink"], **place)
+    axes.legend(
+        fontsize=8,
+        frameon=False,
+        labelcolor=theme["ink"],
+        loc="lower left" if above else "best",
+        bbox_to_anchor=(0, 1.01) if above else None,
+        borderaxespad=0 if above else None,
+    )
 
 
 def _groups(run: Finished) -> Plot | None:

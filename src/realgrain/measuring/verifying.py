@@ -137,7 +137,7 @@ def verify(
     checks += [_check_pictures(found, there, watch), _check_choice(found, samples)]
     if lock.protocol.clusters is not None and lock.protocol.clusters not in SCHEMA.names:  # those are compared whatever they are for
         checks.append(_check_clusters(found, there, lock.protocol.clusters))
-    checks.append(_check_audit(found, there, exact=exact))
+    checks.append(_check_audit(found, there, samples, exact=exact))
     size = min(len(found.entries), count if share is None else math.ceil(share * len(found.entries)))
     drawn = sorted(np.random.default_rng(seed).choice(len(found.entries), size, replace=False).tolist())
     if checks[0].ok:
@@ -278,7 +278,7 @@ def _check_clusters(found: _Found, there: dict[Key, Sample], column: str) -> Che
     return _check("clusters", faults, f"{column}, by which pictures are drawn together for the intervals")
 
 
-def _check_audit(found: _Found, there: dict[Key, Sample], *, exact: bool) -> Check:
+def _check_audit(found: _Found, there: dict[Key, Sample], samples: Sequence[Sample], *, exact: bool) -> Check:
     """The audit that is written, if there is one, is that of the run's pictures as they are now."""
     if not (found.folder / AUDIT).is_file():
         return _check("audit", [], f"there is none; `realgrain bench run` writes {AUDIT} at its end")
@@ -286,7 +286,7 @@ def _check_audit(found: _Found, there: dict[Key, Sample], *, exact: bool) -> Che
         written = read_audit(found.folder, found.lock)
         if written is None:
             return _check("audit", [f"{AUDIT}: made under another {LOCK}"], AUDIT)
-        again = audit_chosen([there[entry.key] for entry in found.entries if entry.key in there])
+        again = audit_chosen([there[entry.key] for entry in found.entries if entry.key in there], samples, found.lock.protocol.split)
     except ValueError as error:  # the file is none, or no picture is left
         return _check("audit", [str(error)], AUDIT)
     old, new = (dict(_leaves(of.model_dump(mode="json"), "")) for of in (written, again))
