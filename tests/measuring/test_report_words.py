@@ -89,7 +89,8 @@ class TestWords:
     def test_how_sure(self):
         few = words({"clean": 1.0}, n=7, limit=7)
         assert "4 of 4 groups have fewer than 30 pictures, the smallest 7" in few
-        assert "With 14 real pictures a false-positive rate below 7.1 % cannot be seen" in few
+        assert "With 14 real pictures a false-positive rate below 7.1 % cannot be seen: recall at 0.1 % or 1 % or 5 % is recall without" in few
+        assert "recall at 0.1 % is recall without a single" in words({"clean": 1.0}, n=100)
         assert "this is a first look" in few
         many = words({"clean": 1.0}, n=600)
         assert "fewer than" not in many and "cannot be seen" not in many and "first look" not in many

@@ -109,9 +109,8 @@ def _curve(words: str, ticks: Ticks, lines: Sequence[_Series], *, joined: bool) 
         dress(axes, theme)
         for line in lines:
             of, colour = line.at(ticks), theme[INKS[line.place % len(INKS)]]
-            # Side by side, so that no interval hides another's; curves of a few runs cross, and stay where their condition is.
-            aside = 0.16 * (line.place - (len(lines) - 1) / 2) * (2 / max(2, len(lines)))
-            places = np.arange(len(ticks)) + (aside if not joined or len(lines) > len(METRICS) else 0.0)
+            aside = 0.16 * (line.place - (len(lines) - 1) / 2) * (2 / max(2, len(lines)))  # or one interval would hide another
+            places = np.arange(len(ticks)) + aside
             axes.plot(
                 places,
                 [np.nan if one.value is None else one.value for one in of],
