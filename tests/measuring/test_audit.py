@@ -17,11 +17,13 @@ from realgrain.evidence.provenance import provenance
 from realgrain.faces.cli import main
 from realgrain.learning.data import Sample, read_manifest
 from realgrain.measuring import audit as auditing
-from realgrain.measuring import file_traits, leakage
+from realgrain.measuring import duplicates, file_traits, leakage
 from realgrain.measuring.audit import audit, audit_survey
 from realgrain.measuring.audit_results import Audit
 from realgrain.measuring.audit_tables import conclusion
 from realgrain.measuring.equalise import EqualiseError, Law, equal, equalise
+from realgrain.measuring.run_audit import audit_chosen
+from realgrain.measuring.run_manifest import content_sha256
 from realgrain.measuring.survey import survey
 from realgrain.picture.image import open_picture
 
@@ -186,6 +188,53 @@ def noted(seed: int, note: bool) -> bytes:
     return file_of(seed, "PNG", pnginfo=info)
 
 
+@pytest.mark.parametrize("some", [slice(0, 10), slice(38, 46)], ids=["one label", "few"])
+def test_what_could_not_be_judged_is_not_called_ok(alike, some):
+    found = audit(alike[some])
+    assert check(found, "format").verdict == "not judged"
+    assert conclusion(found).startswith("undecided: too few pictures, or one label only")
+
+
+class TestOtherSplits:
+    """A run looks at one split; copies of its pictures in the others are told without decoding those."""
+
+    @pytest.fixture
+    def beside(self, alike):
+        """Samples to train on: a copy of a picture with its label and one with the other, two that are copies of each other only, and another."""
+        data = [alike[0].data, alike[50].data, file_of(901), file_of(901), file_of(902)]
+        return [Packed(path=f"train/{place}", file=Path("packed.tar"), label="real", split="train", data=one) for place, one in enumerate(data)]
+
+    def test_the_same_bytes_leak_and_say_where(self, alike, beside, monkeypatch):
+        tested = [one.model_copy(update={"split": "test"}) for one in alike]
+        found = audit(tested, beside)
+        assert found.beside == 5 and found.splits == {"test": 84}
+        assert [(of.pictures, of.labels, of.splits) for of in found.duplicates] == [
+            ([alike[0].path, "train/0"], ["real", "real"], ["test", "train"]),
+            ([alike[50].path, "train/1"], ["fake", "real"], ["test", "train"]),
+        ]
+        copies, nearly = check(found, "exact duplicates"), check(found, "near duplicates")
+        assert copies.verdict == "leak" and copies.words.endswith("across splits: 2; also compared with 5 pictures of other splits")
+        assert nearly.verdict == "ok" and "not looked for in 5 pictures of other splits" in nearly.words
+
+    def test_files_of_other_lengths_are_not_read(self, alike, tmp_path, monkeypatch):
+        rows = {"copy": alike[3].data, "as long": alike[3].data[:-1] + b"!", "longer": alike[3].data + b"!" * 9999}
+        files = [Sample(path=name, file=tmp_path / name, label="real", split="train") for name in rows]
+        for sample in files:
+            sample.file.write_bytes(rows[sample.path])
+        gone = Sample(path="gone", file=tmp_path / "gone", label="real", split="train")
+        read = []
+        monkeypatch.setattr(duplicates, "content_sha256", lambda content: read.append(content.name) or content_sha256(content))
+        (group,) = audit(alike[:20], [*files, gone]).duplicates
+        assert group.pictures == [alike[3].path, "copy"]
+        assert sorted(read) == ["as long", "copy"]
+
+    def test_of_a_run_are_those_that_it_did_not_choose_from(self, alike, beside):
+        tested = [one.model_copy(update={"split": "test"}) for one in alike[:6] + alike[-6:]]
+        found = audit_chosen(tested[1:], [*tested, *beside, *beside], "test")
+        assert (found.beside, found.duplicates) == (5, [])
+        assert audit_chosen([*tested, *beside], [*tested, *beside], "").beside == 0
+
+
 class TestDuplicates:
     def test_the_same_bytes_with_both_labels(self, alike):
         flipped = alike[0].model_copy(update={"path": "flipped", "label": "fake", "source": "gan-a"})
@@ -240,7 +289,7 @@ class TestSetsThatAreHardToJudge:
         few = [*alike[:count], *alike[-count:]]
         found = audit([one.model_copy(update={"data": file_of(n, "PNG" if one.fake else "JPEG")}) for n, one in enumerate(few)])
         assert check(found, "format").verdict == verdict
-        assert ("not judged: format" in conclusion(found)) == (verdict == "not judged")
+        assert conclusion(found).startswith("undecided") == (verdict == "not judged")
 
     def test_without_sources_nothing_is_said_of_them(self, alike):
         found = audit([one.model_copy(update={"source": ""}) for one in alike])
@@ -415,6 +464,9 @@ class TestCommand:
         assert "not looked for" in out
         written = json.loads((folder / "audit.json").read_text())
         assert written["run"]["inputs"] == {"manifest.csv": written["run"]["inputs"]["manifest.csv"]}
+        before = manifest.read_bytes()
+        assert main(["audit", str(manifest), "-o", str(manifest)]) == 2
+        assert manifest.read_bytes() == before
         assert main(["audit", str(manifest), "--json"]) == 0
         assert Audit.model_validate_json(capsys.readouterr().out) == Audit.model_validate(written["result"])
 

@@ -60,6 +60,8 @@ def test_lines(folder, done, tiny_bundle):
     assert (found.lines[0].n, found.lines[0].auc, found.lines[0].balanced_accuracy) == (80, (0.75,), ())
     assert (found.lines[0].worst_generator, found.lines[0].worst_source) == (found.lines[1].worst_generator, found.lines[1].worst_source)
     assert found.lines[3].file == "deep/run/metrics.json"
+    assert [line.learned for line in found.lines] == [None, 40, 40, 40, 40]
+    assert cells(found.lines[3])[3] == "40 (40 learned from)"
 
 
 @pytest.mark.parametrize(

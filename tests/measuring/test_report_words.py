@@ -16,6 +16,7 @@ from realgrain.measuring.metrics import evaluate
 from realgrain.measuring.pairing import _rows
 from realgrain.measuring.report_plots import plots
 from realgrain.measuring.report_words import summary
+from realgrain.measuring.robustness_plots import robustness
 from realgrain.measuring.run_audit import audit_run, read_audit
 from realgrain.measuring.worst import SHOWN, worst
 from realgrain.picture.views import View, ViewSpec
@@ -88,7 +89,8 @@ class TestWords:
     def test_how_sure(self):
         few = words({"clean": 1.0}, n=7, limit=7)
         assert "4 of 4 groups have fewer than 30 pictures, the smallest 7" in few
-        assert "With 14 real pictures a false-positive rate below 7.1 % cannot be seen" in few
+        assert "With 14 real pictures a false-positive rate below 7.1 % cannot be seen: recall at 0.1 % or 1 % or 5 % is recall without" in few
+        assert "recall at 0.1 % is recall without a single" in words({"clean": 1.0}, n=100)
         assert "this is a first look" in few
         many = words({"clean": 1.0}, n=600)
         assert "fewer than" not in many and "cannot be seen" not in many and "first look" not in many
@@ -114,12 +116,12 @@ class TestWords:
 
 class TestPlots:
     def test_families_are_curves_and_deliveries_stand_alone(self):
-        found = plots(made({"clean": 2.0, "jpeg-90": 1.5, "jpeg-30": 1.0, "resize-0.25": 1, "resize-2": 1, "web": 1.0}, n=20))
-        titles = [plot.title for plot in found]
-        assert titles[3:] == ["Robustness: JPEG quality", "Robustness: resized by", "Robustness: delivery"]
-        assert [part.split(":")[0] for part in found[3].alt.split("; ")] == ["clean", "90", "30"]
-        assert [part.split(":")[0] for part in found[4].alt.split("; ")] == ["0.25", "1 (clean)", "2"]
-        for plot in found:
+        run = made({"clean": 2.0, "jpeg-90": 1.5, "jpeg-30": 1.0, "resize-0.25": 1, "resize-2": 1, "web": 1.0}, n=20)
+        found = robustness({"it": run})
+        assert [plot.title for plot in found] == ["Robustness: JPEG quality", "Robustness: resized by", "Robustness: delivery"]
+        assert [part.split(":")[0] for part in found[0].alt.split("; ")] == ["clean", "90", "30"]
+        assert [part.split(":")[0] for part in found[1].alt.split("; ")] == ["0.25", "1 (clean)", "2"]
+        for plot in plots(run) + found:
             light, dark = (Image.open(BytesIO(content)).convert("L") for content in (plot.light, plot.dark))
             assert light.size == dark.size
             assert np.mean(light) > 200 and np.mean(dark) < 80
@@ -129,7 +131,22 @@ class TestPlots:
         assert "$\\frac{$" in found[0].alt and "(unnamed)" in found[0].alt
 
     def test_one_condition_has_no_robustness(self):
-        assert [plot.title for plot in plots(made({"clean": 1.0}, n=10)) if "Robustness" in plot.title] == []
+        assert robustness({"it": made({"clean": 1.0}, n=10)}) == []
+
+    def test_several_runs_are_lines_of_one_plot(self):
+        """Five of them take no more room than one, and what one of them has not measured is left open."""
+        shifts = {"clean": 2.0, "jpeg-90": 1.5, "web": 1.0}
+        runs = {f"{letter}: it": made(shifts if letter != "E" else {"clean": 1.0, "hard": 1.0}, n=20) for letter in "ABCDE"}
+        found = robustness(runs)
+        assert [plot.title for plot in found] == ["Robustness: JPEG quality", "Robustness: delivery"]
+        clean, ninety = found[0].alt.split("; ")
+        for letter, run in zip("ABCD", runs.values(), strict=False):
+            assert f"AUC of {letter}: it {run.evaluation.conditions['jpeg-90'].metrics['auc'].value:.3f}" in ninety
+        assert "AUC of E: it –" in ninety and "AUC of E: it –" not in clean
+        assert [part.split(":")[0] for part in found[1].alt.split("; ")] == ["clean", "web", "hard"]
+        (one,) = (plot for plot in robustness({"A": runs["A: it"]}) if plot.title == "Robustness: JPEG quality")
+        heights = [Image.open(BytesIO(plot.light)).height for plot in (one, found[0])]
+        assert heights[1] < 1.5 * heights[0]
 
     def test_one_class(self):
         run = made({"clean": 1.0}, n=10)

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -14,10 +15,14 @@ import toy
 from realgrain.detector.bundle import Bundle
 from realgrain.detector.detect import load
 from realgrain.learning.data import ManifestError, Sample, read_manifest
+from realgrain.learning.learned import LEARNED
 from realgrain.measuring import parts, run_manifest, running
+from realgrain.measuring.benchmarks import benchmark
+from realgrain.measuring.benchmarks.csv import manifest_of
+from realgrain.measuring.learned_from import UNKNOWN
 from realgrain.measuring.lock import LOCK, LockError, Protocol, read_lock
 from realgrain.measuring.metrics import evaluate
-from realgrain.measuring.results import Evaluation
+from realgrain.measuring.results import Evaluation, Learned
 from realgrain.measuring.run_manifest import choose, read_entries
 from realgrain.measuring.running import METRICS, SCORES, RunError, read_scores, run
 from realgrain.measuring.score import as_table, score
@@ -72,7 +77,9 @@ class TestFolder:
         table = pq.read_table(done.folder / SCORES)
         expected = as_table(score(tiny_detector, samples, PROTOCOL.conditions), tiny_detector.bundle.card.operating_point.ai)
         assert table.equals(expected)
-        assert running.metadata(table.schema) == {"threshold": tiny_detector.bundle.card.operating_point.ai, "lock": done.lock.sha256}
+        learned = {"pictures": len(samples), "of": len(samples), "by": "sha256"}
+        said = {"threshold": tiny_detector.bundle.card.operating_point.ai, "lock": done.lock.sha256, "learned": learned}
+        assert running.metadata(table.schema) == said
 
     def test_metrics_are_those_of_evaluate(self, done):
         written = Evaluation.model_validate_json((done.folder / METRICS).read_bytes())
@@ -151,6 +158,64 @@ class TestFolder:
         assert entries[3].sha256
         assert not entries[5].sha256
         assert str(tmp_path).encode() not in b"".join(contents(found.folder).values())
+
+
+class TestLearnedFrom:
+    """What the detector learned from is told before hours are spent, and kept beside the figures."""
+
+    @pytest.fixture
+    def told(self, samples, tmp_path):
+        """What a run says before it scores, and what it keeps."""
+
+        def call(detector, samples=samples, **options):
+            said = []
+
+            def watch(items, total, doing):
+                if doing == "scoring":
+                    assert len(said) == 1
+                return items
+
+            return said, run(tmp_path / "run", detector, samples, "toy", PROTOCOL, watch=watch, tell=said.append, **options).evaluation.learned
+
+        return call
+
+    @pytest.fixture
+    def keeps_none(self, tiny_bundle):
+        """A detector whose bundle, as those of before, keeps no hashes."""
+        statistics = {name: array for name, array in tiny_bundle.statistics.items() if name != LEARNED}
+        return load(replace(tiny_bundle, statistics=statistics), threads=1)
+
+    def test_by_the_hashes_that_the_bundle_keeps_under_any_name_and_in_any_set(self, told, tiny_detector, copied):
+        copied[0].file.write_bytes(toy.saved(toy.picture(77, fake=False)))
+        copied[1].file.write_bytes(b"no picture")
+        other = [sample.model_copy(update={"path": f"other/{place}", "set": name}) for name in "ab" for place, sample in enumerate(copied)]
+        said, kept = told(tiny_detector, other)
+        assert kept == Learned(pictures=62, of=63, by="sha256")
+        assert said[0].startswith("The detector learned from 62 of these 63 pictures; figures on those flatter it")
+        assert "first 8 bytes of each file's sha256" in said[0]
+
+    def test_by_its_training_manifest_where_the_bundle_keeps_none(self, told, keeps_none, toy_manifest, samples):
+        said, kept = told(keeps_none, samples[:50], manifest=toy_manifest)
+        assert kept == Learned(pictures=50, of=50, by="manifest")
+        assert "theirs is the very manifest that it learned from" in said[0]
+
+    def test_pictures_that_another_reader_found_beside_its_training_manifest(self, told, keeps_none, toy_manifest):
+        found = benchmark("folder").samples(toy_manifest.parent)
+        assert told(keeps_none, found, manifest=manifest_of(toy_manifest.parent))[1] == Learned(pictures=64, of=64, by="manifest")
+
+    def test_not_known(self, told, keeps_none, copied, tmp_path):
+        (tmp_path / "copied" / "manifest.csv").write_text((tmp_path / "copied" / "manifest.csv").read_text() + "\n")
+        said, kept = told(keeps_none, copied, manifest=tmp_path / "copied" / "manifest.csv")
+        assert (said, kept) == ([UNKNOWN], None)
+
+    def test_none(self, told, tiny_detector, samples, tmp_path):
+        """Nothing of it is shown as a fault."""
+        new = [sample.model_copy(update={"file": tmp_path / f"{place}.png"}) for place, sample in enumerate(samples)]
+        for place, sample in enumerate(new):
+            sample.file.write_bytes(toy.saved(toy.picture(5000 + place, fake=sample.fake)))
+        said, kept = told(tiny_detector, new)
+        assert kept == Learned(pictures=0, of=64, by="sha256")
+        assert said[0].startswith("The detector learned from none of these 64 pictures (compared by")
 
 
 class TestResume:

@@ -75,6 +75,7 @@ def test_a_good_run(copy, faults, tiny_detector):
         "pictures",
         "choice",
         "audit",
+        "learned from",
         "probabilities",
         "logits",
     ]
@@ -162,6 +163,15 @@ def test_changed_clusters(copy, tiny_detector):
     (copy / "run" / METRICS).write_text(evaluate(pq.read_table(copy / "run" / SCORES), resamples=20, clusters="day").model_dump_json())
     found = verify(copy / "run", tiny_detector, samples, count=0)
     assert [check.faults for check in found.checks if not check.ok] == [["fake/diffusion-b/06.png, hard: day is 'alone', '3' in the benchmark"]]
+
+
+@pytest.mark.parametrize("said", [None, {"pictures": 0, "of": 63, "by": "sha256"}])
+def test_hiding_what_the_detector_learned_from(copy, faults, said):
+    edit_scores(copy / "run", lambda rows: rows, learned=said)
+    measure_again(copy / "run")
+    found = faults(count=0)
+    assert list(found) == ["learned from"]
+    assert "Looked up again: The detector learned from 63 of these 63 pictures" in found["learned from"][0]
 
 
 @pytest.mark.parametrize("name", ["probability", "logit", "set"])
@@ -311,7 +321,7 @@ def test_other_versions_are_no_fault(copy, tiny_detector, monkeypatch):
     measure_again(copy / "run")
     found = verify(copy / "run", tiny_detector, read_manifest(copy / "pictures" / "manifest.csv"))
     assert [note.split(" was ")[0] for note in found.notes] == ["python"]
-    assert [len(check.faults) for check in found.checks] == [0] * 9 + [1]
+    assert [len(check.faults) for check in found.checks] == [0] * 10 + [1]
     assert "hard: logit" in found.checks[-1].faults[0]
 
 

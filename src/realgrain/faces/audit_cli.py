@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from realgrain.faces.options import DONE, SOME_FAILED, Json, publish, say
+from realgrain.faces.options import DONE, SOME_FAILED, Json, publish, say, spare
 
 
 def audit(
@@ -28,6 +28,7 @@ def audit(
     from realgrain.measuring.equalise import equalise as copy
     from realgrain.measuring.survey import survey
 
+    spare([manifest], output)
     samples = [sample for sample in read_manifest(manifest) if not split or sample.split == split]
     if not samples:
         raise ValueError(f"{manifest}: no pictures" + (f" in split {split!r}" if split else ""))

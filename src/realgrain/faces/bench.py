@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from realgrain.faces.options import DONE, SOME_FAILED, Bundle, Json, Offline, Runtime, Threads, publish, say
+from realgrain.faces.options import DONE, SOME_FAILED, Bundle, Json, Offline, Runtime, Threads, publish, say, spare
 from realgrain.picture.errors import printable
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def manifest(
     output: Annotated[Path, Parameter(alias="-o", help="CSV file to write, in a folder that holds all the pictures.")],
     setting: Annotated[Literal[1, 2] | None, Parameter(help="Of aigibench: only the pictures that this setting trains on.")] = None,
 ) -> int:
-    """Write a benchmark's pictures as a manifest (path, label, generator, source, split), to train on or to edit. Opens no picture."""
+    """Write a benchmark's pictures as a manifest (path, label, generator, source, split, group if told), to train on or to edit. Opens no picture."""
     from realgrain.measuring.benchmarks import aigibench, benchmark
     from realgrain.measuring.benchmarks.manifest import write_manifest
 
@@ -120,7 +120,6 @@ def run(
     from realgrain.measuring import audit_tables, peer_tables, peers, running
     from realgrain.measuring.benchmarks import benchmark
     from realgrain.measuring.benchmarks.csv import manifest_of
-    from realgrain.measuring.calibrate import known
     from realgrain.measuring.lock import Protocol
     from realgrain.measuring.resampling import clusters_by
     from realgrain.measuring.run_audit import AUDIT, audit_run
@@ -135,12 +134,9 @@ def run(
     part = max(1, ROWS // len(names))
     protocol = Protocol(conditions=names, split=split, limit=limit, seed=seed, resamples=resamples, clusters=clusters, part=part)
     detector = load(bundle, runtime=runtime, offline=offline, threads=threads)
-    found = running.run(output, detector, samples, name, protocol, watch=show.progress)
+    found = running.run(output, detector, samples, name, protocol, manifest=manifest_of(root), watch=show.progress, tell=say)
     for error in found.errors:
         say(error)
-    learned = known(manifest_of(root), detector.bundle, running.choose(samples, split, limit))
-    if learned:
-        say(f"{root}: the detector learned from {len(learned)} of these pictures: its figures say nothing of others")
     console = show.console()
     console.print(render(found.evaluation))
     beside = peers.peers(found.lock, found.evaluation)
@@ -171,13 +167,15 @@ def verify(
     from realgrain.faces import show
     from realgrain.measuring import verifying
     from realgrain.measuring.benchmarks import benchmark
+    from realgrain.measuring.benchmarks.csv import manifest_of
     from realgrain.measuring.lock import read_lock
     from realgrain.measuring.run_tables import checks
 
     lock = read_lock(run)
     samples = benchmark(lock.benchmark).samples(root)
     detector = load(bundle, runtime=lock.runtime.name, offline=offline, threads=threads)
-    found = verifying.verify(run, detector, samples, share=share, count=count, seed=seed, watch=show.progress)
+    manifest = manifest_of(root)
+    found = verifying.verify(run, detector, samples, manifest=manifest, share=share, count=count, seed=seed, watch=show.progress)
     publish(found, checks(found), None, [], json)
     return DONE if found.ok else SOME_FAILED
 
@@ -197,6 +195,7 @@ def compare(
     from realgrain.measuring.pairing import compare_runs
     from realgrain.measuring.run_tables import pairs
 
+    spare([file for folder in (a, b) for file in folder.glob("*")], output)
     found = compare_runs(a, b, resamples=resamples, seed=seed)
     publish(found, pairs(found), output, [a / LOCK, b / LOCK], json)
     return DONE

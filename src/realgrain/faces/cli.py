@@ -13,7 +13,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from realgrain._version import __version__
 from realgrain.faces.bench import bench_app
-from realgrain.faces.options import DONE, SOME_FAILED, WRONG_USAGE, Bundle, Offline, Runtime, Threads, publish, say
+from realgrain.faces.options import DONE, SOME_FAILED, WRONG_USAGE, Bundle, Offline, Runtime, Threads, publish, say, spare
 
 if TYPE_CHECKING:
     from realgrain.learning.recipe import Recipe
@@ -143,6 +143,7 @@ def evaluate(
     from realgrain.measuring.resampling import clusters_by
     from realgrain.measuring.tables import render
 
+    spare([scores], output)
     table = pq.read_table(scores)
     if split:
         table = table.filter(pc.field("split") == split)

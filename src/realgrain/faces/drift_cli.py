@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from realgrain.faces.options import DONE, SOME_FAILED, Bundle, Json, publish, say
+from realgrain.faces.options import DONE, SOME_FAILED, Bundle, Json, publish, say, spare
 
 
 def drift(
@@ -31,6 +31,7 @@ def drift(
 
     if not logs:
         raise ValueError("no logs: give scores tables, or JSON lines of `realgrain detect --json`")
+    spare(logs, output)
     found = watching.drift(read_logs(logs, read_bundle(bundle), condition), reference=reference, alpha=alpha, seed=seed)
     publish(found, render(found), output, list(logs), json)
     if plot:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -32,6 +33,17 @@ def publish(found: BaseModel, tables: RenderableType, output: Path | None, input
         print(found.model_dump_json(indent=2))
     else:
         show.console().print(tables)
+
+
+def spare(inputs: Sequence[Path], *outputs: Path | None) -> None:
+    """See to it, before long work, that nothing is written over what it is made from.
+
+    Raises:
+        ValueError: an output is one of the inputs, under this name or another.
+    """
+    for output in outputs:
+        if output is not None and output.exists() and any(path.exists() and output.samefile(path) for path in inputs):
+            raise ValueError(f"{output}: is what this is made from; name another file")
 
 
 def say(message: str) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from realgrain.faces.options import DONE, Bundle, Offline, Runtime, Threads, say
+from realgrain.faces.options import DONE, Bundle, Offline, Runtime, Threads, say, spare
 
 
 def regions(
@@ -30,11 +30,9 @@ def regions(
 
     if output is None and not json:
         raise ValueError("nothing to write: name a PNG file with -o, or ask for --json")
-    if output is not None:
-        if output.suffix.lower() != ".png":
-            raise ValueError(f"{output}: a map is a .png file")
-        if output.exists() and picture.exists() and output.samefile(picture):
-            raise ValueError(f"{output}: is the picture itself")
+    if output is not None and output.suffix.lower() != ".png":
+        raise ValueError(f"{output}: a map is a .png file")
+    spare([picture], output)
     if most < 1:
         raise ValueError(f"--most must be at least 1, got {most}")
     opened = open_picture(picture)

@@ -9,7 +9,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from realgrain.faces.judging import AS_USUAL, Judging
-from realgrain.faces.options import DONE, say
+from realgrain.faces.options import DONE, say, spare
 
 RESAMPLES = 1000
 
@@ -57,9 +57,7 @@ def _case(picture: Path, output: Path | None, json: Path | None, regions: bool, 
         raise ValueError("nothing to write: name an HTML file with -o, a JSON file with --json, or both")
     if output is not None:
         page.check_output(output, "a case report is an .html file; --json names the other")
-    for file in (output, json):
-        if file is not None and file.exists() and file.samefile(picture):
-            raise ValueError(f"{file}: is the picture itself")
+    spare([picture], output, json)
     if output is not None and json is not None and output.resolve() == json.resolve():
         raise ValueError(f"{json}: is the HTML file too; --json names another")
     detector = judging.load()

@@ -15,8 +15,9 @@ from realgrain.measuring.audit_tables import conclusion
 from realgrain.measuring.finished import Finished
 from realgrain.measuring.ledger import run_info
 from realgrain.measuring.pairing import Paired, PairedRuns, PairingError, compare_runs
-from realgrain.measuring.report_plots import plots
+from realgrain.measuring.report_plots import Plot, plots
 from realgrain.measuring.results import ConditionResult
+from realgrain.measuring.robustness_plots import robustness
 from realgrain.measuring.whole import write_whole
 from realgrain.measuring.worst import Mistake, worst
 from realgrain.picture.errors import printable
@@ -31,10 +32,11 @@ REAL_AND_GENERATORS = "one real accuracy and each generator's, at 0.5"
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two runs, by their places on the page, and how they compare, or why they do not."""
+    """Two runs, by their names and letters on the page, and how they compare, or why they do not."""
 
     first: str
     second: str
+    sides: tuple[str, str]
     found: PairedRuns | None
     why: str
 
@@ -65,12 +67,14 @@ def render(runs: Sequence[Finished], roots: Sequence[Path | None], info: dict[st
         OSError: it cannot be read.
     """
     names = _names(runs)
+    drawn = _shown_plots(robustness(dict(zip(names, runs, strict=True))))
     parts = [_part(name, run, root) for name, run, root in zip(names, runs, roots, strict=True)]
     # one after the other, as they were given: a chain of n runs has n - 1 steps, all pairs would be a wall of tables
-    pairs = [_compared(names[a], names[b], runs[a], runs[b], resamples) for a, b in pairwise(range(len(runs)))]
+    pairs = [_compared((names[a], names[b]), (_letter(a), _letter(b)), (runs[a], runs[b]), resamples) for a, b in pairwise(range(len(runs)))]
     return page.fill(
         "run.html",
         parts=parts,
+        robustness=drawn,
         pairs=pairs,
         run=info,
         figures=run_tables.rows,
@@ -82,7 +86,11 @@ def render(runs: Sequence[Finished], roots: Sequence[Path | None], info: dict[st
 def _names(runs: Sequence[Finished]) -> list[str]:
     """What each run is called on the page: its detector, and a letter where there are several."""
     shown = [f"{printable(run.lock.bundle.name, 60)} on {report_words.title(run)}" for run in runs]
-    return shown if len(runs) == 1 else [f"{chr(ord('A') + place) if place < 26 else place + 1}: {name}" for place, name in enumerate(shown)]
+    return shown if len(runs) == 1 else [f"{_letter(place)}: {name}" for place, name in enumerate(shown)]
+
+
+def _letter(place: int) -> str:
+    return chr(ord("A") + place) if place < 26 else str(place + 1)
 
 
 def _part(name: str, run: Finished, root: Path | None) -> dict[str, Any]:
@@ -90,7 +98,7 @@ def _part(name: str, run: Finished, root: Path | None) -> dict[str, Any]:
     return {
         "name": name,
         "summary": report_words.summary(run),
-        "plots": [(plot, page.uri(plot.light, "png"), page.uri(plot.dark, "png")) for plot in plots(run)],
+        "plots": _shown_plots(plots(run)),
         "metrics": TABLE,
         "means": {name: _means(of) for name, of in run.evaluation.conditions.items() if of.over_sets},
         "conditions": run.evaluation.conditions,
@@ -102,6 +110,11 @@ def _part(name: str, run: Finished, root: Path | None) -> dict[str, Any]:
         "lock": run.lock.content().decode(),
         "sha256": run.lock.sha256,
     }
+
+
+def _shown_plots(found: Sequence[Plot]) -> list[tuple[Plot, str, str]]:
+    """Each with its URIs on light and dark paper."""
+    return [(plot, page.uri(plot.light, "png"), page.uri(plot.dark, "png")) for plot in found]
 
 
 def _means(of: ConditionResult) -> list[tuple[str, ...]]:
@@ -155,11 +168,12 @@ def _published(found: peers.Peers) -> dict[str, Any]:
     }
 
 
-def _compared(first: str, second: str, a: Finished, b: Finished, resamples: int) -> Comparison:
+def _compared(names: tuple[str, str], sides: tuple[str, str], runs: tuple[Finished, Finished], resamples: int) -> Comparison:
+    a, b = (run.folder for run in runs)
     try:
-        return Comparison(first, second, compare_runs(a.folder, b.folder, resamples=resamples), "")
+        return Comparison(*names, sides, compare_runs(a, b, resamples=resamples, sides=sides), "")
     except PairingError as error:
-        return Comparison(first, second, None, str(error))
+        return Comparison(*names, sides, None, str(error))
 
 
 def paired_cells(of: Paired | None) -> list[str]:

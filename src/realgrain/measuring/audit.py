@@ -25,7 +25,7 @@ SEED = 0
 ALL = "all but bytes per pixel"
 
 
-def audit(samples: Sequence[Sample]) -> Audit:
+def audit(samples: Sequence[Sample], beside: Sequence[Sample] = ()) -> Audit:
     """Open every picture once and check the set. Deterministic; the network is never touched.
 
     A trait of files leaks if the lower end of the 95 % interval of its probe's AUC is above 0.55, on unseen pictures or on unseen sources; marks
@@ -34,11 +34,12 @@ def audit(samples: Sequence[Sample]) -> Audit:
 
     Args:
         samples: labelled; of files, or packed ones that give their bytes.
+        beside: samples of other splits, in which copies of these pictures are looked for: the same bytes, no near copies.
 
     Raises:
         ValueError: there are none, or a label is neither real nor fake.
     """
-    return audit_survey(survey(labelled(samples)))
+    return audit_survey(survey(labelled(samples)), beside)
 
 
 def labelled(samples: Sequence[Sample]) -> Sequence[Sample]:
@@ -51,18 +52,19 @@ def labelled(samples: Sequence[Sample]) -> Sequence[Sample]:
     return samples
 
 
-def audit_survey(found: Survey) -> Audit:
+def audit_survey(found: Survey, beside: Sequence[Sample] = ()) -> Audit:
     """As ``audit``, of samples that were opened already."""
     seen = found.seen
     samples = [one.sample for one in seen]
     fake = np.array([sample.fake for sample in samples], bool)
     twins = near_duplicates(np.stack([one.hash for one in seen]), NEAR) if seen else np.zeros(0, int)
-    copies, nearly = duplicates.exact(seen), duplicates.near(seen, twins.tolist())
+    copies, nearly = duplicates.exact(seen, beside), duplicates.near(seen, twins.tolist())
     sources = _sources(samples)
     return Audit(
         real=int((~fake).sum()),
         fake=int(fake.sum()),
         splits=dict(sorted(Counter(sample.split for sample in samples).items())),
+        beside=len(beside),
         bound=BOUND,
         mark_bound=MARK_BOUND,
         distance=NEAR,
@@ -71,8 +73,8 @@ def audit_survey(found: Survey) -> Audit:
         checks=[
             _files_check(found),
             *_Prober.of(seen, fake, twins).checks(),
-            duplicates.exact_check(copies),
-            duplicates.near_check(nearly, NEAR),
+            duplicates.exact_check(copies, len(beside)),
+            duplicates.near_check(nearly, NEAR, len(beside)),
             _sources_check(sources),
             Check(name="visible marks", verdict="not judged", words=LOOK),
         ],

@@ -59,6 +59,7 @@ class Audit(_Frozen):
         real: pictures that opened.
         fake: likewise.
         splits: pictures of each split.
+        beside: pictures of other splits, in which only the same bytes were looked for.
         bound: of an AUC; the lower end of the interval above it is a leak.
         mark_bound: likewise, of the marks that generators leave.
         distance: bits of 64 in which perceptual hashes of near-duplicates may differ.
@@ -74,6 +75,7 @@ class Audit(_Frozen):
     real: int
     fake: int
     splits: dict[str, int]
+    beside: int = 0
     bound: float
     mark_bound: float
     distance: int

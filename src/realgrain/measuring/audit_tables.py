@@ -33,6 +33,8 @@ def conclusion(found: Audit) -> str:
     """The audit in a sentence."""
     if found.leaks:
         return f"leak: a detector could score on this set by {', '.join(found.leaks)}"
+    if all(check.auc is None for check in found.checks):
+        return "undecided: too few pictures, or one label only, to tell whether files give the label away; nothing else that was looked at leaks"
     unknown = [check.name for check in found.checks if check.verdict == "not judged"]
     return "ok: nothing that was looked at leaks the label" + (f"; not judged: {', '.join(unknown)}" if unknown else "")
 

@@ -19,16 +19,9 @@ from realgrain.detector.profiles import Profile
 from realgrain.detector.weights import building, file_sha256
 from realgrain.learning.data import ManifestError, Sample, balanced_weights, read_manifest
 from realgrain.learning.learned import among
+from realgrain.measuring.learned_from import known
 
 log = logging.getLogger(__name__)
-
-
-def known(manifest: Path, bundle: Bundle, samples: Sequence[Sample]) -> list[Sample]:
-    """Those of a manifest's samples that a bundle learned from, as far as it can tell: of manifests it knows its own, by its bytes, and no other."""
-    if not manifest.is_file() or file_sha256(manifest) != bundle.card.training.manifest_sha256:
-        return []
-    trained = bundle.card.recipe.get("split", "")
-    return [sample for sample in samples if not trained or sample.split == trained]
 
 
 def unseen(manifest: Path, bundle: Bundle, split: str = "") -> list[Sample]:
@@ -40,7 +33,7 @@ def unseen(manifest: Path, bundle: Bundle, split: str = "") -> list[Sample]:
     samples = [sample for sample in read_manifest(manifest) if not split or sample.split == split]
     if not samples:
         raise ManifestError(f"{manifest}: no pictures" + (f" in split {split!r}" if split else ""))
-    seen = {sample.path for sample in known(manifest, bundle, samples)}
+    seen = {sample.path for sample in known(manifest, bundle, samples) or ()}
     samples = [sample for sample in samples if sample.path not in seen]
     if not samples:
         raise ManifestError(f"{manifest}: this bundle learned from these pictures; what it says of them tells nothing of others")

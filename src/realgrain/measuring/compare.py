@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from realgrain.detector.calibration import CONFIDENCE
+from realgrain.measuring.dotted import dotted
 from realgrain.measuring.ledger import unseeded
 from realgrain.measuring.replicates import METRICS, Replicates, latest, replicates
 from realgrain.measuring.resampling import Floats
@@ -175,14 +176,6 @@ def _tell_apart(group: Sequence[Setting]) -> None:
             line = setting.line
             sizes = "/".join(str(size) for size in line["sizes"].values())
             setting.name += f" (recipe {line['recipe_sha256'][:6]}, pictures {line['pictures_sha256'][:6]}, {sizes} of a source)"
-
-
-def dotted(settings: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    """Settings by dotted key, however they were nested."""
-    found = {}
-    for key, value in settings.items():
-        found |= dotted(value, f"{before}{key}.") if isinstance(value, Mapping) else {f"{before}{key}": value}
-    return found
 
 
 def _pick(baseline: Mapping[str, Any], setting: Setting, settings: Sequence[Setting]) -> Setting | None:

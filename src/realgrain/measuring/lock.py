@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from realgrain._version import __version__
 from realgrain.detector.detect import Detector
+from realgrain.measuring.dotted import dotted
 from realgrain.measuring.ledger import processor, versions
 from realgrain.picture.views import ViewSpec
 
@@ -175,16 +174,8 @@ def read_lock(folder: Path) -> Lock:
 
 def differences(before: BaseModel, now: BaseModel) -> list[str]:
     """What two locks, or two parts of the same kind, disagree in: ``runtime.version was 1.20, is 1.21``."""
-    old, new = (dict(_flat(of.model_dump(mode="json"), "")) for of in (before, now))
+    old, new = (dotted(of.model_dump(mode="json")) for of in (before, now))
     return [f"{key} was {_shown(old.get(key))}, is {_shown(new.get(key))}" for key in dict.fromkeys((*old, *new)) if old.get(key) != new.get(key)]
-
-
-def _flat(content: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    for key, value in content.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value
 
 
 def _shown(value: object) -> str:

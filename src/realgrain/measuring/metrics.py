@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +14,7 @@ from realgrain.detector.calibration import CONFIDENCE, Rate, rate
 from realgrain.measuring.breakdown import Figures, Rows, by_group, by_set, macc, mean_over, once
 from realgrain.measuring.points import METRICS, point_metrics
 from realgrain.measuring.resampling import FEWEST, ROUNDING, Bools, Floats, Names, clusters_of, resample_counts, units, weighted_metrics
-from realgrain.measuring.results import ConditionResult, Estimate, Evaluation, Part
+from realgrain.measuring.results import ConditionResult, Estimate, Evaluation, Learned, Part
 
 _TEXT = ("label", "generator", "source", "condition", "error")
 _WHOLE = ("whole", "")
@@ -88,6 +89,7 @@ def evaluate(table: pa.Table, *, threshold: float | None = None, resamples: int 
         resamples=resamples,
         seed=seed,
         clusters=clusters,
+        learned=stored_learned(table),
         conditions={name: _condition(part, used, resamples, seed, clusters) for name, part in parts.items()},
     )
 
@@ -128,8 +130,18 @@ def _optional(table: pa.Table, name: str) -> Names:
 
 def stored_threshold(table: pa.Table) -> float | None:
     """The logit in a scores table's metadata from which a picture is flagged, None where there is none."""
-    stored = json.loads((table.schema.metadata or {}).get(b"realgrain", b"{}")).get("threshold")
+    stored = _stored(table, "threshold")
     return None if stored is None else float(stored)
+
+
+def stored_learned(table: pa.Table) -> Learned | None:
+    """Which pictures of a scores table the detector learned from, by the table's metadata, None where it does not say."""
+    stored = _stored(table, "learned")
+    return None if stored is None else Learned.model_validate(stored)
+
+
+def _stored(table: pa.Table, name: str) -> Any:
+    return json.loads((table.schema.metadata or {}).get(b"realgrain", b"{}")).get(name)
 
 
 def _condition(rows: pa.Table, threshold: float | None, resamples: int, seed: int, clusters: str | None) -> ConditionResult:

@@ -28,6 +28,7 @@ class Line(BaseModel):
     Attributes:
         bundle: name, and the first digits of its hash where the file tells it.
         n: pictures behind the figures; None where the file does not tell.
+        learned: pictures that the detector learned from, of all that the file is about; None where it does not tell.
         auc: value and, where there is one, the 95 % interval.
         balanced_accuracy: likewise, at the detector's own threshold.
         worst_generator: the one with the lowest recall, and that recall; of a mean over folds, the lowest of any fold.
@@ -42,6 +43,7 @@ class Line(BaseModel):
     bundle: str
     condition: str
     n: int | None
+    learned: int | None = None
     auc: tuple[float, ...]
     balanced_accuracy: tuple[float, ...]
     worst_generator: str
@@ -98,12 +100,14 @@ def command_of(lock: Lock) -> str:
 def _of_run(folder: Path, run: Path) -> Iterator[Line]:
     try:
         lock = read_lock(run)
-        conditions = json.loads((run / METRICS).read_bytes())["conditions"]
+        evaluation = json.loads((run / METRICS).read_bytes())
+        conditions = evaluation["conditions"]
     except (LockError, OSError, ValueError, KeyError, TypeError) as error:
         log.warning("%s: left out: %s", run, error)
         return
     name = f"{lock.bundle.name} {lock.bundle.hash[:HASH]}"
-    yield from _lines(conditions, lock.benchmark, name, command_of(lock), str((run / METRICS).relative_to(folder)))
+    place = str((run / METRICS).relative_to(folder))
+    yield from _lines(conditions, evaluation.get("learned"), lock.benchmark, name, command_of(lock), place)
 
 
 def _of_result(folder: Path, file: Path) -> Iterator[Line]:
@@ -116,7 +120,7 @@ def _of_result(folder: Path, file: Path) -> Iterator[Line]:
     place = file.relative_to(folder)
     where = file.parent.name if len(place.parts) == 1 else place.parent.as_posix()
     if "conditions" in result:
-        yield from _lines(result["conditions"], where, file.stem, command, str(place))
+        yield from _lines(result["conditions"], result.get("learned"), where, file.stem, command, str(place))
     elif "folds" in result and "mean" in result:
         for condition, means in result["mean"].items():
             counts = [fold["conditions"][condition] for fold in result["folds"].values() if condition in fold["conditions"]]
@@ -134,7 +138,7 @@ def _of_result(folder: Path, file: Path) -> Iterator[Line]:
             )
 
 
-def _lines(conditions: dict[str, Any], benchmark: str, bundle: str, command: str, file: str) -> Iterator[Line]:
+def _lines(conditions: dict[str, Any], learned: dict[str, Any] | None, benchmark: str, bundle: str, command: str, file: str) -> Iterator[Line]:
     for name, of in conditions.items():
         if "n_real" not in of or "metrics" not in of:  # figures of another kind under the same name
             return
@@ -143,6 +147,7 @@ def _lines(conditions: dict[str, Any], benchmark: str, bundle: str, command: str
             bundle=bundle,
             condition=name,
             n=of["n_real"] + of["n_fake"],
+            learned=None if learned is None else learned["pictures"],
             auc=_values(of["metrics"].get(AUC)),
             balanced_accuracy=_values(of["metrics"].get(BALANCED)),
             worst_generator=_worst([of], "recall_per_generator", highest=False),
@@ -169,7 +174,7 @@ def _values(estimate: dict[str, float | None] | None) -> tuple[float, ...]:
 
 def cells(line: Line) -> tuple[str, ...]:
     """A line's texts, one for each of ``COLUMNS``."""
-    count = "–" if line.n is None else str(line.n)
+    count = ("–" if line.n is None else str(line.n)) + (f" ({line.learned} learned from)" if line.learned else "")
     figures = (_figure(line.auc), _figure(line.balanced_accuracy))
     return line.benchmark, line.bundle, line.condition, count, *figures, line.worst_generator or "–", line.worst_source or "–", line.command
 

@@ -106,7 +106,7 @@ class PairedRuns(_Frozen):
     notes: list[str]
 
 
-def compare_runs(first: Path, second: Path, *, resamples: int = 1000, seed: int = 0) -> PairedRuns:
+def compare_runs(first: Path, second: Path, *, resamples: int = 1000, seed: int = 0, sides: tuple[str, str] = ("A", "B")) -> PairedRuns:
     """Compares two runs on the pictures and conditions that both have.
 
     A picture is its bytes: runs of the same files under other names are paired too.
@@ -114,6 +114,7 @@ def compare_runs(first: Path, second: Path, *, resamples: int = 1000, seed: int 
     Args:
         first: folder of run A.
         second: folder of run B.
+        sides: what the notes call the two.
         resamples: of the paired bootstrap, stratified by label and, as in an evaluation, by set where both runs name the same, of whole clusters
             where both runs have them by the same column; 0 leaves the intervals out.
         seed: of the resampling, used afresh for each condition.
@@ -148,14 +149,16 @@ def compare_runs(first: Path, second: Path, *, resamples: int = 1000, seed: int 
             alike = alike and all(row[clusters] == rows[1][key][clusters] for key, row in rows[0].items() if key in rows[1])
     if not any(of.n_real + of.n_fake for of in conditions.values()):
         raise PairingError(f"nothing to compare: {first} and {second} share no picture")
-    sides = [
+    both = [
         Side(benchmark=lock.benchmark, bundle=lock.bundle, runtime=lock.runtime, threshold=threshold)
         for lock, threshold in zip(locks, thresholds, strict=True)
     ]
-    notes = [*_notes(locks, names, conditions, resamples), *_on_clusters(columns, alike=alike)]
+    notes = [*_notes(sides, locks, names, conditions, resamples), *_on_clusters(sides, columns, alike=alike)]
     if elsewhere and all(any(texts(table, "set")) for table in tables):
-        notes.append(f"A and B have other sets for the same pictures in {', '.join(elsewhere)}: no means over sets, and draws are not by set")
-    return PairedRuns(a=sides[0], b=sides[1], resamples=resamples, seed=seed, clusters=clusters, conditions=conditions, notes=notes)
+        notes.append(
+            f"{' and '.join(sides)} have other sets for the same pictures in {', '.join(elsewhere)}: no means over sets, and draws are not by set"
+        )
+    return PairedRuns(a=both[0], b=both[1], resamples=resamples, seed=seed, clusters=clusters, conditions=conditions, notes=notes)
 
 
 def _rows(table: pa.Table, condition: str, clusters: str | None = None) -> dict[Key, dict[str, Any]]:
@@ -289,15 +292,19 @@ def sign_test(fake: Bools, first: Bools, second: Bools) -> float:
     return min(1.0, float(binom.pmf(gained, reals, 0.5) @ tails))
 
 
-def _notes(locks: Sequence[Lock], names: Sequence[list[str]], conditions: dict[str, PairedCondition], resamples: int) -> list[str]:
-    notes = [
-        f"only {side} has the condition {name}" for side, mine, other in (("A", *names), ("B", *names[::-1])) for name in mine if name not in other
-    ]
+def _notes(
+    sides: Sequence[str], locks: Sequence[Lock], names: Sequence[list[str]], conditions: dict[str, PairedCondition], resamples: int
+) -> list[str]:
+    a, b = sides
+    notes = []
+    for side, mine, other in ((a, *names), (b, *names[::-1])):
+        alone = [name for name in mine if name not in other]
+        if alone:
+            notes.append(f"only {side} has the condition{'s' if len(alone) > 1 else ''} {', '.join(alone)}")
     unpaired = {(of.only_a, of.only_b) for of in conditions.values()} - {(0, 0)}
     if unpaired:
-        notes.append(
-            f"left out, because only one run scored them: up to {max(a for a, _ in unpaired)} pictures of A, {max(b for _, b in unpaired)} of B"
-        )
+        of_a, of_b = (max(counts) for counts in zip(*unpaired, strict=True))
+        notes.append(f"left out, because only one run scored them: up to {of_a} pictures of {a}, {of_b} of {b}")
     drawn = {name: of.n_clusters or {"real": of.n_real, "fake": of.n_fake} for name, of in conditions.items() if of.auc is not None}
     few = [name for name, of in drawn.items() if min(of.values()) < FEWEST]
     if few:
@@ -310,11 +317,11 @@ def _notes(locks: Sequence[Lock], names: Sequence[list[str]], conditions: dict[s
     if missing:
         notes.append(f"no mean over sets of AUC in {', '.join(missing)}: a set lacks a class among the pictures that both scored")
     if locks[0].benchmark != locks[1].benchmark:
-        notes.append(f"A is of {locks[0].benchmark}, B of {locks[1].benchmark}")
-    return notes + [f"from A to B, {line}" for line in differences(locks[0].environment, locks[1].environment)]
+        notes.append(f"{a} is of {locks[0].benchmark}, {b} of {locks[1].benchmark}")
+    return notes + [f"from {a} to {b}, {line}" for line in differences(locks[0].environment, locks[1].environment)]
 
 
-def _on_clusters(columns: Sequence[str | None], *, alike: bool) -> list[str]:
+def _on_clusters(sides: Sequence[str], columns: Sequence[str | None], *, alike: bool) -> list[str]:
     """What intervals and tests take as independent, where the figures of a run do not take each picture so."""
     first, second = columns
     if first == second:
@@ -324,6 +331,10 @@ def _on_clusters(columns: Sequence[str | None], *, alike: bool) -> list[str]:
             f"clusters by {first} were drawn whole for the intervals, which are too narrow where they are few",
             "both tests take pictures as independent: where those of a cluster are alike, p is too small",
         ]
-        return notes if alike else [*notes, f"A and B have other values of {first} for the same pictures: clusters are those of A"]
-    by = [f"{side} has {'no clusters' if column is None else f'clusters by {column}'}" for side, column in (("A", first), ("B", second))]
+        return (
+            notes
+            if alike
+            else [*notes, f"{' and '.join(sides)} have other values of {first} for the same pictures: clusters are those of {sides[0]}"]
+        )
+    by = [f"{side} has {'no clusters' if column is None else f'clusters by {column}'}" for side, column in zip(sides, columns, strict=True)]
     return [f"{', '.join(by)}: each picture was drawn alone, so that intervals are too narrow and p too small where pictures are alike"]

@@ -1,9 +1,8 @@
-"""A run in plots: shares by generator and source, ROC where false alarms are few, calibration, and what each condition does. PNG, light or dark."""
+"""A run in plots: shares by generator and source, ROC where false alarms are few, and calibration. PNG, light or dark."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,6 @@ from realgrain.measuring.finished import Finished
 from realgrain.measuring.paper import DARK, LIGHT, plain, png
 from realgrain.measuring.report_words import estimate
 from realgrain.measuring.results import Estimate
-from realgrain.picture.conditions import CONDITIONS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,19 +22,7 @@ WIDE = 4.4  # inches: on the narrowest screens letters of 9 points are still rea
 DPI = 170
 CURVES = 4  # conditions in one ROC plot
 BINS = 10  # of the reliability diagram, equal in width
-FAMILIES = {
-    "jpeg": "JPEG quality",
-    "webp": "WebP quality",
-    "blur": "Gaussian blur, sigma in pixels",
-    "noise": "Gaussian noise, sigma in 8-bit levels",
-    "resize": "resized by",
-    "resample": "shrunk by, and brought back",
-    "crop": "centre crop, share of each side",
-}
-"""Conditions named by one of these and a number, as a curve from ``clean`` on; all others stand side by side."""
-SIZED = "resize"  # the family in which clean is the number 1
 LINES = ("-", "--", "-.", ":")
-METRICS = {"auc": "AUC", "balanced_accuracy_at_threshold": "balanced accuracy"}
 
 
 @dataclass(frozen=True)
@@ -55,22 +41,25 @@ class Plot:
 
 
 def plots(run: Finished) -> list[Plot]:
-    """All plots that the run has something for."""
-    made = [_groups(run), _roc(run), _reliability(run), *_robustness(run)]
+    """Those of ``run.first`` that the run has something for."""
+    made = [_groups(run), _roc(run), _reliability(run)]
     return [plot for plot in made if plot is not None]
 
 
-def _both(title: str, alt: str, caption: str, draw: Callable[[dict[str, str]], Figure]) -> Plot:
+def both(title: str, alt: str, caption: str, draw: Callable[[dict[str, str]], Figure]) -> Plot:
+    """A plot, drawn on each paper."""
     return Plot(title, alt, caption, png(draw(LIGHT)), png(draw(DARK)))
 
 
-def _figure(theme: dict[str, str], high: float) -> Figure:
+def sheet(theme: dict[str, str], high: float) -> Figure:
+    """Paper to draw on, as wide as all plots are and as many inches high."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(WIDE, high), dpi=DPI, facecolor=theme["paper"], layout="constrained")
 
 
-def _dress(axes: Axes, theme: dict[str, str]) -> None:
+def dress(axes: Axes, theme: dict[str, str]) -> None:
+    """Axes as all plots have them."""
     axes.set_facecolor(theme["paper"])
     axes.tick_params(colors=theme["ink"], labelsize=8)
     for label in (axes.xaxis.label, axes.yaxis.label):
@@ -82,8 +71,16 @@ def _dress(axes: Axes, theme: dict[str, str]) -> None:
     axes.set_axisbelow(True)
 
 
-def _legend(axes: Axes, theme: dict[str, str]) -> None:
-    axes.legend(fontsize=8, frameon=False, labelcolor=theme["ink"], loc="best")
+def legend(axes: Axes, theme: dict[str, str], *, above: bool = False) -> None:
+    """What the lines are: where they leave room, or above them all."""
+    axes.legend(
+        fontsize=8,
+        frameon=False,
+        labelcolor=theme["ink"],
+        loc="lower left" if above else "best",
+        bbox_to_anchor=(0, 1.01) if above else None,
+        borderaxespad=0 if above else None,
+    )
 
 
 def _groups(run: Finished) -> Plot | None:
@@ -103,9 +100,9 @@ def _groups(run: Finished) -> Plot | None:
         return None
 
     def draw(theme: dict[str, str]) -> Figure:
-        figure = _figure(theme, 0.9 + 0.24 * len(rates))
+        figure = sheet(theme, 0.9 + 0.24 * len(rates))
         axes = figure.subplots()
-        _dress(axes, theme)
+        dress(axes, theme)
         for place, (label, _, found, _) in enumerate(rates):
             value = found.value or 0.0
             axes.barh(place, value, color=theme[label], height=0.62, alpha=0.75)
@@ -122,7 +119,7 @@ def _groups(run: Finished) -> Plot | None:
 
     words = "; ".join(f"{name or '(unnamed)'} {100 * (found.value or 0):.0f} %" for _, name, found, _ in rates)
     caption = f"At {at}; {run.first}. Bars: 95 % intervals; in brackets the number of pictures. Warm: generated; cold: real. Worst first."
-    return _both("By generator and by real source", f"Share judged rightly: {words}", caption, draw)
+    return both("By generator and by real source", f"Share judged rightly: {words}", caption, draw)
 
 
 def _right(of: Rate) -> Rate:
@@ -144,9 +141,9 @@ def _roc(run: Finished) -> Plot | None:
     finest = 1 / run.result.n_real
 
     def draw(theme: dict[str, str]) -> Figure:
-        figure = _figure(theme, 3.5)
+        figure = sheet(theme, 3.5)
         axes = figure.subplots()
-        _dress(axes, theme)
+        dress(axes, theme)
         for (name, (fpr, tpr)), line in zip(curves.items(), LINES, strict=False):
             value = run.evaluation.conditions[name].metrics["auc"].value
             axes.step(
@@ -157,12 +154,12 @@ def _roc(run: Finished) -> Plot | None:
         axes.axvline(finest, color=theme["soft"], linewidth=0.8)
         axes.set(xscale="log", xlim=(finest / 2, 1), ylim=(0, 1.01), xlabel="false-positive rate (logarithmic)", ylabel="share of generated found")
         axes.minorticks_off()
-        _legend(axes, theme)
+        legend(axes, theme)
         return figure
 
     words = "; ".join(f"{name} {estimate(run.evaluation.conditions[name].metrics['auc'])}" for name in names)
     caption = f"The thin upright line is one false alarm among the {run.result.n_real} real pictures; left of it is none at all."
-    return _both("ROC where false alarms are few", f"ROC curves; AUC of {words}", caption, draw)
+    return both("ROC where false alarms are few", f"ROC curves; AUC of {words}", caption, draw)
 
 
 def _reliability(run: Finished) -> Plot | None:
@@ -175,10 +172,10 @@ def _reliability(run: Finished) -> Plot | None:
     points = [(float(chance[bins == one].mean()), rate(fake[bins == one])) for one in range(BINS) if (bins == one).any()]
 
     def draw(theme: dict[str, str]) -> Figure:
-        figure = _figure(theme, 4.0)
+        figure = sheet(theme, 4.0)
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
         for axes in (above, below):
-            _dress(axes, theme)
+            dress(axes, theme)
         above.plot([0, 1], [0, 1], color=theme["soft"], linewidth=1, linestyle=(0, (1, 3)))
         for mean, of in points:
             above.plot([mean, mean], [of.low, of.high], color=theme["fake"], linewidth=1.4)
@@ -187,82 +184,11 @@ def _reliability(run: Finished) -> Plot | None:
         edges = np.linspace(0, 1, BINS + 1)
         below.hist([chance[~fake], chance[fake]], bins=edges, stacked=True, color=[theme["real"], theme["fake"]], label=["real", "generated"])
         below.set(xlabel="probability that the detector gives", ylabel="pictures")
-        _legend(below, theme)
+        legend(below, theme)
         return figure
 
     figures = "; ".join(f"{mean:.2f}: {of.value:.2f} of {of.n}" for mean, of in points)
     ece, brier = (estimate(run.result.metrics[name]) for name in ("ece", "brier"))
     caption = f"ECE {ece}, Brier {brier}; {run.first}. On the dotted line a probability keeps its word; bars: exact 95 % intervals. "
     caption += f"{100 * fake.mean():.0f} % of these pictures are generated."
-    return _both("Does the probability keep its word?", f"Reliability: mean probability and share generated: {figures}", caption, draw)
-
-
-def _robustness(run: Finished) -> list[Plot]:
-    """A curve for each family of conditions, and the others side by side."""
-    conditions = run.evaluation.conditions
-    metrics = {name: words for name, words in METRICS.items() if any(of.metrics[name].value is not None for of in conditions.values())}
-    if not metrics or len(conditions) < 2:
-        return []
-    families: dict[str, list[tuple[float, str]]] = {}
-    alone = []
-    for name in conditions:
-        family, number = _family(name)
-        if number is None:
-            alone.append(name)
-        else:
-            families.setdefault(family, []).append((number, name))
-    found = []
-    for family in (name for name in FAMILIES if name in families):
-        order = {name: place for place, name in enumerate(CONDITIONS)}
-        members = sorted(families[family], key=lambda one: order.get(one[1], len(order)))
-        ticks = [(f"{number:g}", name) for number, name in members]
-        if "clean" in conditions:
-            ticks = (
-                sorted([*ticks, ("1 (clean)", "clean")], key=lambda one: float(one[0].split()[0]))
-                if family == SIZED
-                else [("clean", "clean"), *ticks]
-            )
-        found.append(_curve(run, FAMILIES[family], ticks, metrics, joined=True))
-    if len(alone) > 1:
-        found.append(_curve(run, "delivery", [(name, name) for name in alone], metrics, joined=False))
-    return found
-
-
-def _family(condition: str) -> tuple[str, float | None]:
-    match = re.fullmatch(r"([a-z]+)-(\d+(?:\.\d+)?)", condition)
-    return (match[1], float(match[2])) if match and match[1] in FAMILIES else (condition, None)
-
-
-def _curve(run: Finished, words: str, ticks: Sequence[tuple[str, str]], metrics: dict[str, str], *, joined: bool) -> Plot:
-    def draw(theme: dict[str, str]) -> Figure:
-        figure = _figure(theme, 3.1)
-        axes = figure.subplots()
-        _dress(axes, theme)
-        for (metric, title), colour, marker in zip(metrics.items(), ("fake", "real"), "os", strict=False):
-            of = [run.evaluation.conditions[name].metrics[metric] for _, name in ticks]
-            places = np.arange(len(ticks)) + (0.0 if joined else {"o": -0.08, "s": 0.08}[marker])
-            axes.plot(
-                places,
-                [np.nan if one.value is None else one.value for one in of],
-                marker=marker,
-                linestyle="-" if joined else "",
-                color=theme[colour],
-                label=title,
-                markersize=5,
-            )
-            for place, one in zip(places, of, strict=True):
-                if one.low is not None and one.high is not None:
-                    axes.plot([place, place], [one.low, one.high], color=theme[colour], linewidth=1.2, alpha=0.8)
-        axes.axhline(0.5, color=theme["soft"], linewidth=1, linestyle=(0, (1, 3)))
-        long = max(len(tick) for tick, _ in ticks) * len(ticks) > 46
-        axes.set_xticks(range(len(ticks)), [tick for tick, _ in ticks], rotation=60 if long else 0, ha="right" if long else "center")
-        axes.set(xlabel=words, ylim=(None, 1.01), xlim=(-0.5, len(ticks) - 0.5))
-        _legend(axes, theme)
-        return figure
-
-    values = "; ".join(
-        f"{tick}: " + ", ".join(f"{title} {estimate(run.evaluation.conditions[name].metrics[metric])}" for metric, title in metrics.items())
-        for tick, name in ticks
-    )
-    own = ", each at the detector's own threshold" if "balanced_accuracy_at_threshold" in metrics else ""
-    return _both(f"Robustness: {words}", values, f"Bars: 95 % intervals; dotted: chance{own}.", draw)
+    return both("Does the probability keep its word?", f"Reliability: mean probability and share generated: {figures}", caption, draw)

@@ -8,6 +8,8 @@ from realgrain.detector.calibration import Rate, rate
 from realgrain.measuring.audit_tables import conclusion
 from realgrain.measuring.benchmarks import NAMES, benchmark
 from realgrain.measuring.finished import Finished
+from realgrain.measuring.learned_from import in_words
+from realgrain.measuring.resampling import FPR_LIMITS
 from realgrain.measuring.results import ConditionResult, Estimate, Mean
 from realgrain.measuring.suspect import suspect
 from realgrain.measuring.unsure import unsure
@@ -22,12 +24,20 @@ DELIVERED = {
 }
 """Conditions that the summary speaks of, where the run has them."""
 FEW = 30  # pictures of a group below which its share says little (our choice)
-FINEST = 1000  # real pictures that a false-positive rate of 0.1 % takes
 
 
 def summary(run: Finished) -> list[str]:
     """Sentences, the most important first."""
-    return [_tested(run), *_whole(run), *suspect(run.evaluation), *_groups(run), *_deliveries(run), *_sure(run), _audited(run)]
+    return [
+        _tested(run),
+        in_words(run.evaluation.learned),
+        *_whole(run),
+        *suspect(run.evaluation),
+        *_groups(run),
+        *_deliveries(run),
+        *_sure(run),
+        _audited(run),
+    ]
 
 
 def title(run: Finished) -> str:
@@ -180,9 +190,10 @@ def _sure(run: Finished) -> list[str]:
     few = sum(n < FEW for n in counts)
     if few:
         found.append(f"{few} of {len(counts)} groups have fewer than {FEW} pictures, the smallest {min(counts)}: do not rank them by such shares.")
-    if 0 < of.n_real < FINEST:
+    unseen = [f"{100 * limit:g} %" for limit in FPR_LIMITS.values() if limit * of.n_real < 1]
+    if of.n_real and unseen:
         found.append(
-            f"With {of.n_real} real pictures a false-positive rate below {100 / of.n_real:.2g} % cannot be seen: recall at 0.1 % "
+            f"With {of.n_real} real pictures a false-positive rate below {100 / of.n_real:.2g} % cannot be seen: recall at {' or '.join(unseen)} "
             "is recall without a single false alarm."
         )
     if run.lock.protocol.limit:

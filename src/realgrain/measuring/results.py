@@ -99,6 +99,20 @@ class ConditionResult(_Frozen):
     macc: dict[str, Estimate] = {}
 
 
+class Learned(_Frozen):
+    """Pictures that a detector learned from, among all that a table of scores was made of.
+
+    Attributes:
+        pictures: that it learned from.
+        of: pictures that were looked up.
+        by: ``sha256``: its bundle keeps the first 8 bytes of that of each file; ``manifest``: it learned from the very manifest of these pictures.
+    """
+
+    pictures: int
+    of: int
+    by: Literal["sha256", "manifest"]
+
+
 class Evaluation(_Frozen):
     """The figures of a scores table by condition, with what is needed to compute them again.
 
@@ -107,6 +121,7 @@ class Evaluation(_Frozen):
         threshold_from: ``table``: the one stored with the scores, which the detector had before it saw them; ``caller``: an explicit number.
             None without a threshold, and in results of before this was recorded.
         clusters: column whose equal values were drawn together; None: each picture alone.
+        learned: pictures that the detector learned from, as the table says; None where it does not: nobody could tell, or nobody looked.
     """
 
     threshold: float | None
@@ -114,6 +129,7 @@ class Evaluation(_Frozen):
     resamples: int
     seed: int
     clusters: str | None = None
+    learned: Learned | None = None
     conditions: dict[str, ConditionResult]
 
 

@@ -33,7 +33,9 @@ class _Written(BaseModel):
 def audit_run(folder: Path, lock: Lock, samples: Sequence[Sample]) -> Audit:
     """The audit of the pictures that a run chose of its benchmark's, written into its folder; one that is there already is not done again.
 
-    The lock names the sha256 of each picture, so that the audit of the same lock is the same.
+    The lock names the sha256 of each picture, so that the audit of the same lock is the same. Where the benchmark has other splits than the run's,
+    copies of the run's pictures are looked for there too, of the same bytes: a detector that was trained on them has seen what it is tested on. Near
+    copies there would take decoding all of these pictures; ``realgrain audit`` of a manifest with all splits finds them.
 
     Args:
         folder: of the run.
@@ -46,15 +48,25 @@ def audit_run(folder: Path, lock: Lock, samples: Sequence[Sample]) -> Audit:
     before = read_audit(folder, lock)
     if before is not None:
         return before
-    found = audit_chosen(choose(samples, lock.protocol.split, lock.protocol.limit))
+    found = audit_chosen(choose(samples, lock.protocol.split, lock.protocol.limit), samples, lock.protocol.split)
     write_whole(folder / AUDIT, (_Written(lock=lock.sha256, audit=found).model_dump_json(indent=1) + "\n").encode())
     return found
 
 
-def audit_chosen(samples: Sequence[Sample]) -> Audit:
-    """The audit of what a run chose. A picture that sets share is looked at once: it is no duplicate of itself."""
-    distinct = {(sample.path, sample.label, sample.generator): sample for sample in reversed(samples)}
-    return audit(list(reversed(distinct.values())))
+def audit_chosen(chosen: Sequence[Sample], samples: Sequence[Sample], split: str) -> Audit:
+    """The audit of what a run chose of a split. A picture that sets share is looked at once: it is no duplicate of itself.
+
+    Args:
+        chosen: by the run.
+        samples: of the benchmark.
+        split: of the run; empty: all, and then there are no others.
+    """
+    return audit(_distinct(chosen), _distinct([sample for sample in samples if split and sample.split != split]))
+
+
+def _distinct(samples: Sequence[Sample]) -> list[Sample]:
+    found = {(sample.path, sample.label, sample.generator): sample for sample in reversed(samples)}
+    return list(reversed(found.values()))
 
 
 def read_audit(folder: Path, lock: Lock) -> Audit | None:

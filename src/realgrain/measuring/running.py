@@ -7,6 +7,7 @@ done, to the last seconds. The same thing run twice gives the same bytes, whethe
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -22,14 +23,17 @@ from realgrain.detector.detect import Detector
 from realgrain.detector.weights import file_sha256
 from realgrain.learning.data import Sample
 from realgrain.measuring.alone import RunError, alone
+from realgrain.measuring.learned_from import in_words, learned_from
 from realgrain.measuring.lock import LOCK, Lock, LockError, ManifestRef, Protocol, bundle_ref, differences, environment, read_lock, runtime_ref
 from realgrain.measuring.metrics import evaluate
 from realgrain.measuring.parts import Parts
-from realgrain.measuring.results import Evaluation
+from realgrain.measuring.results import Evaluation, Learned
 from realgrain.measuring.run_manifest import Entry, Key, aside, choose, read_entries, survey, take_over, write_entries
 from realgrain.measuring.score import schema_with, score
 from realgrain.measuring.whole import write_whole
 from realgrain.picture.conditions import condition
+
+log = logging.getLogger(__name__)
 
 MANIFEST, SCORES, METRICS, PARTS = "manifest.csv", "scores.parquet", "metrics.json", "scores"
 NAMED = 5  # changed pictures that a refusal names
@@ -61,7 +65,17 @@ def unwatched(items: Iterable[Any], total: int, doing: str) -> Iterable[Any]:  #
     return items
 
 
-def run(folder: Path, detector: Detector, samples: Sequence[Sample], benchmark: str, protocol: Protocol, *, watch: Watch = unwatched) -> Run:
+def run(
+    folder: Path,
+    detector: Detector,
+    samples: Sequence[Sample],
+    benchmark: str,
+    protocol: Protocol,
+    *,
+    manifest: Path | None = None,
+    watch: Watch = unwatched,
+    tell: Callable[[str], None] = log.warning,
+) -> Run:
     """Score and measure samples, or go on where a killed run stopped.
 
     Args:
@@ -70,7 +84,9 @@ def run(folder: Path, detector: Detector, samples: Sequence[Sample], benchmark: 
         samples: labelled, of a benchmark.
         benchmark: its name.
         protocol: what to measure.
+        manifest: that the samples were read from; None where there is none.
         watch: shows progress.
+        tell: is given a sentence, once the pictures are hashed and before any is scored, on which of them the detector learned from.
 
     Raises:
         LockError: the folder holds another run, or the same one of other pictures, weights or versions; the message says what differs.
@@ -86,7 +102,10 @@ def run(folder: Path, detector: Detector, samples: Sequence[Sample], benchmark: 
     folder.mkdir(parents=True, exist_ok=True)
     with alone(folder):
         lock, opened = _pin(folder, detector, chosen, benchmark, protocol, watch)
-        schema = _schema(chosen, detector, lock)
+        readable = {sample.path: sha256 for sample, (sha256, error) in zip(chosen, opened, strict=True) if not error}
+        learned = learned_from(detector.bundle, readable, chosen, manifest)
+        tell(in_words(learned))
+        schema = _schema(chosen, detector, lock, learned)
         if not (folder / SCORES).is_file():
             parts = Parts(folder / PARTS, schema, len(chosen), protocol.part, len(protocol.conditions))
             _score(parts, detector, chosen, opened, protocol.conditions, watch)
@@ -121,7 +140,7 @@ def measure(table: pa.Table, protocol: Protocol) -> Evaluation:
 
 
 def metadata(schema: pa.Schema) -> dict[str, Any]:
-    """What a table of scores says of itself: ``threshold`` and ``lock``."""
+    """What a table of scores says of itself: ``threshold``, ``lock`` and ``learned``."""
     return json.loads((schema.metadata or {}).get(b"realgrain", b"{}"))
 
 
@@ -190,8 +209,9 @@ def changed_pictures(before: Mapping[Key, Entry], new: Mapping[Key, Entry]) -> l
     return found if len(found) <= NAMED else [*found[:NAMED], f"and {len(found) - NAMED} more"]
 
 
-def _schema(chosen: Iterable[Sample], detector: Detector, lock: Lock) -> pa.Schema:
-    return schema_with(_extra(chosen), threshold=threshold_of(detector), lock=lock.sha256)
+def _schema(chosen: Iterable[Sample], detector: Detector, lock: Lock, learned: Learned | None) -> pa.Schema:
+    said = None if learned is None else learned.model_dump()
+    return schema_with(_extra(chosen), threshold=threshold_of(detector), lock=lock.sha256, learned=said)
 
 
 def _extra(chosen: Iterable[Sample]) -> set[str]:

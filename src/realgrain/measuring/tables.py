@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from realgrain.detector.calibration import Rate
+from realgrain.measuring.learned_from import in_words
 from realgrain.measuring.results import MEAN, Comparison, ConditionResult, Difference, Estimate, Evaluation, LeftOut, Mean, Measure
 from realgrain.measuring.suspect import suspect
 from realgrain.measuring.unsure import unsure
@@ -35,8 +36,8 @@ def render(found: Evaluation | LeftOut) -> "RenderableType":
     Args:
         found: An evaluation: metrics, recall by generator and source, false positives by source, each with its 95 % interval; the main metrics
             by set where there are sets, with their mean, the worst generator and the worst real source; each convention of mAcc, with the worst
-            of what it averages; sets whose labels may be swapped; and why some figures have no interval. Or a cross-validation: the AUC of each
-            fold, and the mean of every metric with the worst fold below.
+            of what it averages; pictures that the detector learned from; sets whose labels may be swapped; and why some figures have no
+            interval. Or a cross-validation: the AUC of each fold, and the mean of every metric with the worst fold below.
     """
     from rich.console import Group
     from rich.text import Text
@@ -46,7 +47,8 @@ def render(found: Evaluation | LeftOut) -> "RenderableType":
     conditions = found.conditions
     at = "none" if found.threshold is None else f"logit {found.threshold:.3f}"
     drawn = "" if found.clusters is None else f" of whole clusters by {found.clusters}: too narrow where they are few"
-    notes = [Text(f"* {line}") for line in [*suspect(found), *unsure(found)]]
+    learned = [in_words(found.learned)] if found.learned and found.learned.pictures else []
+    notes = [Text(f"* {line}") for line in [*learned, *suspect(found), *unsure(found)]]
     if len(conditions) > MOST:
         return Group(_overview(conditions, f"{len(conditions)} conditions (threshold: {at}); all else is in the JSON"), *notes)
     tables = [

@@ -21,8 +21,9 @@ from realgrain.detector.calibration import probability
 from realgrain.detector.detect import Detector
 from realgrain.detector.weights import file_sha256
 from realgrain.learning.data import ManifestError, Sample
+from realgrain.measuring.learned_from import in_words, learned_from
 from realgrain.measuring.lock import LOCK, Lock, LockError, bundle_ref, differences, environment, read_lock, runtime_ref
-from realgrain.measuring.metrics import stored_threshold
+from realgrain.measuring.metrics import stored_learned, stored_threshold
 from realgrain.measuring.run_audit import AUDIT, audit_chosen, read_audit
 from realgrain.measuring.run_manifest import Entry, Key, choose, content_sha256, key_of, read_entries
 from realgrain.measuring.running import MANIFEST, METRICS, SCORES, Watch, measure, read_scores, threshold_of, unwatched
@@ -89,6 +90,7 @@ def verify(
     detector: Detector,
     samples: Sequence[Sample],
     *,
+    manifest: Path | None = None,
     share: float | None = None,
     count: int = 64,
     seed: int | None = None,
@@ -104,6 +106,7 @@ def verify(
         folder: of a finished run.
         detector: the run's.
         samples: of the run's benchmark, all of them.
+        manifest: that the samples were read from; None where there is none.
         share: of the pictures to score again; None: ``count`` of them.
         count: pictures to score again, or all if there are fewer.
         seed: of the draw; None: a new one, so that nobody knows beforehand which scores are looked at. The result says which it was.
@@ -134,10 +137,11 @@ def verify(
     checks += [_check_pictures(found, there, watch), _check_choice(found, samples)]
     if lock.protocol.clusters is not None and lock.protocol.clusters not in SCHEMA.names:  # those are compared whatever they are for
         checks.append(_check_clusters(found, there, lock.protocol.clusters))
-    checks.append(_check_audit(found, there, exact=exact))
+    checks.append(_check_audit(found, there, samples, exact=exact))
     size = min(len(found.entries), count if share is None else math.ceil(share * len(found.entries)))
     drawn = sorted(np.random.default_rng(seed).choice(len(found.entries), size, replace=False).tolist())
     if checks[0].ok:
+        checks.append(_check_learned(found, detector, there, manifest))
         checks.append(_check_probabilities(found, detector))
         checks.append(_check_logits(found, detector, there, drawn, exact=exact, watch=watch))
     return Verification(seed=seed, checks=checks, notes=notes)
@@ -189,6 +193,15 @@ def _check_threshold(found: _Found, detector: Detector) -> Check:
     stored, card = stored_threshold(found.table), threshold_of(detector)
     faults = [] if stored == card else [f"{SCORES} has {stored}, the bundle's card {card}"]
     return _check("threshold", faults, "chosen on validation pictures, when the detector was trained")
+
+
+def _check_learned(found: _Found, detector: Detector, there: dict[Key, Sample], manifest: Path | None) -> Check:
+    """A run on pictures that the detector learned from says so."""
+    opened = {entry.path: entry.sha256 for entry in found.entries if not entry.error}
+    again = learned_from(detector.bundle, opened, list(there.values()), manifest)
+    stored = stored_learned(found.table)
+    faults = [] if stored == again else [f"{SCORES} says: {in_words(stored)} Looked up again: {in_words(again)}"]
+    return _check("learned from", faults, in_words(again))
 
 
 def _check_metrics(found: _Found) -> Check:
@@ -265,7 +278,7 @@ def _check_clusters(found: _Found, there: dict[Key, Sample], column: str) -> Che
     return _check("clusters", faults, f"{column}, by which pictures are drawn together for the intervals")
 
 
-def _check_audit(found: _Found, there: dict[Key, Sample], *, exact: bool) -> Check:
+def _check_audit(found: _Found, there: dict[Key, Sample], samples: Sequence[Sample], *, exact: bool) -> Check:
     """The audit that is written, if there is one, is that of the run's pictures as they are now."""
     if not (found.folder / AUDIT).is_file():
         return _check("audit", [], f"there is none; `realgrain bench run` writes {AUDIT} at its end")
@@ -273,7 +286,7 @@ def _check_audit(found: _Found, there: dict[Key, Sample], *, exact: bool) -> Che
         written = read_audit(found.folder, found.lock)
         if written is None:
             return _check("audit", [f"{AUDIT}: made under another {LOCK}"], AUDIT)
-        again = audit_chosen([there[entry.key] for entry in found.entries if entry.key in there])
+        again = audit_chosen([there[entry.key] for entry in found.entries if entry.key in there], samples, found.lock.protocol.split)
     except ValueError as error:  # the file is none, or no picture is left
         return _check("audit", [str(error)], AUDIT)
     old, new = (dict(_leaves(of.model_dump(mode="json"), "")) for of in (written, again))

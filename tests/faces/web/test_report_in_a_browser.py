@@ -10,11 +10,32 @@ from realgrain.faces.cli import main
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module", params=[1, 2], ids=["one run", "two runs"])
+@pytest.fixture(scope="module", params=[1, 2, 5], ids=["one run", "two runs", "five runs"])
 def file(request, done, tree, tmp_path_factory):
     path = tmp_path_factory.mktemp("reported") / "report.html"
     assert main(["report", *[str(done)] * request.param, "-o", str(path), "--pictures", str(tree), "--resamples", "20"]) == 0
     return path
+
+
+@pytest.fixture(scope="module")
+def wide(tree, tiny_bundle, tmp_path_factory):
+    """Five runs in all conditions."""
+    folder = tmp_path_factory.mktemp("wide")
+    arguments = ["--bundle", str(tiny_bundle.folder), "--offline", "--resamples", "0", "--limit", "1", "--conditions", "all"]
+    assert main(["bench", "run", "genimage", str(tree), "-o", str(folder / "run"), *arguments]) == 0
+    assert main(["report", *[str(folder / "run")] * 5, "-o", str(folder / "report.html"), "--resamples", "5"]) == 0
+    return folder / "report.html"
+
+
+@pytest.mark.parametrize("width", [1100, 1280])
+def test_five_runs_in_all_conditions_are_compared_on_a_few_screens(open_file, wide, width):
+    page = open_file(wide, width, dark=False)
+    drawn = page.get_by_role("heading", name="What each condition does to them").locator("..")
+    assert drawn.locator("img").count() == 8  # seven families, and deliveries
+    assert drawn.bounding_box()["height"] <= 3 * 900
+    assert page.get_by_role("heading", name="Robustness: JPEG quality").count() == 1
+    page.evaluate("document.querySelectorAll('details').forEach(details => { details.open = true })")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def light(page, what: str) -> float:
@@ -24,7 +45,7 @@ def light(page, what: str) -> float:
 
 
 @pytest.mark.parametrize("dark", [False, True])
-@pytest.mark.parametrize("width", [390, 768, 1280])
+@pytest.mark.parametrize("width", [390, 768, 1100, 1280])
 def test_looks_as_it_should(open_file, violations, file, width, dark):
     page = open_file(file, width, dark=dark)
     # What is in sight: Chromium fails now and then to draw the whole length of the page where the machine is busy.

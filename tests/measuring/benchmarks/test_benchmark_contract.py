@@ -7,11 +7,13 @@ import pytest
 from toy import write_manifest
 from trees import fill
 
-from realgrain.learning.data import ManifestError
+from realgrain.learning.data import ManifestError, read_manifest
 from realgrain.measuring import benchmarks
 from realgrain.measuring.benchmarks import NAMES, aigibench, benchmark
 from realgrain.measuring.benchmarks.check import check
+from realgrain.measuring.benchmarks.manifest import write_manifest as write_benchmark
 from realgrain.measuring.benchmarks.walk import BenchmarkError, label_of
+from realgrain.measuring.resampling import clusters_by
 
 OF_FILES = [name for name in NAMES if name not in {"csv", "webdataset", "huggingface"}]
 LAYOUTS = [(name, layout) for name in OF_FILES for layout in benchmark(name).layout]
@@ -228,6 +230,34 @@ def test_what_a_picture_is(name, path, tmp_path):
     found = benchmark(name).samples(fill(tmp_path, [path], b""))
     assert [tuple(getattr(sample, field) for field in FIELDS) for sample in found] == EXPECTED[name][path]
     assert all((sample.path, sample.file) == (path, tmp_path / path) for sample in found)
+
+
+# Of these it is published that a fake has the file name of the photograph whose description, caption or edges it was made from.
+GROUPED = {
+    "synthbuster": ("synthbuster/dalle2/r000da54ft.png", "synthbuster/glide/r000da54ft.png", "RAISE/r000da54ft.TIF"),
+    "drct2m": ("DRCT-2M/sd-turbo/val2017/000000000139.png", "MSCOCO/val2017/000000000139.jpg", "sdxl-turbo/train2017/000000000139.png"),
+}
+
+
+@pytest.mark.parametrize("name", OF_FILES)
+def test_group_is_told_where_files_are_named_after_a_photograph_and_nowhere_else(name, tmp_path):
+    of = benchmark(name)
+    found = of.samples(fill(tmp_path, GROUPED.get(name) or next(iter(of.layout.values())), b""))
+    expected = {"000000000139", "r000da54ft"} if name in GROUPED else {None}
+    assert {(sample.model_extra or {}).get("group") for sample in found} <= expected
+    assert {sample.path for sample in found} >= set(GROUPED.get(name, ()))
+
+
+def test_pictures_of_a_group_are_drawn_together_without_being_asked_for(tmp_path):
+    found = benchmark("synthbuster").samples(fill(tmp_path, GROUPED["synthbuster"], b""))
+    assert clusters_by(None, {name for sample in found for name in sample.model_extra or ()}) == "group"
+
+
+def test_a_manifest_keeps_groups(tmp_path):
+    write_benchmark(benchmark("drct2m").samples(fill(tmp_path, GROUPED["drct2m"], b"")), tmp_path / "manifest.csv")
+    assert {sample.group for sample in read_manifest(tmp_path / "manifest.csv")} == {"000000000139"}
+    write_benchmark(benchmark("folder").samples(fill(tmp_path / "plain", ["real/0.jpg", "fake/0.jpg"], b"")), tmp_path / "plain" / "m.csv")
+    assert (tmp_path / "plain" / "m.csv").read_text().splitlines()[0] == "path,label,generator,source,split"
 
 
 def test_all_trees_of_files_have_hand_written_expectations():

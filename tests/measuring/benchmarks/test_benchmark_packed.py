@@ -71,8 +71,9 @@ class TestShards:
         assert sample.label == "fake"
 
     def test_what_json_says_besides_the_label_is_kept_when_a_class_gives_it(self, tmp_path):
-        pack(tmp_path / "s.tar", {"a.png": SMALL, "a.cls": "1", "a.json": {"model_name": "sd"}})
-        assert benchmark("webdataset").samples(tmp_path)[0].generator == "sd"
+        pack(tmp_path / "s.tar", {"a.png": SMALL, "a.cls": "1", "a.json": {"model_name": "sd", "group": 7}})
+        (sample,) = benchmark("webdataset").samples(tmp_path)
+        assert (sample.generator, sample.model_extra) == ("sd", {"group": "7"})
 
     def test_nothing_said(self, tmp_path):
         pack(tmp_path / "s.tar", {"a.png": SMALL})
@@ -181,13 +182,14 @@ class TestHuggingFace:
             assert check(tmp_path / "set", benchmark("huggingface"), quick=quick).ok
 
     def test_saved_with_splits(self, datasets, tmp_path):
-        part = datasets.Dataset.from_dict({"image": [SMALL], "label": ["real"], "source": ["flickr"]})
+        part = datasets.Dataset.from_dict({"image": [SMALL], "label": ["real"], "source": ["flickr"], "group": ["clip 3"]})
         datasets.DatasetDict({"validation": part, "test": part}).save_to_disk(tmp_path / "set")
         found = benchmark("huggingface").samples(tmp_path / "set")
         assert [(sample.path, sample.split, sample.source) for sample in found] == [
             ("test/00000000", "test", "flickr"),
             ("validation/00000000", "val", "flickr"),
         ]
+        assert [sample.group for sample in found] == ["clip 3"] * 2
 
     def test_parquet_as_community_forensics_has_it(self, datasets, tmp_path, home):
         for split, label in (("systematic", 1), ("publicEval", 0)):

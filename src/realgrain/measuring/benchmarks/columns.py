@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from realgrain.measuring.benchmarks.walk import BenchmarkError, label_of
+from realgrain.measuring.resampling import GROUP
 
 NUMBERS = {"0": "real", "1": "fake"}
 GENERATOR = ("generator", "model_name", "model")
@@ -14,7 +15,7 @@ SPLITS = {"validation": "val"}
 
 
 def told(said: Mapping[str, Any], where: str, *, otherwise: str) -> dict[str, str]:
-    """Label, generator, source, set and split, as ``Sample`` takes them.
+    """Label, generator, source, set and split, as ``Sample`` takes them; ``group`` where it is said.
 
     Args:
         said: a label by name (``real``, ``0_real``, ``nature``, ``fake``, ``1_fake``, ``ai``) or number (0 real, 1 fake, as ``0_real`` and ``1_fake``
@@ -32,12 +33,14 @@ def told(said: Mapping[str, Any], where: str, *, otherwise: str) -> dict[str, st
     fake = label == "fake"
     made = _first(said, GENERATOR) if fake else ""
     split = _first(said, ("split",)) or "test"
+    group = _first(said, (GROUP,))
     return {
         "label": label,
         "generator": (made or "unknown") if fake else "",
         "source": _first(said, ("source",) if fake else SOURCE) or made or otherwise,
         "set": _first(said, ("set", "subset")),
         "split": SPLITS.get(split, split),
+        **({GROUP: group} if group else {}),
     }
 
 

@@ -39,7 +39,8 @@ CARD = Card(
     training="train2017 of stable-diffusion-v1-4 (or 2-1) and of MS COCO, with their reconstructions",
     real_sources="MS COCO 2017 for all (code)",
     notes="val2017 is what is tested on; here its split is test. Its real pictures are samples of each of the sixteen sets: score a file once, "
-    "count it in each. Those of train2017 are samples of a set MSCOCO. Whether every generator has 5,000 pictures is not stated.",
+    "count it in each. Those of train2017 are samples of a set MSCOCO. Whether every generator has 5,000 pictures is not stated. A fake "
+    "has the number of the photograph whose caption, edges or mask it was made from: column group.",
 )
 
 LAYOUT = {
@@ -57,8 +58,9 @@ def tell(parts: tuple[str, ...]) -> list[Told]:
     if len(parts) != 2 or not (split := SPLITS.get(parts[1])):
         return []
     if parts[0].casefold() in {"mscoco", "coco"}:
-        return [Told(label="real", set=name, source="coco", split=split) for name in (SETS if split == "test" else ("MSCOCO",))]
-    return [Told(label="fake", set=parts[0], generator=parts[0], source=parts[0], split=split)] if parts[0] in SETS else []
+        return [Told(label="real", set=name, source="coco", split=split, named_after=True) for name in (SETS if split == "test" else ("MSCOCO",))]
+    fake = parts[0] in SETS
+    return [Told(label="fake", set=parts[0], generator=parts[0], source=parts[0], split=split, named_after=True)] if fake else []
 
 
 def samples(root: Path) -> list[Sample]:

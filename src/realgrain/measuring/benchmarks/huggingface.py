@@ -13,6 +13,7 @@ from realgrain.measuring.benchmarks.card import Card
 from realgrain.measuring.benchmarks.columns import GENERATOR, SOURCE, told
 from realgrain.measuring.benchmarks.folder import OPEN
 from realgrain.measuring.benchmarks.walk import BenchmarkError
+from realgrain.measuring.resampling import GROUP
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,7 +35,7 @@ CARD = Card(
     training="yours",
     real_sources="column source or real_source",
     notes="Pictures are in a column image, or image_data as Community Forensics has it, and are never decoded by `datasets`. Columns generator "
-    "(model_name), source (real_source), set (subset) and split are used; without a column split, the data set's own split is taken.",
+    "(model_name), source (real_source), set (subset), split and group are used; without a column split, the data set's own split is taken.",
 )
 
 LAYOUT = {
@@ -114,7 +115,7 @@ def _rows(root: Path, split: str, rows: Dataset) -> list[Sample]:
         rows = rows.cast_column(column, datasets.Image(decode=False))
     label = rows.features["label"]
     names = label.names if isinstance(label, datasets.ClassLabel) else None
-    words = [name for name in ("label", *GENERATOR, *SOURCE, "set", "subset", "split", "image_name") if name in rows.column_names]
+    words = [name for name in ("label", *GENERATOR, *SOURCE, "set", "subset", "split", GROUP, "image_name") if name in rows.column_names]
     made: list[Sample] = []
     for number, row in enumerate(rows.select_columns(words)):
         said = dict(cast("Mapping[str, Any]", row))

@@ -9,11 +9,12 @@ from pathlib import Path
 
 from realgrain.learning.data import Sample
 from realgrain.measuring.benchmarks.walk import BenchmarkError
+from realgrain.measuring.resampling import GROUP
 from realgrain.measuring.whole import whole
 from realgrain.picture.errors import printable
 
 COLUMNS = ("path", "label", "generator", "source", "split")
-"""Without the set: a picture that several sets share stands once, as a manifest wants it."""
+"""Without the set: a picture that several sets share stands once, as a manifest wants it. With ``group`` where a benchmark tells it."""
 
 
 def write_manifest(samples: Iterable[Sample], file: Path) -> int:
@@ -27,9 +28,11 @@ def write_manifest(samples: Iterable[Sample], file: Path) -> int:
         raise FileExistsError(f"{file}: exists already")
     folder = _absolute(file.parent)
     rows: dict[str, tuple[str, ...]] = {}
+    samples = list(samples)
+    columns = (*COLUMNS, *([GROUP] if any(GROUP in (sample.model_extra or {}) for sample in samples) else []))
     for sample in samples:
         path = _inside(sample, folder)
-        row = path, sample.label, sample.generator, sample.source, sample.split
+        row = path, *(str(getattr(sample, name, "")) for name in columns[1:])
         if rows.setdefault(path, row) != row:
             raise BenchmarkError(
                 f"{printable(path)}: is {' '.join(filter(None, rows[path][1:]))} in one set, {' '.join(filter(None, row[1:]))} in another"
@@ -38,7 +41,7 @@ def write_manifest(samples: Iterable[Sample], file: Path) -> int:
         raise BenchmarkError(f"no pictures for {file}")
     with whole(file) as scratch, scratch.open("w", newline="", encoding="utf-8") as lines:
         writer = csv.writer(lines, lineterminator="\n")
-        writer.writerow(COLUMNS)
+        writer.writerow(columns)
         writer.writerows(rows.values())
     return len(rows)
 

@@ -32,7 +32,8 @@ CARD = Card(
     ),
     training="none of its own; methods bring theirs",
     real_sources="RAISE-1k for all (code)",
-    notes="Real pictures are samples of each of the nine sets: score a file once, count it in each set.",
+    notes="Real pictures are samples of each of the nine sets: score a file once, count it in each set. A fake has the name of the photograph that "
+    "its prompt describes: column group.",
     beside=("prompts.csv", "*.txt", "*.md5"),
 )
 
@@ -48,8 +49,9 @@ def tell(parts: tuple[str, ...]) -> list[Told]:
     if len(parts) != 1:
         return []
     if parts[0].casefold() in REAL:
-        return [Told(label="real", set=name, source="raise") for name in SETS]
-    return [Told(label="fake", set=parts[0], generator=parts[0], source=parts[0])] if parts[0] in SETS else []
+        return [Told(label="real", set=name, source="raise", named_after=True) for name in SETS]
+    fake = parts[0] in SETS
+    return [Told(label="fake", set=parts[0], generator=parts[0], source=parts[0], named_after=True)] if fake else []
 
 
 def samples(root: Path) -> list[Sample]:

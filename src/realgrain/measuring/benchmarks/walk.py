@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from pydantic import BaseModel, ConfigDict
 
 from realgrain.learning.data import SUFFIXES, ManifestError, Sample
+from realgrain.measuring.resampling import GROUP
 
 LABELS = {"0_real": "real", "1_fake": "fake", "real": "real", "fake": "fake", "nature": "real", "ai": "fake"}
 """Label by the name of a class folder, as all known benchmarks call theirs. Never by position: sorted, ``ai`` would be class 0 and so real."""
@@ -23,7 +24,12 @@ class BenchmarkError(ManifestError):
 
 
 class Told(BaseModel):
-    """What a folder's name says of the pictures in it; fields as in ``Sample``."""
+    """What a folder's name says of the pictures in it; fields as in ``Sample``.
+
+    Attributes:
+        named_after: whether files are published under the name of the photograph that they are, or were made from. Their stem is then their
+            ``group``: pictures that are alike in more than their label are drawn together for the intervals.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -32,6 +38,7 @@ class Told(BaseModel):
     generator: str = ""
     source: str
     split: str = "test"
+    named_after: bool = False
 
 
 Tell = Callable[[tuple[str, ...]], Iterable[Told]]
@@ -95,8 +102,12 @@ def labelled(root: Path, tell: Tell) -> list[Sample]:
         above, here = "".join(f"{part}/" for part in parts), root.joinpath(*parts)
         for told in tell(parts):
             # Not validated again, and not each with a set of its fields' names: a tree may have millions of pictures.
-            fields = told.model_dump()
-            samples += [Sample.model_construct(FIELDS, path=above + name, file=here / name, **fields) for name in pictures]
+            fields = told.model_dump(exclude={"named_after"})
+            groups = [{GROUP: PurePosixPath(name).stem} if told.named_after else {} for name in pictures]
+            samples += [
+                Sample.model_construct(FIELDS, path=above + name, file=here / name, **fields, **group)
+                for name, group in zip(pictures, groups, strict=True)
+            ]
     return in_order(samples)
 
 

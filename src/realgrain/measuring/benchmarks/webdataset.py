@@ -24,7 +24,7 @@ CARD = Card(
     licence="not stated",
     where="yours",
     label_rule="member .json: label real or fake, or 0 real and 1 fake; else member .cls or .txt with one of those. "
-    "With .json also generator (model_name), source (real_source), set and split",
+    "With .json also generator (model_name), source (real_source), set, split and group",
     layout_known="code",
     test=OPEN,
     training="yours",
