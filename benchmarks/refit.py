@@ -1,9 +1,9 @@
-"""Gives a bundle the name, recipe, profiles and domain of another one with the same weights, trained again by a newer version.
+"""Gives a bundle the name, recipe, probability scale, profiles and domain of another one with the same weights, trained again by a newer version.
 
     realgrain train recipes/realgrain.yaml --data data/manifest.csv -o build/again
     python benchmarks/refit.py build/again src/realgrain/detector/bundles/default
 
-Weights, thresholds, probability scale, measured runtimes, how to round and the day of training stay; a bundle with another head or
+Weights, thresholds, measured runtimes, how to round and the day of training stay; a bundle with another head or
 adapter is refused.
 """
 
@@ -21,14 +21,18 @@ def refit(again: Bundle, bundle: Bundle) -> Bundle:
         ValueError: the two are not the same detector.
     """
     check_same_detector(again, bundle)
-    parent = Parent(bundle=bundle.hash, change="name, recipe, profiles and domain of the same training, run again", made=datetime.now(UTC).date())
-    taken = {name: getattr(again.card, name) for name in ("name", "method", "recipe", "profiles", "domain")}
+    parent = Parent(
+        bundle=bundle.hash,
+        change="name, recipe, probability scale, profiles and domain of the same training, run again",
+        made=datetime.now(UTC).date(),
+    )
+    taken = {name: getattr(again.card, name) for name in ("name", "method", "recipe", "calibration", "profiles", "domain")}
     return rewrite_statistics(bundle.folder, bundle.card.model_copy(update={**taken, "parents": (*bundle.card.parents, parent)}), again.statistics)
 
 
 def main() -> None:
     """Refit and say what came out."""
-    parser = argparse.ArgumentParser(description="Take over profiles and domain of a bundle with the same weights.")
+    parser = argparse.ArgumentParser(description="Take over probability scale, profiles and domain of a bundle with the same weights.")
     parser.add_argument("again", type=Path, help="bundle to take them from")
     parser.add_argument("bundle", type=Path, help="bundle to rewrite")
     options = parser.parse_args()

@@ -97,7 +97,7 @@ class ClipReport(_Part):
         verdict: by the thresholds of profile ``video``; ``unsure: uncalibrated`` where the bundle has no data for it.
         sentence: the verdict in words, with its error rate and its caution.
         decision: the thresholds that it went by.
-        pictures: those of pictures of which nothing is known, on whose scale the frames' probabilities are.
+        pictures: those of pictures of the content that the middle frame has; each frame's probability is on the scale of its own content.
         domain: of the frame in the middle when they are sorted by distance.
         scenes: in order.
         frames: that were looked at, in order of time.
@@ -257,7 +257,7 @@ def conclude(reports: Sequence[Report], clip: Clip, bundle: Bundle, policy: Poli
         verdict=verdict,
         sentence=_sentence(verdict, decision, len(frames), logit, limits),
         decision=decision,
-        pictures=decision_of(bundle, policy),
+        pictures=decision_of(bundle, policy, None if domain is None else domain.group),
         domain=domain,
         scenes=[_scene(number, scene.start, scene.end, frames) for number, scene in enumerate(clip.scenes, 1)],
         frames=frames,

@@ -163,7 +163,7 @@ def decision_of(bundle: Bundle, policy: Policy, group: int | None = None) -> Dec
         asked_fpr=asked,
         held_fpr=None if found.false_positive is None else found.false_positive.high,
         **vars(found),
-        calibration=profile.calibration or card.calibration,
+        calibration=None if (scale := profile.calibration or card.calibration) is None else scale.of(group),
         deliveries=profile.deliveries,
         fitted=profile.fitted,
         bundle=bundle.hash,
@@ -288,7 +288,7 @@ def trained(card: Card, hash_: str) -> Decision:
         false_positive=point.false_positive,
         missed=point.missed,
         false_positive_per_source=point.false_positive_per_source,
-        calibration=card.calibration,
+        calibration=card.calibration.of(None),
         deliveries=point.deliveries,
         fitted=card.made,
         bundle=hash_,
@@ -363,6 +363,14 @@ def of_real(found: Decision) -> str:
     return text + (f"; {short}" if short else "")
 
 
+def _power(found: Decision) -> str:
+    """How many generated pictures the threshold of ``ai`` finds, and whether that is surely more than of photographs; empty where it is not known."""
+    if found.caught is None or found.false_positive is None:
+        return ""
+    text = f"; of generated pictures {interval(found.caught)} are flagged, n = {found.caught.n:,}"
+    return text if found.caught.low > found.false_positive.high else f"{text}, not surely more than of photographs: a flag tells little here"
+
+
 def named(worst: Worst) -> str:
     """A rate, and of whose pictures."""
     return f"{interval(worst.rate)} (n = {worst.rate.n:,}, {printable(', '.join(worst.sources), 60)})"
@@ -385,7 +393,7 @@ def sentence(label: str, why: str, found: Decision) -> str:
     """
     cost = of_real(found)
     if label == "ai":
-        return f"flagged; {cost}"
+        return f"flagged; {cost}{_power(found)}"
     if label == "camera":
         passed = "" if found.missed is None else f"; {interval(found.missed)} of generated pictures are called so too, n = {found.missed.n:,}"
         if found.worst_missed_unseen:

@@ -2,7 +2,7 @@
 
 So a rounded runtime need not have thresholds, or error rates, of its own. What counts as near is in the card: the tolerance of its logits, so that
 no verdict depends on rounding as long as that is kept; of distances, as far as 95 % of the export gate's pictures were off (our choice,
-docs/decisions/0016). So is one nearly between two groups of content, if their thresholds make other verdicts of it.
+docs/decisions/0016). So is one nearly between two groups of content, if these make another verdict or probability of it.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def settled(runtime: Runtime, views: np.ndarray, found: Found, place: InDomain |
         return found
     logit = float(np.mean(found[0], dtype=np.float64))
     doubtful = any(close(logit, decision, runtime.parity.tolerance) for decision in decisions)
-    doubtful = doubtful or len({sides(logit, decision) for decision in decisions}) > 1
+    doubtful = doubtful or len({(sides(logit, decision), decision.calibration) for decision in decisions}) > 1
     if not doubtful and place is not None:
         doubtful = abs(place.distance - place.threshold) <= runtime.parity.usual_distance
     return runtime.exact().look(views) if doubtful else found

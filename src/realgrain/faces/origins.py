@@ -103,7 +103,11 @@ def _decision(report: Report, bundle: Bundle) -> Iterator[Origin]:
     if decision.calibration is not None:
         name = decision.profile
         own = name is not None and bundle.card.profiles[name].calibration is not None
-        yield _of("/report/decision/calibration", "card", f"/profiles/{escaped(name or '')}/calibration" if own else "/calibration", "fitted once")
+        scale = bundle.card.profiles[name].calibration if own else bundle.card.calibration
+        where = f"/profiles/{escaped(name)}/calibration" if own else "/calibration"
+        if scale is not None and scale.groups and report.domain is not None:
+            where += f"/groups/{report.domain.group}"
+        yield _of("/report/decision/calibration", "card", where, "fitted once")
 
 
 def _trained(report: Report) -> Iterator[Origin]:

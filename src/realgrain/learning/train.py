@@ -82,6 +82,10 @@ class Learned:
     domain: Domain | None
     statistics: dict[str, np.ndarray]
 
+    def groups(self, part: Problem) -> dict[str, np.ndarray]:
+        """Groups of content (N,) of pictures in each delivery; all 0 where the model has no features."""
+        return groups_of(self.model, part, self.statistics)
+
 
 def fitter_of(recipe: Recipe, problem: Problem) -> Fitter:
     """How a recipe learns; aligned fakes are made of all of the problem's photographs, once.
@@ -128,10 +132,6 @@ def learn_without(problem: Problem, left_out: Sequence[np.ndarray], recipe: Reci
     logits = {name: np.concatenate([of[name] for of in found]) for name in recipe.deliveries}
     samples = [sample for part in parts for sample in part.samples]
     fake, source = np.concatenate([part.fake for part in parts]), np.concatenate([part.source for part in parts])
-    times = len(logits)
-    scale = calibration.fit(
-        np.concatenate(list(logits.values())), np.tile(fake, times), np.tile(balanced_weights(samples), times), recipe.calibration
-    )
     point = calibration.choose(logits, fake, source, target_fpr=recipe.target_fpr, target_miss=recipe.target_miss)
     model, near = fitter.fit(problem), None
     statistics: dict[str, np.ndarray] = {}
@@ -141,20 +141,33 @@ def learn_without(problem: Problem, left_out: Sequence[np.ndarray], recipe: Reci
         turn = _in_turn(features)
         statistics |= domain.fit(turn) | replay.fit(problem.samples, features)
         statistics |= content.fit(domain.places(turn[~problem.fake], statistics))
-        group = _groups([model.features(part) or {} for part in parts], statistics)
+        each = [groups_of(model, part, statistics) for part in parts]
+        group = {name: np.concatenate([of[name] for of in each]) for name in recipe.deliveries}
+    times, groups = len(logits), content.count(statistics)
+    scale = calibration.fit_each(
+        np.concatenate(list(logits.values())),
+        np.tile(fake, times),
+        np.tile(balanced_weights(samples), times),
+        np.concatenate([group[name] for name in logits]),
+        groups,
+        recipe.calibration,
+    )
     made: dict[str, int] = {}
     for name, deliveries in profiles.DELIVERED.items():
         if set(deliveries) <= logits.keys():
             delivered = {delivery: logits[delivery] for delivery in deliveries}
-            worst = profiles.gather(delivered, fake, source, group, content.count(statistics))
+            worst = profiles.gather(delivered, fake, source, group, groups)
             made[name] = len(worst)
             statistics |= profiles.as_arrays(name, worst)
     return Learned(model, scale, point, made, profiles.counts_of(fake, source), near, statistics)
 
 
-def _groups(parts: Sequence[Mapping[str, np.ndarray]], kept: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Groups of content (N,) in each delivery, of features (n, V, D) of parts."""
-    return {name: np.concatenate([content.groups_of(domain.places(part[name], kept), kept) for part in parts]) for name in parts[0]}
+def groups_of(model: Model, part: Problem, kept: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Groups of content (N,) of pictures in each delivery; all 0 where the model has no features."""
+    features = model.features(part)
+    if features is None:
+        return {name: np.zeros(len(part.samples), int) for name in model.logits(part)}
+    return {name: content.groups_of(domain.places(of, kept), kept) for name, of in features.items()}
 
 
 def _distances(model: Model, kept: Problem, part: Problem) -> dict[str, np.ndarray]:

@@ -37,12 +37,13 @@ def _rows(problem: Problem, folds: Sequence[Fold], fold: Fold, recipe: Recipe, f
     left = problem.keep(left_in(problem.samples, fold, problem.twins))
     learned = learn(left, [other for other in folds if other != fold], recipe, fitter)
     part = part_of(problem, fold)
+    group = learned.groups(part)
     for name, logits in learned.model.logits(part).items():
-        for sample, logit in zip(part.samples, logits, strict=True):
+        for sample, logit, number in zip(part.samples, logits, group[name], strict=True):
             row = sample.model_dump(include=set(SAMPLE))
             yield {
                 **row,
-                **_score(float(logit), learned),
+                **_score(float(logit), int(number), learned),
                 "condition": name,
                 "fold": fold.name,
                 "bundle": "",
@@ -52,8 +53,9 @@ def _rows(problem: Problem, folds: Sequence[Fold], fold: Fold, recipe: Recipe, f
             }
 
 
-def _score(logit: float, learned: Learned) -> dict[str, Any]:
-    return {"logit": logit, "probability": float(probability(learned.calibration, logit)), "threshold": learned.operating_point.ai}
+def _score(logit: float, group: int, learned: Learned) -> dict[str, Any]:
+    chance = float(probability(learned.calibration.of(group), logit))
+    return {"logit": logit, "probability": chance, "content_group": group, "threshold": learned.operating_point.ai}
 
 
 def with_folds(table: pa.Table, folds: Sequence[Fold]) -> pa.Table:

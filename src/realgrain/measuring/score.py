@@ -28,7 +28,7 @@ from realgrain.picture.image import Picture, PictureError
 SAMPLE = ("path", "label", "generator", "source", "set", "split")
 """What a row keeps of its sample."""
 TEXT = (*SAMPLE, "condition", "sha256", "bundle", "runtime", "error")
-SCHEMA = pa.schema([(name, pa.string()) for name in TEXT] + [("logit", pa.float64()), ("probability", pa.float64())])
+SCHEMA = pa.schema([(name, pa.string()) for name in TEXT] + [("logit", pa.float64()), ("probability", pa.float64()), ("content_group", pa.int64())])
 
 
 def score(
@@ -52,8 +52,8 @@ def score(
         skip: rows to leave out at the beginning, which are there already.
         day: of scoring, such as 2026-11-24, which rows then carry; a sample's own ``day`` or ``time`` stays. None: nothing that depends on when it is
             run, as runs that can be resumed need it.
-        traits: rows carry format and size of the file, and, where the detector knows them, the distance of the feature from those of training and
-            the group of its content: all that ``drift`` and ``calibrate`` read.
+        traits: rows carry format and size of the file, and, where the detector knows it, the distance of the feature from those of training: with the
+            group of content, which is there anyway, all that ``drift`` and ``calibrate`` read.
         repeated: sha256 of files that several samples have, as sets of a benchmark share photographs: what is found in one is kept, and holds for
             the next.
 
@@ -68,7 +68,7 @@ def score(
         if day is not None and not (row.get("day") or row.get("time")):
             row["day"] = day
         if seen.error:
-            yield {**row, "sha256": "", "error": seen.error, "logit": None, "probability": None}
+            yield {**row, "sha256": "", "error": seen.error, "logit": None, "probability": None, "content_group": None}
             continue
         place = (seen.sha256, seen.condition)
         found = known.get(place) or _found(detector, seen, traits=traits)
@@ -79,18 +79,16 @@ def score(
 
 def _found(detector: Detector, seen: _Seen, *, traits: bool) -> dict[str, Any]:
     """What a row says of a picture that opened."""
-    card, found = detector.bundle.card, {}
+    card = detector.bundle.card
+    view_logits, features = detector.runtime.look(seen.views)
+    place = None if card.domain is None or features is None else placed(features, card.domain, detector.bundle.statistics)
+    logit, group = float(view_logits.mean(dtype="float64")), None if place is None else place.group
+    chance = None if card.calibration is None else float(probability(card.calibration.of(group), logit))
+    found = {"logit": logit, "probability": chance, "content_group": group}
     if traits:
-        view_logits, features = detector.runtime.look(seen.views)
         found |= {"format": seen.format, "width": seen.width, "height": seen.height}
-        if card.domain is not None and features is not None:
-            place = placed(features, card.domain, detector.bundle.statistics)
-            found |= {"feature_distance": place.distance, "content_group": place.group}
-    else:
-        view_logits = detector.runtime.logits(seen.views)
-    logit = float(view_logits.mean(dtype="float64"))
-    chance = None if card.calibration is None else float(probability(card.calibration, logit))
-    return {**found, "logit": logit, "probability": chance}
+        found |= {} if place is None else {"feature_distance": place.distance}
+    return found
 
 
 @dataclass(frozen=True)

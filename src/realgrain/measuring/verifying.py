@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
+from realgrain.detector import content
 from realgrain.detector.ahead import ahead
 from realgrain.detector.bundle import F32_TOLERANCE
 from realgrain.detector.calibration import probability
@@ -299,33 +300,41 @@ def _check_audit(found: _Found, there: dict[Key, Sample], samples: Sequence[Samp
 
 
 def _check_probabilities(found: _Found, detector: Detector) -> Check:
-    """Each is that of its logit on the bundle's scale: figures at 0.5 and of calibration are computed from it."""
-    scale = detector.bundle.card.calibration
-    rows = found.table.select(["path", "condition", "logit", "probability"]).to_pylist()
+    """Each is that of its logit on the bundle's scale for its group of content: figures at 0.5 and of calibration are computed from it."""
+    scale, groups = detector.bundle.card.calibration, content.count(detector.bundle.statistics)
+    rows = found.table.select(["path", "condition", "logit", "probability", "content_group"]).to_pylist()
     faults = []
     for row in rows:
-        wanted = None if scale is None or row["logit"] is None else float(probability(scale, row["logit"]))
+        where, group = f"{row['path']}, {row['condition']}", row["content_group"]
+        if group is not None and not 0 <= group < groups:
+            faults.append(f"{where}: group of content {group}, of which the bundle has {groups}")
+            continue
+        wanted = None if scale is None or row["logit"] is None else float(probability(scale.of(group), row["logit"]))
         if not _apart(row["probability"], wanted) <= SAME:  # NaN is a fault too
-            faults.append(f"{row['path']}, {row['condition']}: probability {row['probability']}, and {wanted} by the bundle's scale")
+            faults.append(f"{where}: probability {row['probability']}, and {wanted} by the bundle's scale")
     how = "none, as the bundle has no scale" if scale is None else f"those of the logits beside them, within {SAME:g}"
     return _check("probabilities", faults, f"{len(rows)} rows: {how}")
 
 
 def _check_logits(found: _Found, detector: Detector, there: dict[Key, Sample], drawn: Sequence[int], *, exact: bool, watch: Watch) -> Check:
     conditions = found.lock.protocol.conditions
-    rows = {(row["set"], row["path"], row["condition"]): row for row in found.table.select(["set", "path", "condition", "logit"]).to_pylist()}
+    columns = ["set", "path", "condition", "logit", "content_group"]
+    rows = {(row["set"], row["path"], row["condition"]): row for row in found.table.select(columns).to_pylist()}
     graph = detector.bundle.card.runtimes.get(detector.runtime.name)
     exact = exact and detector.runtime.version == found.lock.runtime.version
     tolerance = 0.0 if exact else F32_TOLERANCE if graph is None else graph.tolerance
     chosen = [there[key] for key in (found.entries[row].key for row in drawn) if key in there]
     faults, most, scored = [], 0.0, 0
     for row in watch(score(detector, chosen, conditions), len(chosen) * len(conditions), "scoring"):
-        before = rows.get((row["set"], row["path"], row["condition"]), {}).get("logit")
+        written = rows.get((row["set"], row["path"], row["condition"]), {})
+        before, group = written.get("logit"), written.get("content_group")
         apart = _apart(before, row["logit"])
         scored += 1
         most = max(most, apart if math.isfinite(apart) else 0.0)
         if apart > tolerance:
             faults.append(f"{row['path']}, {row['condition']}: logit {before}, and {row['logit']} when scored again")
+        elif exact and group != row["content_group"]:
+            faults.append(f"{row['path']}, {row['condition']}: group of content {group}, and {row['content_group']} when scored again")
     how = "equal to the last bit" if exact else f"within {tolerance:g}, because versions or processors differ; at most {most:.2g} apart"
     return _check("logits", faults, f"{scored} scores of {len(chosen)} pictures, {how}")
 
