@@ -205,6 +205,12 @@ class TestGroups:
         assert (scenes.supported, faces.supported, unknown.supported) == (True, False, False)
         assert unknown.held_fpr == faces.held_fpr > 0.02 >= scenes.held_fpr
 
+    def test_has_the_scale_of_its_group(self, bundle):
+        scale = Calibration(method="platt", slope=3.0, groups=[Calibration(method="platt", slope=slope) for slope in (1.0, 2.0)])
+        whole = replace(bundle, card=bundle.card.model_copy(update={"calibration": scale}))
+        found = [decision_of(whole, Policy("own"), group).calibration for group in (0, 1, None)]
+        assert [(of.slope, of.groups) for of in found] == [(1.0, ()), (2.0, ()), (3.0, ())]
+
     def test_says_which(self, bundle):
         assert "(profile own, content group 2 of 2)" in sentence("ai", "", decision_of(bundle, Policy("own"), 1))
         assert "(profile own, worst of 2 content groups)" in sentence("ai", "", decision_of(bundle, Policy("own")))
@@ -262,6 +268,14 @@ class TestSentence:
             "flagged; at this threshold 1.0 % [0.50-1.8] of real pictures from sources like yours (profile own) are flagged, n = 1,100, "
             "fitted on 2026-05-04, bundle abababababab; of the worst source, 5.0 % [2.4-9.0] (n = 200, b): yours may differ"
         )
+
+    @pytest.mark.parametrize(("caught", "little"), [(4, True), (11, True), (60, False)])
+    def test_says_what_a_flag_is_worth(self, caught, little):
+        """Where no more generated pictures are surely flagged than photographs, a flag is no evidence, however seldom it is given."""
+        said = sentence("ai", "", self.found.model_copy(update={"caught": rate_of(caught, 400)}))
+        assert f"; of generated pictures {interval(rate_of(caught, 400))} are flagged, n = 400" in said
+        assert said.endswith("not surely more than of photographs: a flag tells little here") == little
+        assert "of generated pictures" not in sentence("unsure", "between thresholds", self.found)
 
     def test_says_what_unseen_sources_got(self):
         rates = {

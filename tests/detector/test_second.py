@@ -5,6 +5,7 @@ import pytest
 from profiled import with_groups
 
 from realgrain.detector.bundle import Graph
+from realgrain.detector.calibration import Calibration, probability
 from realgrain.detector.content import CENTRES
 from realgrain.detector.decision import Policy, decision_of
 from realgrain.detector.detect import Detector
@@ -105,6 +106,20 @@ def test_nearly_between_two_groups_it_is_not_where_the_verdict_hangs_on_it(tiny_
         runtime = Off(exact, 0.0, 0.05, group_tolerance=0.01)
         found = Detector(replace(bundle, statistics={**bundle.statistics, CENTRES: centres}), runtime, policy=policy).detect(toy_pictures[0])
         assert (found.domain.group, runtime.asked) == (0, times)
+
+
+@pytest.mark.parametrize(("slopes", "asked"), [((1.0, 1.0), 0), ((1.0, 2.0), 1)])
+def test_nor_where_the_probability_does(tiny_bundle, exact, toy_pictures, slopes, asked):
+    policy = Policy("own", 0.05, stability=False)
+    place = places(exact.look(Detector(tiny_bundle, exact).views(open_picture(toy_pictures[0]).pixels))[1][None], tiny_bundle.statistics)[0]
+    real = {group: {"real": {"a": np.linspace(-1, 0, 100) - 9}, "fake": {}} for group in (0, 1)}
+    scale = Calibration(method="platt", slope=3.0, groups=[Calibration(method="platt", slope=slope) for slope in slopes])
+    bundle = with_groups(tiny_bundle, "own", real, calibration=scale)
+    centres = np.stack([place, place + 0.001**0.5 * np.eye(len(place))[0]]).astype(np.float32)
+    runtime = Off(exact, 0.0, 0.05, group_tolerance=0.01)
+    found = Detector(replace(bundle, statistics={**bundle.statistics, CENTRES: centres}), runtime, policy=policy).detect(toy_pictures[0])
+    assert (found.decision.calibration, runtime.asked) == (scale.groups[0], asked)
+    assert found.probability == float(probability(scale.groups[0], found.logit))
 
 
 def test_float32_is_never_asked_twice(exact):

@@ -1,5 +1,6 @@
 import csv
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -8,9 +9,10 @@ import pytest
 import toy
 
 from realgrain.detector.ahead import AHEAD
-from realgrain.detector.bundle import Bundle
-from realgrain.detector.calibration import probability
+from realgrain.detector.calibration import Calibration, probability
+from realgrain.detector.content import CENTRES
 from realgrain.detector.detect import load
+from realgrain.detector.domain import places
 from realgrain.detector.runtime import cores
 from realgrain.faces.cli import main
 from realgrain.learning.data import Sample, read_manifest
@@ -41,6 +43,17 @@ class TestRows:
             assert (row["logit"], row["probability"], row["sha256"]) == (report.logit, report.probability, report.picture.sha256)
             assert (row["bundle"], row["runtime"], row["error"]) == (tiny_detector.bundle.hash, "onnxruntime", "")
 
+    def test_probability_is_on_the_scale_of_the_pictures_content(self, samples, tiny_bundle):
+        scales = [Calibration(method="platt", slope=slope) for slope in (1.0, 2.0)]
+        card = tiny_bundle.card.model_copy(update={"calibration": Calibration(method="platt", slope=3.0, groups=scales)})
+        whole = load(tiny_bundle, threads=1)
+        place = places(whole.runtime.look(whole.views(open_picture(samples[0].file).pixels))[1][None], tiny_bundle.statistics)[0]
+        far = place + 0.01 * np.eye(len(place))[0]
+        for centres, group in (((place, far), 0), ((far, place), 1)):
+            bundle = replace(tiny_bundle, card=card, statistics={**tiny_bundle.statistics, CENTRES: np.stack(centres).astype(np.float32)})
+            (row,) = score(load(bundle, threads=1), samples[:1])
+            assert (row["content_group"], row["probability"]) == (group, float(probability(scales[group], row["logit"])))
+
     def test_conditions_degrade_first(self, rows, samples, tiny_detector):
         pixels = condition("hard")(open_picture(samples[0].file).pixels)
         assert rows[1]["logit"] == float(tiny_detector.view_logits(pixels).mean(dtype=np.float64))
@@ -69,7 +82,7 @@ class TestRows:
 
     def test_uncalibrated(self, tiny_bundle, samples):
         card = tiny_bundle.card.model_copy(update={"calibration": None, "operating_point": None})
-        detector = load(Bundle(tiny_bundle.folder, card, tiny_bundle.head, {}, tiny_bundle.hash), threads=1)
+        detector = load(replace(tiny_bundle, card=card), threads=1)
         (row,) = score(detector, samples[:1])
         assert row["logit"] is not None
         assert row["probability"] is None
@@ -97,8 +110,8 @@ class TestRows:
     def test_a_file_that_several_samples_have_is_looked_at_once(self, rows, tiny_detector, samples, monkeypatch):
         looked = []
         runtime = type(tiny_detector.runtime)
-        logits = runtime.logits
-        monkeypatch.setattr(runtime, "logits", lambda *given: looked.append(1) or logits(*given))
+        look = runtime.look
+        monkeypatch.setattr(runtime, "look", lambda *given: looked.append(1) or look(*given))
         twice = [sample.model_copy(update={"path": f"{sample.path} of {name}"}) for name in "ab" for sample in samples[:3]]
         repeated = {row["sha256"] for row in rows[:6:2]}
         found = list(score(tiny_detector, twice, ("clean", "hard"), repeated=repeated))
@@ -175,10 +188,10 @@ class TestForDrift:
         found = list(score(tiny_detector, samples[:3], ("clean", "web"), day="2026-11-24", traits=True))
         for row, plain in zip(found, score(tiny_detector, samples[:3], ("clean", "web")), strict=True):
             assert plain.items() <= row.items()
-            assert row.keys() - plain.keys() == {"day", "format", "width", "height", "feature_distance", "content_group"}
+            assert row.keys() - plain.keys() == {"day", "format", "width", "height", "feature_distance"}
         for row, sample in zip(found[::2], samples, strict=False):
             report = tiny_detector.detect(sample.file)
-            assert row["feature_distance"] == report.domain.distance
+            assert (row["feature_distance"], row["content_group"]) == (report.domain.distance, report.domain.group)
             assert (row["day"], row["format"], row["width"], row["height"]) == (
                 "2026-11-24",
                 report.picture.format,
@@ -194,9 +207,9 @@ class TestForDrift:
 
     def test_a_detector_without_a_domain(self, tiny_bundle, samples):
         card = tiny_bundle.card.model_copy(update={"domain": None})
-        detector = load(Bundle(tiny_bundle.folder, card, tiny_bundle.head, {}, tiny_bundle.hash, tiny_bundle.statistics), threads=1)
-        (row,) = score(detector, samples[:1], day="2026-11-24", traits=True)
+        (row,) = score(load(replace(tiny_bundle, card=card), threads=1), samples[:1], day="2026-11-24", traits=True)
         assert "feature_distance" not in row
+        assert row["content_group"] is None
 
     def test_a_bad_file_has_a_day(self, tiny_detector, samples, tmp_path):
         (row,) = score(tiny_detector, [samples[0].model_copy(update={"file": tmp_path / "gone.png"})], day="2026-11-24", traits=True)

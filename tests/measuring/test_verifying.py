@@ -141,6 +141,14 @@ def test_changed_probability(copy, faults, forge):
     assert found["probabilities"][0].startswith(f"fake/diffusion-b/06.png, hard: probability {forge({'label': 'fake'})}, and 0.")
 
 
+@pytest.mark.parametrize(("forged", "check"), [(7, "probabilities"), (None, "logits")])
+def test_changed_group_of_content(copy, faults, forged, check):
+    """A group that there is not is seen from the bundle, one that is not the picture's by scoring again."""
+    edit_scores(copy / "run", lambda rows: [*rows[:-1], {**rows[-1], "content_group": forged}])
+    measure_again(copy / "run")
+    assert f"group of content {forged}" in faults()[check][0]
+
+
 def test_probability_without_a_scale(copy, faults, tiny_bundle, tiny_detector):
     """A bundle without one gives none; what the table then holds is made up."""
     bundle = replace(tiny_bundle, card=tiny_bundle.card.model_copy(update={"calibration": None}))
@@ -245,7 +253,8 @@ def test_swapped_bundle(copy, faults, tiny_bundle):
 def test_swapped_weights(copy, faults, tiny_bundle, tiny_detector, monkeypatch):
     """A detector that only says that it is the run's."""
     other = type(tiny_detector)(tiny_bundle, tiny_detector.runtime)
-    monkeypatch.setattr(type(other.runtime), "logits", lambda self, views: np.zeros(len(views), np.float32))
+    look = type(other.runtime).look
+    monkeypatch.setattr(type(other.runtime), "look", lambda self, views: (np.zeros(len(views), np.float32), look(self, views)[1]))
     assert list(faults(other)) == ["logits"]
 
 
