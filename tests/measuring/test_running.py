@@ -132,8 +132,8 @@ class TestFolder:
     def test_a_picture_of_several_sets_is_scored_once(self, done, tiny_detector, samples, tmp_path, monkeypatch):
         looked = []
         runtime = type(tiny_detector.runtime)
-        logits = runtime.logits
-        monkeypatch.setattr(runtime, "logits", lambda *given: looked.append(1) or logits(*given))
+        look = runtime.look
+        monkeypatch.setattr(runtime, "look", lambda *given: looked.append(1) or look(*given))
         shared = [sample.model_copy(update={"set": name}) for name in ("one", "other") for sample in samples]
         found = pq.read_table(run(tmp_path / "run", tiny_detector, shared, "toy", PROTOCOL).folder / SCORES).to_pylist()
         assert len(looked) == len({row["sha256"] for row in found}) * len(PROTOCOL.conditions)
