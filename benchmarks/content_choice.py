@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from realgrain.detector import content, domain, profiles
 from realgrain.detector.calibration import Rate, rate_of, threshold
+from realgrain.detector.thresholds import standing, thresholds
 from realgrain.learning.data import Fold, left_in
 from realgrain.learning.frozen import FrozenFitter
 from realgrain.learning.problem import Problem, prepare
@@ -87,7 +88,9 @@ def judged(part: Part, others: list[Part], recipe: Recipe, most: int) -> Judged:
     group = {name: content.groups_of(domain.places(of, kept), kept) for name, of in features.items()}
     logits = {name: np.concatenate([of.logits[name] for of in others]) for name in names}
     known = profiles.gather(logits, fake, source, group, content.count(kept))
-    ai = np.array([threshold(profiles.pooled(of["real"]), recipe.target_fpr)[0] for of in known.values()])
+    real = {group: of["real"] for group, of in known.items()}
+    lines = thresholds(real, recipe.target_fpr, standing(real, recipe.target_fpr))
+    ai = np.array([lines[group][0] for group in known])
     camera = np.array([-threshold(-profiles.pooled(of["fake"])[::-1], recipe.target_miss)[0] if of["fake"] else -np.inf for of in known.values()])
     mine = (
         np.stack([content.groups_of(domain.places(part.features[name], kept), kept) for name in names])
@@ -100,12 +103,12 @@ def judged(part: Part, others: list[Part], recipe: Recipe, most: int) -> Judged:
     def share(hits: np.ndarray, of: np.ndarray) -> Rate:
         return rate_of(int(hits[of].sum()), int(of.sum()))
 
-    real, made = ~part.problem.fake, part.problem.fake
+    made = part.problem.fake
     return Judged(
-        real_called_ai=share(flagged.any(0), real),
+        real_called_ai=share(flagged.any(0), ~made),
         fake_called_camera=share(passed.any(0), made),
         fake_called_ai=share(flagged.all(0), made),
-        real_called_camera=share(passed.all(0), real),
+        real_called_camera=share(passed.all(0), ~made),
     )
 
 

@@ -9,6 +9,7 @@ calibration pictures, and the worst of a source that its threshold was set witho
 """
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -17,15 +18,12 @@ from pydantic import BaseModel
 
 from realgrain.detector import profiles
 from realgrain.detector.bundle import read_bundle
-from realgrain.detector.calibration import Rate, rate_of, threshold
+from realgrain.detector.calibration import Rate, rate_of
 from realgrain.detector.decision import highest
+from realgrain.detector.thresholds import Logits, flags, standing, thresholds, unseen, without
 from realgrain.measuring.ledger import write_result
 
 ASKED = (0.01, 0.05)
-
-
-Logits = dict[int, dict[str, np.ndarray]]
-"""Sorted logits (n,) of real pictures by group of content and source."""
 
 
 class LeftOut(BaseModel):
@@ -111,27 +109,10 @@ def gathered(rows: list[dict], deliveries: tuple[str, ...], groups: int) -> Logi
     }
 
 
-def lines(real: Logits, asked: float) -> tuple[dict[int, float], bool]:
-    """Threshold of each group, and whether all support the rate asked."""
-    each = {group: threshold(profiles.pooled(of), asked) for group, of in real.items() if of}
-    return {group: at for group, (at, _) in each.items()}, all(supported for _, supported in each.values())
-
-
 def flagged(logits: Logits, at: dict[int, float], source: str | None = None) -> Rate:
     """Share of logits at or above the threshold of their group; where there is none, none is flagged."""
     chosen = [(values, group) for group, of in logits.items() for name, values in of.items() if source in (None, name)]
     return rate_of(sum(int(np.sum(values >= at.get(group, np.inf))) for values, group in chosen), sum(len(values) for values, _ in chosen))
-
-
-def without(real: Logits, source: str) -> Logits:
-    """All but one source."""
-    return {group: {name: logits for name, logits in of.items() if name != source} for group, of in real.items()}
-
-
-def unseen(real: Logits, asked: float) -> dict[str, Rate]:
-    """What each source gets from the thresholds of the others."""
-    sources = sorted({source for of in real.values() for source in of})
-    return {source: flagged(real, lines(without(real, source), asked)[0], source) for source in sources if any(without(real, source).values())}
 
 
 def worst_of(rates: dict[str, Rate]) -> Rate | None:
@@ -140,19 +121,20 @@ def worst_of(rates: dict[str, Rate]) -> Rate | None:
     return worst and worst.rate
 
 
-def in_group(group: int, of: dict[str, np.ndarray], test: dict[str, np.ndarray], asked: float) -> InGroup:
-    """Calibrate on the real pictures of a group; count on the test pictures in it."""
-    real = {group: of}
-    at, supported = lines(real, asked)
+def in_group(real: Logits, group: int, test: Mapping[str, np.ndarray], asked: float) -> InGroup:
+    """Calibrate on real pictures; count on the test pictures in a group. Without a source, a group has the kind of threshold that it has with all."""
+    own = standing(real, asked)
+    at, supported = thresholds(real, asked, own)[group]
     left_out = {}
-    for source, found in unseen(real, asked).items():
+    for source, found in unseen(real, group, asked, own).items():
         others = without(real, source)
-        left_out[source] = LeftOut(stated=flagged(others, lines(others, asked)[0]), stated_at_worst=worst_of(unseen(others, asked)), realised=found)
+        stated = flags(others[group], thresholds(others, asked, own)[group][0])
+        left_out[source] = LeftOut(stated=stated, stated_at_worst=worst_of(unseen(others, group, asked, own)), realised=found)
     return InGroup(
-        stated=flagged(real, at),
+        stated=flags(real[group], at),
         supported=supported,
         at_worst=worst_of({source: of.realised for source, of in left_out.items()}),
-        realised=flagged({group: test}, at) if test else None,
+        realised=flags(test, at) if test else None,
         left_out=left_out,
         surpassing=[source for source, of in left_out.items() if of.surpasses],
     )
@@ -160,8 +142,8 @@ def in_group(group: int, of: dict[str, np.ndarray], test: dict[str, np.ndarray],
 
 def held(real: Logits, test: Logits, asked: float) -> Held:
     """Calibrate on ``real``; count on ``test``."""
-    at, _ = lines(real, asked)
-    groups = {group: in_group(group, of, test[group], asked) for group, of in real.items() if of}
+    at = {group: line for group, (line, _) in thresholds(real, asked, standing(real, asked)).items()}
+    groups = {group: in_group(real, group, test[group], asked) for group, of in real.items() if of}
     tested = [(of.realised.value, of) for of in groups.values() if of.realised]
     return Held(
         stated=flagged(real, at),

@@ -172,7 +172,7 @@ class TestGroups:
     @pytest.fixture
     def bundle(self, tiny_bundle):
         sides = {
-            0: {"real": {"scenes": np.linspace(-3, -1, 200)}, "fake": {"g": np.linspace(-1, 1, 100)}},
+            0: {"real": {"scenes": np.linspace(-3, -1, 200)[::2], "streets": np.linspace(-3, -1, 200)[1::2]}, "fake": {"g": np.linspace(-1, 1, 100)}},
             1: {"real": {"faces": np.linspace(0, 2, 150), "scenes": [0.5]}, "fake": {"g": np.linspace(1, 4, 100)}},
         }
         return with_groups(tiny_bundle, "own", sides)
@@ -182,7 +182,7 @@ class TestGroups:
         assert -1.2 < scenes.ai < -1 < 1.8 < faces.ai < 2
         assert (scenes.false_positive.n, faces.false_positive.n) == (200, 151)
         assert max(scenes.held_fpr, faces.held_fpr) <= 0.05
-        assert set(scenes.false_positive_per_source) == {"scenes"}
+        assert set(scenes.false_positive_per_source) == {"scenes", "streets"}
         assert scenes.camera < faces.camera
         assert (scenes.group, faces.group, faces.groups) == (0, 1, 2)
 
@@ -196,9 +196,27 @@ class TestGroups:
             (of.false_positive_per_source["scenes"] for of in (scenes, faces)), key=lambda rate: rate.value
         )
         assert (unknown.group, unknown.groups) == (None, 2)
-        assert (scenes.false_positive_unseen, set(faces.false_positive_unseen)) == ({}, {"faces", "scenes"})
-        assert unknown.false_positive_unseen == faces.false_positive_unseen
-        assert unknown.worst_false_positive_unseen == faces.worst_false_positive_unseen is not None
+        assert (set(scenes.false_positive_unseen), set(faces.false_positive_unseen)) == ({"scenes", "streets"}, {"faces", "scenes"})
+        assert set(unknown.false_positive_unseen) == {"faces", "scenes", "streets"}
+        assert unknown.worst_false_positive_unseen in (scenes.worst_false_positive_unseen, faces.worst_false_positive_unseen)
+
+    def test_one_of_a_single_source_is_not_trusted_with_its_own(self, bundle, tiny_bundle):
+        """Without its largest source nothing would be left that supports the rate."""
+        alone = with_groups(
+            tiny_bundle,
+            "own",
+            {0: {"real": {"scenes": np.linspace(-3, -1, 200), "few": np.linspace(-3, -1, 71)}}, 1: {"real": {"faces": np.linspace(0, 2, 150)}}},
+        )
+        scenes, faces = (decision_of(alone, Policy("own", 0.05), group) for group in (0, 1))
+        assert scenes.ai == faces.ai > 1.8
+        assert scenes.false_positive == rate_of(0, 271)
+        assert decision_of(bundle, Policy("own", 0.05), 0).ai < -1
+        enough = with_groups(
+            tiny_bundle,
+            "own",
+            {0: {"real": {"scenes": np.linspace(-3, -1, 200), "few": np.linspace(-3, -1, 72)}}, 1: {"real": {"faces": np.linspace(0, 2, 150)}}},
+        )
+        assert decision_of(enough, Policy("own", 0.05), 0).ai < -1
 
     def test_one_that_cannot_support_a_rate_says_so(self, bundle):
         scenes, faces, unknown = (decision_of(bundle, Policy("own", 0.02), group) for group in (0, 1, None))

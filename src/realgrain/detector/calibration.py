@@ -142,7 +142,12 @@ def threshold(logits: np.ndarray, share: float) -> tuple[float, bool]:
     """
     n = len(logits)
     k = int(np.sum(binomial_cdf(n - 1, n, share) <= TAIL)) - 1
-    return float(np.nextafter(logits[n - 1 - max(k, 0)], np.inf)), k >= 0
+    return float(np.nextafter(logits[n - 1 - max(k, 0)], np.inf)), supports(n, share)
+
+
+def supports(n: int, share: float) -> bool:
+    """Whether n logits can support a rate at all: none of them above the threshold, with a chance of at most 2.5 % if the rate were higher."""
+    return n > 0 and bool(binomial_cdf(0, n, share)[0] <= TAIL)
 
 
 def fit(logits: np.ndarray, fake: np.ndarray, weight: np.ndarray, method: Literal["platt", "temperature"] = "platt") -> Calibration:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from realgrain.detector import profiles
 from realgrain.detector.bundle import Bundle, Card
 from realgrain.detector.calibration import Calibration, Rate, rate_of, threshold
+from realgrain.detector.thresholds import Logits, flags, standing, thresholds, unseen
 from realgrain.picture.errors import printable
 
 FEW = 20  # pictures of a source below which its rate is not looked at alone (our choice): two of two are 100 %, and say little
@@ -77,8 +78,8 @@ class Decision(_Part):
         missed: generated calibration pictures at or below ``camera``.
         caught: generated calibration pictures at or above ``ai``.
         false_positive_per_source: the same as ``false_positive`` for each real source.
-        false_positive_unseen: of each real source, at the threshold that the pictures of the others alone give: what a source gets that is not among
-            them. Empty where there is one source only.
+        false_positive_unseen: of each real source in the group, at the threshold that the pictures of the others alone give: what a source gets that
+            is not among them. Empty where there is one source only.
         missed_unseen: likewise of each generator (or source of generated pictures), at the other threshold.
         worst_false_positive_unseen: of ``false_positive_unseen``, the highest.
         worst_missed_unseen: of ``missed_unseen``, the highest.
@@ -154,7 +155,8 @@ def decision_of(bundle: Bundle, policy: Policy, group: int | None = None) -> Dec
         return Decision(profile=name, asked_fpr=asked, supported=False, fitted=card.made, bundle=bundle.hash)
     groups = profile.groups
     numbers = range(groups) if group is None or groups == 1 else [group]
-    each = [_of_group(bundle, name, number, asked) for number in numbers]
+    real = {number: profiles.from_arrays(name, number, "real", bundle.statistics) for number in range(groups)}
+    each = [_of_group(bundle, name, number, asked, real) for number in numbers]
     found = each[0] if len(each) == 1 else _cautious(each, [profiles.from_arrays(name, number, "fake", bundle.statistics) for number in numbers])
     return Decision(
         profile=name,
@@ -195,13 +197,14 @@ class _Found:
 _NOTHING = _Found(False, None, None, None, None, None, {}, {}, {}, None, None)
 
 
-def _of_group(bundle: Bundle, name: str, group: int, asked: float) -> _Found:
-    """Thresholds by a profile's pictures of one group; without real ones among them there are none."""
-    real, fake = (profiles.from_arrays(name, group, kind, bundle.statistics) for kind in ("real", "fake"))
+def _of_group(bundle: Bundle, name: str, group: int, asked: float, reals: Logits) -> _Found:
+    """Thresholds by a profile's pictures, ``reals`` its photographs in all groups, for one group; without photographs in it there are none."""
+    real, fake = reals[group], profiles.from_arrays(name, group, "fake", bundle.statistics)
     if not real:
         return _NOTHING
     point = bundle.card.operating_point
-    ai, supported = threshold(profiles.pooled(real), asked)
+    own = standing(reals, asked)
+    ai, supported = thresholds(reals, asked, own)[group]
     camera, missed, caught, missed_unseen = (
         (None, None, None, {}) if point is None else (min(ai, point.camera), point.missed if point.camera <= ai else None, None, {})
     )
@@ -210,14 +213,14 @@ def _of_group(bundle: Bundle, name: str, group: int, asked: float) -> _Found:
         turned = {source: -logits[::-1] for source, logits in fake.items()}
         target = bundle.card.profiles[name].target_miss
         camera = min(ai, -threshold(profiles.pooled(turned), target)[0])
-        missed, caught, missed_unseen = flags(turned, -camera), flags(fake, ai), unseen(turned, target, -ai)
+        missed, caught, missed_unseen = flags(turned, -camera), flags(fake, ai), _missed_unseen(turned, target, -ai)
     each = {source: flags({source: logits}, ai) for source, logits in real.items()}
-    flagged_unseen = unseen(real, asked)
+    flagged_unseen = unseen(reals, group, asked, own)
     worst = highest(flagged_unseen), highest(missed_unseen)
     return _Found(supported, ai, camera, flags(real, ai), missed, caught, each, flagged_unseen, missed_unseen, *worst)
 
 
-def unseen(of: dict[str, np.ndarray], share: float, lowest: float = -math.inf) -> dict[str, Rate]:
+def _missed_unseen(of: dict[str, np.ndarray], share: float, lowest: float) -> dict[str, Rate]:
     """Of each source, what lies above the threshold that the others alone give for a share, or above ``lowest``; empty where there are no others."""
     found = {}
     for source, logits in of.items():
@@ -293,12 +296,6 @@ def trained(card: Card, hash_: str) -> Decision:
         fitted=card.made,
         bundle=hash_,
     )
-
-
-def flags(of: dict[str, np.ndarray], ai: float) -> Rate:
-    """Share of the logits of some sources at or above a threshold."""
-    logits = profiles.pooled(of)
-    return rate_of(int(np.sum(logits >= ai)), len(logits))
 
 
 def posterior(calibration: Calibration, logit: float, prior: float) -> Posterior:

@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict
 from realgrain.detector import profiles
 from realgrain.detector.bundle import Bundle
 from realgrain.detector.content import CENTRES
+from realgrain.detector.decision import Decision
+from realgrain.detector.thresholds import standing
 from realgrain.detector.verdict import Report
 from realgrain.evidence.regions import QUALITY, TIMES, Regions
 
@@ -133,9 +135,7 @@ def _profiled(report: Report, bundle: Bundle) -> Iterator[Origin]:
     has_fake = all(profiles.from_arrays(name, group, "fake", bundle.statistics) for group in groups)
     if decision.group is not None:
         yield _of("/report/decision/group", "computed", "/report/domain/group", "the same number")
-    yield _of(
-        "/report/decision/ai", "data", of["real"], "lowest threshold whose false-positive rate is at most the one asked for, at 97.5 % confidence"
-    )
+    yield _ai(decision, of["real"], bundle)
     if decision.camera is not None:
         if has_fake:
             yield _of("/report/decision/camera", "data", of["fake"], "highest threshold likewise, for the generated ones that pass")
@@ -157,6 +157,14 @@ def _profiled(report: Report, bundle: Bundle) -> Iterator[Origin]:
         if getattr(report.verdict, part) is not None:
             yield _of(f"/report/verdict/{part}", "computed", f"/report/decision/{field}", "the same number")
     yield _of("/report/decision/fitted", "card", f"/profiles/{escaped(name)}/fitted", "day of calibration")
+
+
+def _ai(decision: Decision, where: str, bundle: Bundle) -> Origin:
+    name, how = decision.profile or "", "lowest threshold whose false-positive rate is at most the one asked for, at 97.5 % confidence"
+    real = {group: profiles.from_arrays(name, group, "real", bundle.statistics) for group in range(decision.groups)}
+    if decision.group is not None and decision.asked_fpr is not None and decision.group not in standing(real, decision.asked_fpr):
+        where, how = f"profile/{name}/*/real/*", f"{how}: the highest of all groups, as this one has hardly more than one source"
+    return _of("/report/decision/ai", "data", where, how)
 
 
 def _asked(bundle: Bundle, asked: float) -> Iterator[Origin]:
