@@ -13,7 +13,7 @@ from pages import Page
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from realgrain.detector.calibration import probability
+from realgrain.detector.calibration import Calibration, probability
 from realgrain.detector.decision import Policy
 from realgrain.detector.detect import load
 from realgrain.faces import case_page
@@ -241,6 +241,17 @@ class TestPage:
             assert f"Dotted line: the middle between them, {chance:.3f}" in said and "different sides" not in said
             found.append((report.verdict.label, report.verdict.reasons))
         assert found == [("ai", []), ("unsure", ["unstable"])]
+
+    def test_draws_no_scale_where_logits_tell_nothing(self, tiny_bundle, picture):
+        """All versions, and both thresholds, would lie on one point."""
+        flat = Calibration(method="platt", slope=0)
+        card = tiny_bundle.card.model_copy(update={"calibration": flat})
+        case, pixels = look(load(replace(tiny_bundle, card=card), threads=1, policy=Policy(prior=0.01)), picture, tiles=None)
+        text = case_page.render(case, pixels)
+        said = Page(text).text
+        assert case.report.decision.calibration.flat and case.report.posterior.likelihood_ratio == 1
+        assert "50.0 % AI-generated, whatever the logit is" in said and f"The logit is {case.report.logit:.3f}, between" in said
+        assert 'class="dot"' not in text
 
     def test_draws_no_middle_where_no_re_save_was_looked_at(self, tiny_bundle, picture):
         case, pixels = look(load(tiny_bundle, threads=1, policy=Policy(stability=False)), picture, tiles=None)

@@ -50,6 +50,11 @@ class Calibration(BaseModel):
     intercept: float = 0.0
     groups: tuple[Calibration, ...] = ()
 
+    @property
+    def flat(self) -> bool:
+        """Whether the logits tell nothing: the probability is 0.5 whatever they are."""
+        return self.slope == 0
+
     def of(self, group: int | None) -> Calibration:
         """The scale of a group of content; the one for all where the group is not known (None), or none has its own."""
         return self.groups[group] if self.groups and group is not None else self.model_copy(update={"groups": ()})

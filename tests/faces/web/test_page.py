@@ -5,12 +5,16 @@ import json
 import os
 import re
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import toy
 from browsing import card, choose
 from serving import Server
+
+from realgrain.detector.calibration import Calibration
+from realgrain.detector.detect import load
 
 pytestmark = pytest.mark.slow
 SEEN = {"desktop": False, "phone": True}
@@ -215,6 +219,20 @@ def test_server_gone_and_back_loses_nothing(open_page, tiny_bundle, pictures, tm
         assert has_focus(page, "#results")  # which was in what is hidden now
     finally:
         second.stop()
+
+
+def test_no_scale_is_drawn_where_logits_tell_nothing(open_page, pictures, tiny_bundle):
+    """All versions, and both thresholds, would lie on one point."""
+    card_ = tiny_bundle.card.model_copy(update={"calibration": Calibration(method="platt", slope=0)})
+    report = load(replace(tiny_bundle, card=card_), threads=1).detect(pictures["ai"])
+    page = open_page()
+    page.route("**/v1/detect*", lambda route: route.fulfill(json=report.model_dump(mode="json")))
+    choose(page, pictures["ai"])
+    shown = card(page, pictures["ai"].name)
+    shown.get_by_text("whatever the logit is").wait_for()
+    assert f"The logit is {report.logit:.3f}" in shown.inner_text()
+    assert shown.get_by_role("img", name=re.compile("Scale of the probability")).count() == 0
+    assert shown.locator(".strip circle").count() == 0 and f"{report.stability.views[1].logit:.2f}" in shown.inner_text()
 
 
 def test_proxy_that_misses_its_server_is_no_answer(open_page, pictures):

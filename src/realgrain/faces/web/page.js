@@ -450,12 +450,19 @@ function side(decision, logit) {
   return decision.camera !== null && logit <= decision.camera ? "camera" : "unsure";
 }
 
+/** Whether the logits tell nothing of a picture like this: the probability is a half whatever they are. */
+const flat = ({ decision }) => decision.calibration?.slope === 0;
+
 const place = (share) => `${(100 * share).toFixed(2)}%`;
 
 function scale(item) {
   const { report } = item;
   const title = h("h4", {}, t("scale.title"));
   if (report.probability === null) return [title, h("p", {}, t("scale.none", { logit: number(report.logit, 3) }))];
+  if (flat(report)) {
+    const said = t("scale.flat", { logit: number(report.logit, 3) });
+    return [title, h("p", {}, h("span", { class: "big" }, percent(report.probability)), ` ${said}`)];
+  }
   const { camera, ai } = ends(report);
   const low = camera ?? 0;
   const high = ai ?? 1;
@@ -493,7 +500,7 @@ function strip(report) {
   if (!report.stability) return [title, h("p", { class: "soft" }, t("strip.none"))];
   const { camera, ai } = ends(report);
   const rows = report.stability.views.map((view, index) => {
-    const chance = view.probability;
+    const chance = flat(report) ? null : view.probability;
     const drawn = chance === null ? h("span") : g("svg", { "aria-hidden": "true" },
       g("line", { class: "axis", x1: "0", x2: "100%", y1: "50%", y2: "50%" }),
       ...[camera, ai].filter((end) => end !== null).map((end) => g("line", { class: "end", x1: place(end), x2: place(end), y1: "0", y2: "100%" })),
