@@ -99,7 +99,8 @@ def test_nearly_between_two_groups_it_is_not_where_the_verdict_hangs_on_it(tiny_
     """Of two groups with centres that are hardly apart, one whose thresholds make another verdict of the picture, and one whose do not."""
     policy = Policy("own", 0.05, stability=False)
     place = places(exact.look(Detector(tiny_bundle, exact).views(open_picture(toy_pictures[0]).pixels))[1][None], tiny_bundle.statistics)[0]
-    real = {group: {"real": {"a": np.linspace(-1, 0, 100) + shift}, "fake": {}} for group, shift in enumerate((-9.0, second))}
+    alike = np.linspace(-1, 0, 100)
+    real = {group: {"real": {"a": alike + shift, "b": alike + shift}, "fake": {}} for group, shift in enumerate((-9.0, second))}
     bundle = with_groups(tiny_bundle, "own", real)
     for apart, times in ((0.001, asked), (0.5, 0)):
         centres = np.stack([place, place + apart**0.5 * np.eye(len(place))[0]]).astype(np.float32)

@@ -272,7 +272,7 @@ class TestLogs:
     def test_verdicts_by_the_thresholds_of_the_detector_that_scored(self, tmp_path):
         shipped = read_bundle(None)
         for group in (None, 0, 1, 2):
-            path = table(tmp_path, stream(0), bundle=shipped.hash, content_group="" if group is None else str(group))
+            path = table(tmp_path, stream(0), bundle=shipped.hash, content_group=group)
             by, found = decision_of(shipped, Policy(), group), read_logs([path], shipped)
             assert [row.unsure for row in found.rows] == [by.camera < row.logit < by.ai for row in found.rows]
             assert {row.unsure for row in read_logs([path]).rows} == {None}
