@@ -89,15 +89,15 @@ def chances_of(problem: Problem, folds: Sequence[Fold], fold: Fold, recipe: Reci
     parts = [part_of(left, other) for other in others]
     models = [fitter.fit(left.keep(left_in(left.samples, other, left.twins))) for other in others]
     names = recipe.deliveries
-    logits = [model.logits(part) for model, part in zip(models, parts, strict=True)]
-    group = [groups_of(model, part, learned.statistics) for model, part in zip(models, parts, strict=True)]
+    each = [model.logits(part) for model, part in zip(models, parts, strict=True)]
+    places = [groups_of(model, part, learned.statistics, names) for model, part in zip(models, parts, strict=True)]
+    logits, group = ({name: np.concatenate([of[name] for of in found]) for name in names} for found in (each, places))
     fake, weight = np.concatenate([part.fake for part in parts]), balanced_weights([sample for part in parts for sample in part.samples])
-    rows = (np.concatenate([of[name] for name in names for of in logits]), np.tile(fake, len(names)), np.tile(weight, len(names)))
-    places = np.concatenate([of[name] for name in names for of in group])
-    mine, where = learned.model.logits(part_of(problem, fold)), learned.groups(part_of(problem, fold))
+    out = part_of(problem, fold)
+    mine, where = learned.model.logits(out), learned.groups(out, names)
     found = []
     for share in SHARES:
-        scale = fit_each(*rows, places, content.count(learned.statistics), recipe.calibration, share)
+        scale = fit_each(logits, fake, weight, group, content.count(learned.statistics), recipe.calibration, share)
         found.append({name: np.array([probability(scale.of(g), x) for g, x in zip(where[name], mine[name], strict=True)]) for name in names})
     return found
 

@@ -70,41 +70,42 @@ class TestFitEach:
     shifted = logits + 3 * group
     weight = np.ones(4000)
 
+    def fit(self, logits, fake, group, groups=2, **options):
+        return fit_each({"clean": logits}, fake, np.ones(len(fake)), {"clean": group}, groups, **options)
+
     def test_each_group_has_its_own(self):
-        found = fit_each(self.shifted, self.fake, self.weight, self.group, 2, share=0)
+        found = self.fit(self.shifted, self.fake, self.group, share=0)
         for number, intercept in enumerate((0, -3)):
             assert found.of(number).slope == pytest.approx(1, abs=0.15)
             assert found.of(number).intercept == pytest.approx(intercept, abs=0.3)
         assert found.of(None) == fit(self.shifted, self.fake, self.weight)
 
     def test_a_share_of_all_draws_them_together(self):
-        alone, some, all_ = (fit_each(self.shifted, self.fake, self.weight, self.group, 2, share=share) for share in (0.0, 0.3, 1.0))
+        alone, some, all_ = (self.fit(self.shifted, self.fake, self.group, share=share) for share in (0.0, 0.3, 1.0))
         assert alone.of(1).intercept < some.of(1).intercept < all_.of(1).intercept
         assert all_.of(0) == all_.of(1)
 
     def test_labels_count_alike_in_each(self):
         """However many of a group are generated: 0.5 means even odds there too."""
         few = ~(self.fake & (self.group == 1)) | (np.arange(4000) % 10 == 1)
-        whole, fewer = (
-            fit_each(self.shifted[kept], self.fake[kept], self.weight[kept], self.group[kept], 2, share=0) for kept in (self.weight > 0, few)
-        )
+        whole, fewer = (self.fit(self.shifted[kept], self.fake[kept], self.group[kept], share=0) for kept in (self.weight > 0, few))
         assert fewer.of(1).intercept == pytest.approx(whole.of(1).intercept, abs=0.4)
 
     def test_logits_that_tell_nothing_in_a_group_give_a_half_there(self):
         turned = np.where(self.group == 1, -self.logits, self.logits)
-        found = fit_each(turned, np.where(self.group == 1, self.fake, self.logits > 0), self.weight, self.group, 2, share=0.1)
+        found = self.fit(turned, np.where(self.group == 1, self.fake, self.logits > 0), self.group, share=0.1)
         assert probability(found.of(1), [-9.0, 9.0]).tolist() == [0.5, 0.5]
         assert found.of(0).slope > 0
 
     @pytest.mark.parametrize("count", [LEAST - 1, LEAST])
     def test_a_group_of_few_goes_by_all(self, count):
         kept = (self.group == 0) | (np.cumsum((self.group == 1) & self.fake) <= count) & self.fake | (self.group == 1) & ~self.fake
-        found = fit_each(self.shifted[kept], self.fake[kept], self.weight[kept], self.group[kept], 2)
+        found = self.fit(self.shifted[kept], self.fake[kept], self.group[kept])
         assert (found.of(1) == found.of(None)) == (count < LEAST)
         assert found.of(0) != found.of(None)
 
     def test_one_group_is_all(self):
-        assert fit_each(self.logits, self.fake, self.weight, 0 * self.group, 1) == fit(self.logits, self.fake, self.weight)
+        assert self.fit(self.logits, self.fake, 0 * self.group, 1) == fit(self.logits, self.fake, self.weight)
 
 
 class TestProbability:

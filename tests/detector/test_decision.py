@@ -228,6 +228,8 @@ class TestGroups:
         whole = replace(bundle, card=bundle.card.model_copy(update={"calibration": scale}))
         found = [decision_of(whole, Policy("own"), group).calibration for group in (0, 1, None)]
         assert [(of.slope, of.groups) for of in found] == [(1.0, ()), (2.0, ()), (3.0, ())]
+        bare = replace(whole, card=whole.card.model_copy(update={"profiles": {}}))  # goes by what training chose
+        assert [decision_of(bare, Policy(), group).calibration for group in (0, 1, None)] == found
 
     def test_says_which(self, bundle):
         assert "(profile own, content group 2 of 2)" in sentence("ai", "", decision_of(bundle, Policy("own"), 1))

@@ -57,7 +57,9 @@ class Calibration(BaseModel):
 
     def of(self, group: int | None) -> Calibration:
         """The scale of a group of content; the one for all where the group is not known (None), or none has its own."""
-        return self.groups[group] if self.groups and group is not None else self.model_copy(update={"groups": ()})
+        if not self.groups:
+            return self
+        return self.model_copy(update={"groups": ()}) if group is None else self.groups[group]
 
 
 class OperatingPoint(BaseModel):
@@ -187,10 +189,10 @@ def fit(logits: np.ndarray, fake: np.ndarray, weight: np.ndarray, method: Litera
 
 
 def fit_each(
-    logits: np.ndarray,
+    logits: Mapping[str, np.ndarray],
     fake: np.ndarray,
     weight: np.ndarray,
-    group: np.ndarray,
+    group: Mapping[str, np.ndarray],
     groups: int,
     method: Literal["platt", "temperature"] = "platt",
     share: float = SHARE,
@@ -201,10 +203,10 @@ def fit_each(
     make it. One with fewer than ``LEAST`` rows of a label goes by the scale for all; one whose logits do not rise with the label gets 0.5.
 
     Args:
-        logits: (N,).
+        logits: (N,) of the same N pictures in each delivery; each counts as a row.
         fake: (N,) bool.
         weight: (N,) as ``fit`` takes it.
-        group: (N,) int, below ``groups``.
+        group: (N,) int in each delivery, below ``groups``; not looked at where there is one.
         groups: how many there are.
         method: as ``fit`` takes it.
         share: of the weight that all pictures together have in each group's scale, in [0, 1].
@@ -212,18 +214,19 @@ def fit_each(
     Raises:
         ValueError: as ``fit``, of all rows together.
     """
-    whole = fit(logits, fake, weight, method)
+    rows, fake, weight = np.concatenate(list(logits.values())), np.tile(fake, len(logits)), np.tile(weight, len(logits))
+    whole = fit(rows, fake, weight, method)
     if groups == 1:
         return whole
-    each = []
+    member, each = np.concatenate([group[name] for name in logits]), []
     for number in range(groups):
-        mine = group == number
+        mine = member == number
         if min(np.sum(mine & fake), np.sum(mine & ~fake)) < LEAST:
             each.append(whole)
             continue
         even = (1 - share) * _even(weight * mine, fake) + share * _even(weight, fake)
         try:
-            each.append(fit(logits, fake, even * len(logits), method))
+            each.append(fit(rows, fake, even * len(rows), method))
         except ValueError:
             each.append(Calibration(method=method, slope=0.0))
     return whole.model_copy(update={"groups": tuple(each)})

@@ -144,7 +144,7 @@ def decision_of(bundle: Bundle, policy: Policy, group: int | None = None) -> Dec
     """
     card = bundle.card
     if policy.profile is None and policy.max_fpr is None and profiles.PHOTO not in card.profiles:
-        return trained(card, bundle.hash)
+        return trained(card, bundle.hash, group)
     name = policy.profile or profiles.PHOTO
     point = card.operating_point
     asked = policy.max_fpr if policy.max_fpr is not None else point.target_fpr if point else 0.05
@@ -213,20 +213,11 @@ def _of_group(bundle: Bundle, name: str, group: int, asked: float, reals: Logits
         turned = {source: -logits[::-1] for source, logits in fake.items()}
         target = bundle.card.profiles[name].target_miss
         camera = min(ai, -threshold(profiles.pooled(turned), target)[0])
-        missed, caught, missed_unseen = flags(turned, -camera), flags(fake, ai), _missed_unseen(turned, target, -ai)
+        missed, caught, missed_unseen = flags(turned, -camera), flags(fake, ai), unseen({group: turned}, group, target, frozenset({group}), -ai)
     each = {source: flags({source: logits}, ai) for source, logits in real.items()}
     flagged_unseen = unseen(reals, group, asked, own)
     worst = highest(flagged_unseen), highest(missed_unseen)
     return _Found(supported, ai, camera, flags(real, ai), missed, caught, each, flagged_unseen, missed_unseen, *worst)
-
-
-def _missed_unseen(of: dict[str, np.ndarray], share: float, lowest: float) -> dict[str, Rate]:
-    """Of each source, what lies above the threshold that the others alone give for a share, or above ``lowest``; empty where there are no others."""
-    found = {}
-    for source, logits in of.items():
-        if others := {name: each for name, each in of.items() if name != source}:
-            found[source] = flags({source: logits}, max(lowest, threshold(profiles.pooled(others), share)[0]))
-    return found
 
 
 def highest(rates: dict[str, Rate]) -> Worst | None:
@@ -278,8 +269,10 @@ def _worst(rates: Iterable[Rate | None], *, least: bool = False) -> Rate | None:
     return None if len(known) < len(found) else (min if least else max)(known, key=lambda rate: rate.low if least else rate.high)
 
 
-def trained(card: Card, hash_: str) -> Decision:
-    """The thresholds that training chose, with the rates that it measured; without them, or a probability scale, nothing is decided."""
+def trained(card: Card, hash_: str, group: int | None = None) -> Decision:
+    """The thresholds that training chose, with the rates that it measured, and the probability scale of a group of content; without thresholds, or a
+    scale, nothing is decided.
+    """
     point = card.operating_point
     if point is None or card.calibration is None:
         return Decision(profile=None, asked_fpr=None, supported=False, fitted=card.made, bundle=hash_)
@@ -291,7 +284,7 @@ def trained(card: Card, hash_: str) -> Decision:
         false_positive=point.false_positive,
         missed=point.missed,
         false_positive_per_source=point.false_positive_per_source,
-        calibration=card.calibration.of(None),
+        calibration=card.calibration.of(group),
         deliveries=point.deliveries,
         fitted=card.made,
         bundle=hash_,

@@ -38,13 +38,13 @@ def thresholds(real: Logits, share: float, own: frozenset[int]) -> dict[int, tup
     return {group: (at if group in own else highest, supported) for group, (at, supported) in each.items()}
 
 
-def unseen(real: Logits, group: int, share: float, own: frozenset[int]) -> dict[str, Rate]:
-    """Of each source of photographs in a group, what is flagged by the thresholds that all others give; empty where the group has one source."""
+def unseen(real: Logits, group: int, share: float, own: frozenset[int], lowest: float = -np.inf) -> dict[str, Rate]:
+    """Of each source in a group, what is above the threshold that all others give, and at least ``lowest``; empty where the group has one source."""
     found = {}
     for source, logits in real[group].items():
         others = without(real, source)
         if others[group]:
-            found[source] = flags({source: logits}, thresholds(others, share, own)[group][0])
+            found[source] = flags({source: logits}, max(lowest, thresholds(others, share, own)[group][0]))
     return found
 
 

@@ -155,7 +155,7 @@ def explain(name: str, decisions: Sequence[Decision]) -> str:
         among += f"'camera' is said below another, where {'; '.join(missed)}. "
     where = f"Intervals are 95 %; rates are the worst of {', '.join(decision.deliveries)}. Between the two the verdict is 'unsure'. "
     scale = "" if decision.calibration is None else "The probability supposes that both kinds are equally likely beforehand. "
-    flat = [f"{in_group(of).removeprefix(', ') or 'here'}" for of in decisions if of.calibration is not None and of.calibration.flat]
+    flat = [in_group(of).removeprefix(", ") or "here" for of in decisions if of.calibration is not None and of.calibration.flat]
     if flat:
         scale += f"It is 0.50 whatever the logit is where this did not tell generated pictures from photographs: {', '.join(flat)}."
     return (among + where + scale).strip()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -82,9 +82,9 @@ class Learned:
     domain: Domain | None
     statistics: dict[str, np.ndarray]
 
-    def groups(self, part: Problem) -> dict[str, np.ndarray]:
+    def groups(self, part: Problem, deliveries: Iterable[str]) -> dict[str, np.ndarray]:
         """Groups of content (N,) of pictures in each delivery; all 0 where the model has no features."""
-        return groups_of(self.model, part, self.statistics)
+        return groups_of(self.model, part, self.statistics, deliveries)
 
 
 def fitter_of(recipe: Recipe, problem: Problem) -> Fitter:
@@ -135,23 +135,14 @@ def learn_without(problem: Problem, left_out: Sequence[np.ndarray], recipe: Reci
     point = calibration.choose(logits, fake, source, target_fpr=recipe.target_fpr, target_miss=recipe.target_miss)
     model, near = fitter.fit(problem), None
     statistics: dict[str, np.ndarray] = {}
-    group = {name: np.zeros(len(fake), int) for name in recipe.deliveries}
     if (features := model.features(problem)) is not None:
         near = domain.choose({name: np.concatenate([of[name] for of in far]) for name in recipe.deliveries}, fake, source)
         turn = _in_turn(features)
         statistics |= domain.fit(turn) | replay.fit(problem.samples, features)
         statistics |= content.fit(domain.places(turn[~problem.fake], statistics))
-        each = [groups_of(model, part, statistics) for part in parts]
-        group = {name: np.concatenate([of[name] for of in each]) for name in recipe.deliveries}
-    times, groups = len(logits), content.count(statistics)
-    scale = calibration.fit_each(
-        np.concatenate(list(logits.values())),
-        np.tile(fake, times),
-        np.tile(balanced_weights(samples), times),
-        np.concatenate([group[name] for name in logits]),
-        groups,
-        recipe.calibration,
-    )
+    each = [groups_of(model, part, statistics, logits) for part in parts]
+    group, groups = {name: np.concatenate([of[name] for of in each]) for name in logits}, content.count(statistics)
+    scale = calibration.fit_each(logits, fake, balanced_weights(samples), group, groups, recipe.calibration)
     made: dict[str, int] = {}
     for name, deliveries in profiles.DELIVERED.items():
         if set(deliveries) <= logits.keys():
@@ -162,12 +153,12 @@ def learn_without(problem: Problem, left_out: Sequence[np.ndarray], recipe: Reci
     return Learned(model, scale, point, made, profiles.counts_of(fake, source), near, statistics)
 
 
-def groups_of(model: Model, part: Problem, kept: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def groups_of(model: Model, part: Problem, kept: Mapping[str, np.ndarray], deliveries: Iterable[str]) -> dict[str, np.ndarray]:
     """Groups of content (N,) of pictures in each delivery; all 0 where the model has no features."""
     features = model.features(part)
     if features is None:
-        return {name: np.zeros(len(part.samples), int) for name in model.logits(part)}
-    return {name: content.groups_of(domain.places(of, kept), kept) for name, of in features.items()}
+        return {name: np.zeros(len(part.samples), int) for name in deliveries}
+    return {name: content.groups_of(domain.places(features[name], kept), kept) for name in deliveries}
 
 
 def _distances(model: Model, kept: Problem, part: Problem) -> dict[str, np.ndarray]:

@@ -72,8 +72,7 @@ def calibrate(
         told = not any(None in of for of in group.values())  # a clip is of no group and at no distance, nor a picture whose runtime gives no features
         groups = content.count(bundle.statistics) if told else 1
         found = profiles.gather(logits, fake, source, group if told else {name: np.zeros(len(fake), int) for name in group}, groups)
-        alike = group if len(found) > 1 else {name: np.zeros(len(fake), int) for name in logits}
-        scale = _scale(logits, fake, balanced_weights(kept), alike, len(found)) if fake.any() else None
+        scale = calibration.fit_each(logits, fake, balanced_weights(kept), group, len(found)) if fake.any() else None
         near = bundle.card.domain
         today = datetime.now(UTC).date()
         made = Profile(
@@ -92,12 +91,6 @@ def calibrate(
         statistics = {**profiles.without(profile, bundle.statistics), **profiles.as_arrays(profile, found)}
         rewrite_statistics(scratch, bundle.card.model_copy(update=update), statistics)
     return read_bundle(output)
-
-
-def _scale(logits: dict[str, np.ndarray], fake: np.ndarray, weight: np.ndarray, group: dict[str, np.ndarray], groups: int) -> calibration.Calibration:
-    times = len(logits)
-    each = np.concatenate([group[name] for name in logits])
-    return calibration.fit_each(np.concatenate(list(logits.values())), np.tile(fake, times), np.tile(weight, times), each, groups)
 
 
 def _once(rows: Iterable[dict[str, Any]], samples: dict[str, Sample]) -> tuple[list[Sample], *tuple[dict[str, np.ndarray], ...]]:

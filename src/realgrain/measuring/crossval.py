@@ -37,8 +37,9 @@ def _rows(problem: Problem, folds: Sequence[Fold], fold: Fold, recipe: Recipe, f
     left = problem.keep(left_in(problem.samples, fold, problem.twins))
     learned = learn(left, [other for other in folds if other != fold], recipe, fitter)
     part = part_of(problem, fold)
-    group = learned.groups(part)
-    for name, logits in learned.model.logits(part).items():
+    found = learned.model.logits(part)
+    group = learned.groups(part, found)
+    for name, logits in found.items():
         for sample, logit, number in zip(part.samples, logits, group[name], strict=True):
             row = sample.model_dump(include=set(SAMPLE))
             yield {

@@ -130,18 +130,19 @@ def _optional(table: pa.Table, name: str) -> Names:
 
 def stored_threshold(table: pa.Table) -> float | None:
     """The logit in a scores table's metadata from which a picture is flagged, None where there is none."""
-    stored = _stored(table, "threshold")
+    stored = metadata(table.schema).get("threshold")
     return None if stored is None else float(stored)
 
 
 def stored_learned(table: pa.Table) -> Learned | None:
     """Which pictures of a scores table the detector learned from, by the table's metadata, None where it does not say."""
-    stored = _stored(table, "learned")
+    stored = metadata(table.schema).get("learned")
     return None if stored is None else Learned.model_validate(stored)
 
 
-def _stored(table: pa.Table, name: str) -> Any:
-    return json.loads((table.schema.metadata or {}).get(b"realgrain", b"{}")).get(name)
+def metadata(schema: pa.Schema) -> dict[str, Any]:
+    """What a table of scores says of itself: ``threshold``, ``lock`` and ``learned``."""
+    return json.loads((schema.metadata or {}).get(b"realgrain", b"{}"))
 
 
 def _condition(rows: pa.Table, threshold: float | None, resamples: int, seed: int, clusters: str | None) -> ConditionResult:

@@ -6,7 +6,6 @@ done, to the last seconds. The same thing run twice gives the same bytes, whethe
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
 from collections import Counter
@@ -25,7 +24,7 @@ from realgrain.learning.data import Sample
 from realgrain.measuring.alone import RunError, alone
 from realgrain.measuring.learned_from import in_words, learned_from
 from realgrain.measuring.lock import LOCK, Lock, LockError, ManifestRef, Protocol, bundle_ref, differences, environment, read_lock, runtime_ref
-from realgrain.measuring.metrics import evaluate
+from realgrain.measuring.metrics import evaluate, metadata
 from realgrain.measuring.parts import Parts
 from realgrain.measuring.results import Evaluation, Learned
 from realgrain.measuring.run_manifest import Entry, Key, aside, choose, read_entries, survey, take_over, write_entries
@@ -137,11 +136,6 @@ def read_scores(folder: Path, lock: Lock) -> pa.Table:
 def measure(table: pa.Table, protocol: Protocol) -> Evaluation:
     """The figures of a run's scores, by its protocol: the same whoever computes them."""
     return evaluate(table, resamples=protocol.resamples, seed=protocol.seed, clusters=protocol.clusters)
-
-
-def metadata(schema: pa.Schema) -> dict[str, Any]:
-    """What a table of scores says of itself: ``threshold``, ``lock`` and ``learned``."""
-    return json.loads((schema.metadata or {}).get(b"realgrain", b"{}"))
 
 
 def threshold_of(detector: Detector) -> float | None:
