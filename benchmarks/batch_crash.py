@@ -149,23 +149,29 @@ def undisturbed(what: list[str], output: Path, count: int) -> tuple[float, float
     return time.monotonic() - started, began, seen, peak
 
 
-def disturbed(what: list[str], output: Path, kills: int, seconds: float, began: float, rng: random.Random) -> list[Kill]:
-    """Kill so many times, each at a random moment of the first so many-th part of the work, or before it; then run to the end.
+def disturbed(what: list[str], output: Path, kills: int, count: int, seconds: float, began: float, rng: random.Random) -> list[Kill]:
+    """Kill so many times, each at a random moment: some way into a random shard of the next so many-th part of the work, or before its start; then
+    run to the end. The clock alone would not do: how fast the work goes depends on what else the machine does.
 
     Raises:
-        RuntimeError: the last start ended with another code than "done, some failed".
+        RuntimeError: a start ended before it was killed, or the last with another code than "done, some failed".
     """
-    found = []
-    while len(found) < kills:
-        before, moment = len(shards(output)), rng.uniform(0, began + (seconds - began) / kills)
+    found, each = [], (seconds - began) / count
+    for part in range(1, kills + 1):
+        before = len(shards(output))
+        awaited = rng.randint(0, max(0, count * part // (kills + 1) - before))
+        pause = rng.uniform(0, each if awaited else began + each)
+        started = time.monotonic()
         with subprocess.Popen(what, stderr=subprocess.DEVNULL) as process:
+            while process.poll() is None and len(shards(output)) < before + awaited:
+                time.sleep(0.02)
             try:
-                process.wait(timeout=moment)
-                raise RuntimeError(f"done before it was killed: ended with {process.returncode} in {moment:.1f} s")
+                process.wait(timeout=pause)
+                raise RuntimeError(f"done before it was killed: ended with {process.returncode}")
             except subprocess.TimeoutExpired:
                 process.kill()
-        found.append(Kill(seconds=moment, before=before, after=len(shards(output))))
-        print(f"killed after {moment:.1f} s: {before} shards before, {found[-1].after} after", file=sys.stderr, flush=True)
+        found.append(Kill(seconds=time.monotonic() - started, before=before, after=len(shards(output))))
+        print(f"killed after {found[-1].seconds:.1f} s: {before} shards before, {found[-1].after} after", file=sys.stderr, flush=True)
     last = subprocess.run(what, capture_output=True, text=True, check=False)
     if last.returncode != 1:
         raise RuntimeError(f"the last start ended with {last.returncode}: {last.stderr}")
@@ -193,7 +199,7 @@ def crash(folder: Path, options: argparse.Namespace) -> Crash:
     what = {output: command(folder / "pictures", output, bundle, options.shard, options.cache) for output in (quiet, restless)}
     count = -(-options.pictures // options.shard)
     seconds, began, mb_at, peak = undisturbed(what[quiet], quiet, count)
-    kills = disturbed(what[restless], restless, options.kills, seconds, began, random.Random(options.seed))
+    kills = disturbed(what[restless], restless, options.kills, count, seconds, began, random.Random(options.seed))
     found, expected = rows(restless), rows(quiet)
     names = [row["uri"] for row in found]
     ledger = [json.loads(line)["uri"] for line in (restless / "errors.jsonl").read_text().splitlines()]

@@ -71,6 +71,17 @@ class TestJudgement:
         assert not row(loose, "left out").refused
         assert "more than 0.05" in row(strict, "left out").refused
 
+    @pytest.mark.parametrize(("each", "refused"), [(6, True), (4, False)])
+    def test_a_large_fall_on_one_generator_is_refused_by_twice_the_margin_unless_it_has_too_few_pictures(self, each, refused):
+        table = held(-1.0, each=each)
+        table.after.update({name: of - 2.5 * (table.source == "fake1") for name, of in table.after.items()})
+        gate = judge([table], margin=0.1, resamples=200)
+        found = row(gate, "left out", "1")
+        assert found.low <= 0
+        assert found.fall > 0.2
+        assert found.refused == (f"falls by {found.fall:.3f}, more than 0.2" if refused else "")
+        assert not row(judge([table], margin=found.fall / 2, resamples=200), "left out", "1").refused
+
     def test_a_head_that_gains_nothing_is_refused(self):
         gate = judge([held(gain=-0.5)], margin=1)
         assert not gate.passed

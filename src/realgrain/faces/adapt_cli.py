@@ -26,7 +26,7 @@ def adapt(
     share: Annotated[
         float, Parameter(help="Of the loss that the new pictures count for, where they are many; more learns more and forgets more.")
     ] = 0.3,
-    margin: Annotated[float, Parameter(help="Fall of the detection rate that is refused though so few pictures do not prove it.")] = 0.05,
+    margin: Annotated[float, Parameter(help="Fall of the mean detection rate, and half that of a single generator, that is refused though so few pictures do not prove it.")] = 0.05,
     report: Annotated[Path | None, Parameter(help="JSON file to write the gate's figures to, whether it passes or not.")] = None,
     json: Json = False,
     offline: Offline = False,
@@ -48,6 +48,7 @@ def adapt(
     if given.spoiled:
         say("the old detector learned from the replayed pictures and cannot be had without them: it looks better than it is; no profile is written")
     if not gate.passed:
+        say(f"a smaller --share than {share:g} forgets less, and learns less")
         return REFUSED
     learned = adapting.calibrate(found)
     made = adapting.write(found, learned, output, licence=licence)

@@ -5,7 +5,8 @@ Of a picture's deliveries the mean counts. Refused is what falls
 
 - in the mean over generators left out, or over known ones: where the 95 % interval of the fall (paired bootstrap, pictures drawn within their
   sources) lies wholly above 0, or where the fall is larger than a margin, whatever its interval;
-- on a single generator: where its interval, widened for their number (Bonferroni), lies wholly above 0;
+- on a single generator: where its interval, widened for their number (Bonferroni), lies wholly above 0, or where the fall is larger than twice that
+  margin: few pictures of one scatter more than the mean over all, and fewer than ``FEWEST`` say nothing;
 - on the new one: where its interval lies wholly above 0; where AUC, which so few pictures tell better than that share, is no higher than before, so
   that there is nothing to write a head for; or where AUC is no better than chance even now, as it is when labels are wrong.
 
@@ -27,6 +28,8 @@ from realgrain.measuring.resampling import FEWEST, Bools, Floats, averaged, resa
 
 METRIC, AUC = "tpr_at_5_fpr", "auc"
 MARGIN, CHANCE = 0.05, 0.5
+SINGLE = 2
+"""Times the margin of a mean is that of a single generator: our choice (docs/decisions/0012)."""
 MEAN, NEW = "mean", "new"
 UNKNOWN = (-1.0, 1.0)
 """The interval of a share's fall of which nothing is known."""
@@ -87,7 +90,7 @@ def judge(held: Sequence[Held], *, margin: float = MARGIN, resamples: int = 1000
 
     Args:
         held: tables of them, each resampled on its own.
-        margin: of the fall, in [0, 1], beyond which a mean is refused though its interval may hold 0.
+        margin: of the fall, in [0, 1], beyond which a mean is refused though its interval may hold 0; a single generator beyond twice that.
         resamples: of the bootstrap, at least 1.
         seed: of the resampling.
     """
@@ -121,7 +124,7 @@ def _rows(table: Held, margin: float, singles: int, resamples: int, seed: int) -
                 table.cells[cell].name,
                 points,
                 falls[cell],
-                None if len(mine) > 1 or group == NEW else margin,
+                None if group == NEW else margin * SINGLE if len(mine) > 1 else margin,
                 singles if len(mine) > 1 else 1,
             )
             for cell in mine
@@ -154,7 +157,7 @@ def _row(
         [float(np.mean([side[cell][metric] for cell in cells])) for side in points] for metric in (METRIC, AUC)
     )
     refused = f"falls by {low:.3f} at least" if low > 0 else ""
-    if not refused and margin is not None and before - after > margin:
+    if not refused and margin is not None and (tests == 1 or n_fake >= FEWEST) and before - after > margin:
         refused = f"falls by {before - after:.3f}, more than {margin:g}"
     if not refused and group == NEW and auc_after <= auc_before:
         refused = "gains nothing"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from realgrain.measuring.gate import MEAN, NEW, Gate
+from realgrain.measuring.gate import MEAN, NEW, SINGLE, Gate
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -32,6 +32,6 @@ def conclusion(gate: Gate) -> str:
     if gate.passed:
         whole = {row.group: row for row in gate.rows if row.group != NEW}  # the mean comes last, or there is but one
         falls = ", ".join(f"{row.fall:+.3f} on generators {group}, where {max(row.high, 0):.3f} cannot be ruled out" for group, row in whole.items())
-        return f"passed: no fall is proven and none in the mean is above {gate.margin:g}: {falls}"
+        return f"passed: no fall is proven and none is above {gate.margin:g} in the mean or {SINGLE * gate.margin:g} on one generator: {falls}"
     refused = "; ".join(f"{row.name} ({row.group}) {row.refused}" for row in gate.rows if row.refused)
     return f"refused, by the share of generated pictures found at 5 % false alarms: {refused}. Nothing is written"
