@@ -5,9 +5,11 @@
 The generator's source and the photographs that the recipe leaves out along with it are taken out of training; of both, some pictures drawn by a
 seed are the new ones, and those beyond the largest count are measured on, the same for each count. Known pictures are replayed from the manifest,
 or are the few that a bundle would have kept. Features are those of `realgrain train`, in its cache.
+With --again nothing is adapted: the gate of today judges the figures that the output has.
 """
 
 import argparse
+import json
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +23,7 @@ from realgrain.detector.bundle import read_bundle
 from realgrain.learning import pool as pools
 from realgrain.learning import replay
 from realgrain.learning.adapt import Given, adapt
+from realgrain.learning.backbone import precision_here
 from realgrain.learning.data import Fold, balanced_weights, untwinned
 from realgrain.learning.features import Extractor
 from realgrain.learning.methods import probe
@@ -28,7 +31,7 @@ from realgrain.learning.pool import Pool
 from realgrain.learning.problem import prepare
 from realgrain.learning.recipe import Recipe, read_recipe
 from realgrain.learning.train import folds_of
-from realgrain.measuring.gate import AUC, MEAN, METRIC, Gate, judge
+from realgrain.measuring.gate import AUC, MEAN, METRIC, Gate, judge, judge_again
 from realgrain.measuring.ledger import write_result
 from realgrain.measuring.resampling import weighted_metrics
 
@@ -163,7 +166,7 @@ def measure(recipe: Recipe, manifest: Path, generator: str, counts: list[int], s
         raise SystemExit(
             f"{fold.name}: {max(counts) + rest['fake']} generated and {max(counts) + rest['real']} real pictures are too few for {max(counts)}"
         )
-    extractor = Extractor(weights.pull(recipe.base), recipe.views, recipe.block, recipe.precision == "bf16")
+    extractor = Extractor(weights.pull(recipe.base), recipe.views, recipe.block, precision_here(recipe.precision) == "bf16")
     pool = pools.extract(problem, recipe, extractor)
     found = list(tqdm(trials(pool, fold, recipe, counts, seeds), "adapting", seeds * len(counts) * 2, disable=None))
     return Found(
@@ -177,6 +180,12 @@ def measure(recipe: Recipe, manifest: Path, generator: str, counts: list[int], s
     )
 
 
+def again(found: Found) -> Found:
+    """The same figures, judged again."""
+    judged = [trial.model_copy(update={"gate": judge_again(trial.gate)}) for trial in found.trials]
+    return found.model_copy(update={"trials": judged, "summary": summary(judged)})
+
+
 def main() -> None:
     """Measure, write and print."""
     parser = argparse.ArgumentParser(description="Adapt a head to a generator that was left out of its training.")
@@ -186,8 +195,12 @@ def main() -> None:
     parser.add_argument("--counts", type=int, nargs="+", default=[8, 32, 128])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--again", action="store_true", help="judge what the output has by the gate of today")
     options = parser.parse_args()
-    found = measure(read_recipe(options.recipe), options.manifest, options.generator, options.counts, options.seeds)
+    if options.again:
+        found = again(Found.model_validate(json.loads(options.output.read_text())["result"]))
+    else:
+        found = measure(read_recipe(options.recipe), options.manifest, options.generator, options.counts, options.seeds)
     write_result(options.output, found, [options.recipe, options.manifest])
     for line in found.summary:
         print(line)

@@ -15,7 +15,7 @@ from realgrain.detector.rounding import Rounding, as_arrays
 from realgrain.detector.runtime import RUNTIMES
 from realgrain.faces.cli import main
 from realgrain.learning import adapt as adapting
-from realgrain.learning import replay
+from realgrain.learning import backbone, replay
 from realgrain.learning.data import ManifestError, Sample
 from realgrain.learning.learned import LEARNED, among
 from realgrain.learning.methods import probe
@@ -123,6 +123,15 @@ class TestLearns:
         assert len(logits) == 3
         for other in logits[1:]:
             np.testing.assert_allclose(other, logits[0], atol=1e-3)
+
+    @pytest.mark.parametrize("has", [False, True], ids=["without bfloat16", "with it"])
+    def test_computes_in_the_recipes_precision_where_the_processor_can(self, tiny_bundle, sides, tmp_path, monkeypatch, has):
+        monkeypatch.setattr(backbone, "has_bf16", lambda: has)
+        card = tiny_bundle.card.model_copy(update={"recipe": {**tiny_bundle.card.recipe, "precision": "bf16"}})
+        bundle = write_bundle(tmp_path / "asks", card, tiny_bundle.head, tiny_bundle.adapter, tiny_bundle.statistics)
+        assert adapt(tiny_bundle, sides, tmp_path / "f32") == adapt(bundle, sides, tmp_path / "out") == 0
+        heads = [read_bundle(tmp_path / name).head["weight"] for name in ("f32", "out")]
+        assert np.array_equal(*heads) is not has
 
     def test_can_be_adapted_again(self, tiny_bundle, sides, tmp_path, folder):
         assert adapt(tiny_bundle, sides, tmp_path / "out") == 0

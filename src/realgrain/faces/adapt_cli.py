@@ -26,7 +26,10 @@ def adapt(
     share: Annotated[
         float, Parameter(help="Of the loss that the new pictures count for, where they are many; more learns more and forgets more.")
     ] = 0.3,
-    margin: Annotated[float, Parameter(help="Fall of the mean detection rate, and half that of a single generator, that is refused though so few pictures do not prove it.")] = 0.05,
+    margin: Annotated[
+        float,
+        Parameter(help="Fall of the mean detection rate that is refused though so few pictures do not prove it; twice that for one generator."),
+    ] = 0.05,
     report: Annotated[Path | None, Parameter(help="JSON file to write the gate's figures to, whether it passes or not.")] = None,
     json: Json = False,
     offline: Offline = False,

@@ -27,6 +27,7 @@ from realgrain.detector.profiles import Profile
 from realgrain.detector.weights import building, file_sha256
 from realgrain.learning import pool as pools
 from realgrain.learning import replay
+from realgrain.learning.backbone import precision_here
 from realgrain.learning.data import Fold, ManifestError, Sample, automatic_folds, balanced_weights, read_manifest, untwinned
 from realgrain.learning.features import Extractor
 from realgrain.learning.learned import among, as_arrays
@@ -160,7 +161,7 @@ def gather(
     if (again := among(fresh.sha256, bundle.statistics)).any():
         raise ManifestError(f"{fake}, {real}: this bundle has learned from {again.sum()} of the new pictures already")
     tuned = bundle if bundle.adapter else None
-    extractor = Extractor(base_of(bundle, offline=offline), recipe.views, recipe.block, recipe.precision == "bf16", tuned)
+    extractor = Extractor(base_of(bundle, offline=offline), recipe.views, recipe.block, precision_here(recipe.precision) == "bf16", tuned)
     seen = pools.extract(fresh, recipe, extractor)
     spoiled = False
     if replayed is not None:

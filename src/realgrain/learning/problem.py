@@ -77,7 +77,7 @@ def prepare(recipe: Recipe, manifest: Path) -> Problem:
         for concern in concerns(problem.samples, forms, few=recipe.per_source is not None):
             log.warning("%s: %s", manifest, concern)
         if recipe.precision == "bf16" and not has_bf16():
-            log.warning("precision bf16: this processor has no instructions for it and takes several times as long as with --precision f32")
+            log.warning("precision bf16: this processor has no instructions for it and takes up to a hundred times as long as with --precision f32")
     return problem
 
 

@@ -95,8 +95,26 @@ def judge(held: Sequence[Held], *, margin: float = MARGIN, resamples: int = 1000
         seed: of the resampling.
     """
     singles = sum(len(of) for table in held for of in _grouped(table).values() if len(of) > 1)
-    rows = [row for table in held for row in _rows(table, margin, singles, resamples, seed)]
-    return Gate(passed=not any(row.refused for row in rows), margin=margin, resamples=resamples, seed=seed, rows=tuple(rows))
+    rows = tuple(row for table in held for row in _rows(table, singles, resamples, seed))
+    return judge_again(Gate(passed=True, margin=margin, resamples=resamples, seed=seed, rows=rows), margin)
+
+
+def judge_again(gate: Gate, margin: float = MARGIN) -> Gate:
+    """What today's rules and a margin say of figures that are there already."""
+    several = {row.group for row in gate.rows if row.name == MEAN}
+    rows = tuple(row.model_copy(update={"refused": _refusal(row, margin, single=row.group in several and row.name != MEAN)}) for row in gate.rows)
+    return gate.model_copy(update={"rows": rows, "margin": margin, "passed": not any(row.refused for row in rows)})
+
+
+def _refusal(row: Row, margin: float, *, single: bool) -> str:
+    most = margin * SINGLE if single else margin
+    if row.low > 0:
+        return f"falls by {row.low:.3f} at least"
+    if row.group == NEW and row.auc_after <= row.auc_before:
+        return "gains nothing"
+    if row.group == NEW:
+        return "is told from photographs no better than by chance" if row.auc_after <= CHANCE else ""
+    return f"falls by {row.fall:.3f}, more than {most:g}" if row.fall > most and not (single and row.n_fake < FEWEST) else ""
 
 
 def _grouped(table: Held) -> dict[str, list[int]]:
@@ -106,7 +124,7 @@ def _grouped(table: Held) -> dict[str, list[int]]:
     return groups
 
 
-def _rows(table: Held, margin: float, singles: int, resamples: int, seed: int) -> list[Row]:
+def _rows(table: Held, singles: int, resamples: int, seed: int) -> list[Row]:
     drawn: list[list[Floats]] = [[] for _ in table.cells]
     for counts in resample_counts(table.fake, resamples, seed, table.source.astype(object)):
         for falls, cell in zip(drawn, table.cells, strict=True):
@@ -116,22 +134,10 @@ def _rows(table: Held, margin: float, singles: int, resamples: int, seed: int) -
     points = [[{name: float(of[0]) for name, of in _measure(table, cell, once, logits).items()} for cell in table.cells] for logits in _sides(table)]
     found = []
     for group, mine in _grouped(table).items():
-        cells = [
-            _row(
-                table,
-                [cell],
-                group,
-                table.cells[cell].name,
-                points,
-                falls[cell],
-                None if group == NEW else margin * SINGLE if len(mine) > 1 else margin,
-                singles if len(mine) > 1 else 1,
-            )
-            for cell in mine
-        ]
+        cells = [_row(table, [cell], group, table.cells[cell].name, points, falls[cell], singles if len(mine) > 1 else 1) for cell in mine]
         found += cells
         if len(mine) > 1:
-            found.append(_row(table, mine, group, MEAN, points, averaged([falls[cell] for cell in mine]), margin, 1))
+            found.append(_row(table, mine, group, MEAN, points, averaged([falls[cell] for cell in mine]), 1))
     return found
 
 
@@ -146,9 +152,7 @@ def _measure(table: Held, cell: Cell, counts: Floats, logits: dict[str, Floats])
     return {name: np.mean([of[name] for of in each], axis=0) for name in (METRIC, AUC)}
 
 
-def _row(
-    table: Held, cells: Sequence[int], group: str, name: str, points: list[list[dict[str, float]]], falls: Floats, margin: float | None, tests: int
-) -> Row:
+def _row(table: Held, cells: Sequence[int], group: str, name: str, points: list[list[dict[str, float]]], falls: Floats, tests: int) -> Row:
     rows = np.unique(np.concatenate([table.cells[cell].rows for cell in cells]))
     n_real, n_fake = int((~table.fake[rows]).sum()), int(table.fake[rows].sum())
     outside = (1 - CONFIDENCE) / 2 / tests
@@ -156,13 +160,6 @@ def _row(
     (before, after), (auc_before, auc_after) = (
         [float(np.mean([side[cell][metric] for cell in cells])) for side in points] for metric in (METRIC, AUC)
     )
-    refused = f"falls by {low:.3f} at least" if low > 0 else ""
-    if not refused and margin is not None and (tests == 1 or n_fake >= FEWEST) and before - after > margin:
-        refused = f"falls by {before - after:.3f}, more than {margin:g}"
-    if not refused and group == NEW and auc_after <= auc_before:
-        refused = "gains nothing"
-    elif not refused and group == NEW and auc_after <= CHANCE:
-        refused = "is told from photographs no better than by chance"
     return Row(
         group=group,
         name=name,
@@ -174,5 +171,4 @@ def _row(
         high=high,
         auc_before=auc_before,
         auc_after=auc_after,
-        refused=refused,
     )

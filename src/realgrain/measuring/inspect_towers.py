@@ -14,6 +14,7 @@ from realgrain.detector import weights
 from realgrain.detector.bundle import Bundle
 from realgrain.detector.compose import base_of
 from realgrain.detector.weights import Tower, file_sha256
+from realgrain.learning.backbone import precision_here
 from realgrain.learning.data import Fold, ManifestError, automatic_folds
 from realgrain.learning.features import Delivery, Extractor
 from realgrain.learning.problem import Problem, prepare
@@ -79,7 +80,8 @@ def inspect(
         raise ValueError(f"a limit of {limit} pictures of a source leaves nothing to compare; give at least 2")
     if base is not None and bundle.adapter:
         raise ValueError(f"{bundle.folder}: changed its own base, and fits no other; leave out the base")
-    card, recipe = bundle.card, Recipe.model_validate(bundle.card.recipe).model_copy(update={"split": split, "per_source": limit})
+    card, recipe = bundle.card, Recipe.model_validate(bundle.card.recipe)
+    recipe = recipe.model_copy(update={"split": split, "per_source": limit, "precision": precision_here(recipe.precision)})
     tower = base_of(bundle, offline=offline) if base is None else weights.pull(base, offline=offline)
     spec = ViewSpec(tuple(map(View, views)), card.views.mean, card.views.std) if views else card.views
     tap = (card.block if block is None else block) or None
