@@ -5,11 +5,9 @@
 The generator's source and the photographs that the recipe leaves out along with it are taken out of training; of both, some pictures drawn by a
 seed are the new ones, and those beyond the largest count are measured on, the same for each count. Known pictures are replayed from the manifest,
 or are the few that a bundle would have kept. Features are those of `realgrain train`, in its cache.
-With --again nothing is adapted: the gate of today judges the figures that the output has.
 """
 
 import argparse
-import json
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +20,7 @@ from realgrain.detector import weights
 from realgrain.detector.bundle import read_bundle
 from realgrain.learning import pool as pools
 from realgrain.learning import replay
-from realgrain.learning.adapt import Given, adapt
+from realgrain.learning.adapt import Given
 from realgrain.learning.backbone import precision_here
 from realgrain.learning.data import Fold, balanced_weights, untwinned
 from realgrain.learning.features import Extractor
@@ -31,7 +29,7 @@ from realgrain.learning.pool import Pool
 from realgrain.learning.problem import prepare
 from realgrain.learning.recipe import Recipe, read_recipe
 from realgrain.learning.train import folds_of
-from realgrain.measuring.gate import AUC, MEAN, METRIC, Gate, judge, judge_again
+from realgrain.measuring.gate import AUC, MEAN, METRIC, Gate, adapt_gated
 from realgrain.measuring.ledger import write_result
 from realgrain.measuring.resampling import weighted_metrics
 
@@ -50,7 +48,7 @@ class Trial(BaseModel):
 
 
 class Summary(BaseModel):
-    """Means over seeds (and deliveries) of a count; falls are those of the gate's means."""
+    """Means over seeds (and deliveries) of a count; falls are those of the gate's means; shares are those that it let through."""
 
     replay: str
     count: int
@@ -60,7 +58,7 @@ class Summary(BaseModel):
     auc_after: float
     fall_left_out: float
     fall_known: float
-    passed: int
+    shares: tuple[float, ...]
     of: int
 
 
@@ -113,10 +111,10 @@ def trials(pool: Pool, fold: Fold, recipe: Recipe, counts: list[int], seeds: int
             for name, old in (("manifest", known), ("bundle", kept)):
                 both = pools.joined(old, pool.keep(new[count]), apart=old is kept)
                 fresh = np.arange(len(both.problem.samples)) >= len(old.problem.samples)
-                found = adapt(Given(bundle, recipe, both, fresh, True, name, ""))
+                found, gate = adapt_gated(Given(bundle, recipe, both, fresh, True, name, ""))
                 heads = bundle.head, found.model.head
                 before, after = (measured(pool.keep(test), head) for head in heads)
-                yield Trial(replay=name, count=count, seed=seed, before=before, after=after, gate=judge(found.held))
+                yield Trial(replay=name, count=count, seed=seed, before=before, after=after, gate=gate)
 
 
 def summary(found: list[Trial]) -> list[Summary]:
@@ -142,7 +140,7 @@ def summary(found: list[Trial]) -> list[Summary]:
                 auc_after=mean("after", AUC),
                 fall_left_out=float(np.mean(falls["left out"])),
                 fall_known=float(np.mean(falls["known"])),
-                passed=sum(trial.gate.passed for trial in mine),
+                shares=tuple(trial.gate.share for trial in mine if trial.gate.passed and trial.gate.share),
                 of=len(mine),
             )
         )
@@ -180,12 +178,6 @@ def measure(recipe: Recipe, manifest: Path, generator: str, counts: list[int], s
     )
 
 
-def again(found: Found) -> Found:
-    """The same figures, judged again."""
-    judged = [trial.model_copy(update={"gate": judge_again(trial.gate)}) for trial in found.trials]
-    return found.model_copy(update={"trials": judged, "summary": summary(judged)})
-
-
 def main() -> None:
     """Measure, write and print."""
     parser = argparse.ArgumentParser(description="Adapt a head to a generator that was left out of its training.")
@@ -195,12 +187,8 @@ def main() -> None:
     parser.add_argument("--counts", type=int, nargs="+", default=[8, 32, 128])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("-o", "--output", type=Path, required=True)
-    parser.add_argument("--again", action="store_true", help="judge what the output has by the gate of today")
     options = parser.parse_args()
-    if options.again:
-        found = again(Found.model_validate(json.loads(options.output.read_text())["result"]))
-    else:
-        found = measure(read_recipe(options.recipe), options.manifest, options.generator, options.counts, options.seeds)
+    found = measure(read_recipe(options.recipe), options.manifest, options.generator, options.counts, options.seeds)
     write_result(options.output, found, [options.recipe, options.manifest])
     for line in found.summary:
         print(line)

@@ -55,9 +55,6 @@ def test_measures(recipe, toy_manifest, monkeypatch, tmp_path):
     assert "gan-a|camera-a" not in named
     assert {"gan-b|camera-b", "diffusion-a|camera-c", "gan-a"} <= named
     assert all(trial.before == found.trials[0].before for trial in found.trials[:2])
-    monkeypatch.setattr(sys, "argv", ["adapt.py", *arguments, "--again"])
-    adapt.main()
-    assert adapt.Found.model_validate(json.loads(output.read_text())["result"]) == found
 
 
 def test_refuses_more_pictures_than_there_are(recipe, toy_manifest):

@@ -1,8 +1,11 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from realgrain.learning.adapt import Cell, Held
+from realgrain.measuring import gate as gates
 from realgrain.measuring.gate import MEAN, Gate, judge
 from realgrain.measuring.gate_tables import conclusion, render
 
@@ -96,6 +99,43 @@ class TestJudgement:
         table = held(0.2)
         assert judge([table], resamples=50) == judge([table], resamples=50)
         assert row(judge([table], resamples=50, seed=1), "left out").high != row(judge([table], resamples=50), "left out").high
+
+
+class TestShares:
+    """A head that was adapted with a share of 0.3, 0.15 and so on, and what the gate is told of it."""
+
+    @pytest.fixture
+    def adapted(self, monkeypatch):
+        def run(tables, **options):
+            tables = iter(tables)
+            monkeypatch.setattr(gates, "adapt", lambda given, share: SimpleNamespace(share=share, held=(next(tables),)))
+            return gates.adapt_gated(None, **options)
+
+        return run
+
+    def test_the_first_that_passes_is_taken(self, adapted):
+        found, gate = adapted([held(1.0), held()])
+        assert gate.passed
+        assert found.share == gate.share == 0.15
+        assert [(of.passed, of.share) for of in gate.refused] == [(False, 0.3)]
+
+    def test_three_are_tried_and_each_refusal_is_shown(self, adapted, capsys):
+        from rich.console import Console
+
+        _, gate = adapted([held(1.0)] * 3, share=0.2)
+        assert not gate.passed
+        assert [of.share for of in (*gate.refused, gate)] == [0.2, 0.1, 0.05]
+        assert not any(of.refused for of in gate.refused)
+        Console(width=200).print(render(gate))
+        shown = capsys.readouterr().out
+        assert all(text in shown for text in ("with 0.2 of the loss refused", "with 0.1 of the loss refused", "new ones with 0.05 of the loss"))
+
+    def test_a_smaller_share_is_not_tried_where_the_new_generator_is_not_learned(self, adapted):
+        _, gate = adapted([held(gain=-0.5)])
+        assert (gate.share, gate.refused) == (0.3, ())
+
+    def test_the_margin_is_that_of_the_gate(self, adapted):
+        assert adapted([held(1.0)] * 3, margin=0.5)[1].margin == 0.5
 
 
 def test_shows_every_row(capsys):

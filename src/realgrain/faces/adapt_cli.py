@@ -24,7 +24,8 @@ def adapt(
     camera: Annotated[str, Parameter(help="Name of the photographs' source; without it, that of their folder.")] = "",
     licence: Annotated[str, Parameter(help="Of the new pictures, for the card.")] = "not stated",
     share: Annotated[
-        float, Parameter(help="Of the loss that the new pictures count for, where they are many; more learns more and forgets more.")
+        float,
+        Parameter(help="Of the loss that new pictures count for, where they are many; more learns more and forgets more. Halved, twice, if refused."),
     ] = 0.3,
     margin: Annotated[
         float,
@@ -37,7 +38,7 @@ def adapt(
     """Teach a detector a new generator from a few pictures. Refuses with exit code 3, and writes nothing, if it would forget others for it."""
     from realgrain.detector.bundle import read_bundle
     from realgrain.learning import adapt as adapting
-    from realgrain.measuring.gate import judge
+    from realgrain.measuring.gate import adapt_gated
     from realgrain.measuring.gate_tables import render
 
     if output.exists():
@@ -45,13 +46,11 @@ def adapt(
     if not 0 <= margin <= 1:
         raise ValueError(f"margin {margin}: a share from 0 to 1")
     given = adapting.gather(read_bundle(bundle), fake, real, replayed=replay, generator=generator, camera=camera, offline=offline)
-    found = adapting.adapt(given, share)
-    gate = judge(found.held, margin=margin)
+    found, gate = adapt_gated(given, share, margin)
     publish(gate, render(gate), report, [replay] if replay else [], json)
     if given.spoiled:
         say("the old detector learned from the replayed pictures and cannot be had without them: it looks better than it is; no profile is written")
     if not gate.passed:
-        say(f"a smaller --share than {share:g} forgets less, and learns less")
         return REFUSED
     learned = adapting.calibrate(found)
     made = adapting.write(found, learned, output, licence=licence)

@@ -23,13 +23,15 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from realgrain.detector.calibration import CONFIDENCE
-from realgrain.learning.adapt import Cell, Held
+from realgrain.learning.adapt import SHARE, Adaptation, Cell, Given, Held, adapt
 from realgrain.measuring.resampling import FEWEST, Bools, Floats, averaged, resample_counts, weighted_metrics
 
 METRIC, AUC = "tpr_at_5_fpr", "auc"
 MARGIN, CHANCE = 0.05, 0.5
 SINGLE = 2
 """Times the margin of a mean is that of a single generator: our choice (docs/decisions/0012)."""
+FRACTIONS = (1, 2, 4)
+"""Of the share that is asked for, what is tried."""
 MEAN, NEW = "mean", "new"
 UNKNOWN = (-1.0, 1.0)
 """The interval of a share's fall of which nothing is known."""
@@ -76,13 +78,25 @@ class Row(_Frozen):
 
 
 class Gate(_Frozen):
-    """The judgement, with what is needed to compute it again; ``passed`` if no row is refused."""
+    """The judgement, with what is needed to compute it again.
+
+    Attributes:
+        passed: no row is refused.
+        margin: see above.
+        resamples: of the bootstrap.
+        seed: likewise.
+        rows: generators and means.
+        share: of the loss that new pictures counted for at most; None: not said.
+        refused: judgements of larger shares, which were tried before.
+    """
 
     passed: bool
     margin: float
     resamples: int
     seed: int
     rows: tuple[Row, ...]
+    share: float | None = None
+    refused: tuple[Gate, ...] = ()
 
 
 def judge(held: Sequence[Held], *, margin: float = MARGIN, resamples: int = 1000, seed: int = 0) -> Gate:
@@ -95,15 +109,32 @@ def judge(held: Sequence[Held], *, margin: float = MARGIN, resamples: int = 1000
         seed: of the resampling.
     """
     singles = sum(len(of) for table in held for of in _grouped(table).values() if len(of) > 1)
-    rows = tuple(row for table in held for row in _rows(table, singles, resamples, seed))
-    return judge_again(Gate(passed=True, margin=margin, resamples=resamples, seed=seed, rows=rows), margin)
+    measured = [row for table in held for row in _rows(table, singles, resamples, seed)]
+    several = {row.group for row in measured if row.name == MEAN}
+    rows = tuple(row.model_copy(update={"refused": _refusal(row, margin, single=row.group in several and row.name != MEAN)}) for row in measured)
+    return Gate(passed=not any(row.refused for row in rows), margin=margin, resamples=resamples, seed=seed, rows=rows)
 
 
-def judge_again(gate: Gate, margin: float = MARGIN) -> Gate:
-    """What today's rules and a margin say of figures that are there already."""
-    several = {row.group for row in gate.rows if row.name == MEAN}
-    rows = tuple(row.model_copy(update={"refused": _refusal(row, margin, single=row.group in several and row.name != MEAN)}) for row in gate.rows)
-    return gate.model_copy(update={"rows": rows, "margin": margin, "passed": not any(row.refused for row in rows)})
+def adapt_gated(given: Given, share: float = SHARE, margin: float = MARGIN) -> tuple[Adaptation, Gate]:
+    """Adapt with a share, and while others are forgotten with half of it, then a quarter: the first that the gate lets through, or the last.
+
+    Args:
+        given: pictures, old and new.
+        share: of the loss that new pictures count for, at most, in (0, 1).
+        margin: of the gate.
+
+    Raises:
+        ManifestError: fewer than two known sources of a label.
+        ValueError: a share that is not between 0 and 1.
+    """
+    tried: list[tuple[Adaptation, Gate]] = []
+    for part in FRACTIONS:
+        found = adapt(given, share / part)
+        refused = tuple(gate.model_copy(update={"refused": ()}) for _, gate in tried)
+        tried.append((found, judge(found.held, margin=margin).model_copy(update={"share": share / part, "refused": refused})))
+        if tried[-1][1].passed or any(row.refused for row in tried[-1][1].rows if row.group == NEW):
+            break
+    return tried[-1]
 
 
 def _refusal(row: Row, margin: float, *, single: bool) -> str:

@@ -17,14 +17,15 @@ def render(gate: Gate) -> RenderableType:
     from rich.text import Text
 
     columns = ("generator|photographs", "pictures", "TPR at 5 % FPR", "fall", "its interval", "AUC", "")
-    table = Table("group", *columns, title="On pictures that neither head learned from", title_justify="left")
+    weighed = "" if gate.share is None else f", new ones with {gate.share:g} of the loss at most"
+    table = Table("group", *columns, title=f"On pictures that neither head learned from{weighed}", title_justify="left")
     for row in gate.rows:
         figures = (f"{row.before:.3f} -> {row.after:.3f}", f"{row.fall:+.3f}", f"{row.low:+.3f} to {row.high:+.3f}")
         sizes = f"{row.n_fake}|{row.n_real}"
         style = "bold" if row.name == MEAN else ""
         said = Text(row.refused, style="bold red")
         table.add_row(row.group, Text(row.name, style), sizes, *figures, f"{row.auc_before:.3f} -> {row.auc_after:.3f}", said)
-    return Group(table, Text(conclusion(gate)))
+    return Group(*(Text(f"with {of.share:g} of the loss {conclusion(of)}") for of in gate.refused), table, Text(conclusion(gate)))
 
 
 def conclusion(gate: Gate) -> str:
