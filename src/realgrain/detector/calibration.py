@@ -122,16 +122,25 @@ def _upper(k: int, n: int) -> float:
     low, high = k / n, 1.0
     if k == n:
         return high
+    ways = _ways(k, n)
     while low < (middle := (low + high) / 2) < high:
-        low, high = (middle, high) if binomial_cdf(k, n, middle)[-1] > TAIL else (low, middle)
+        low, high = (middle, high) if _cumulated(ways, n, middle)[-1] > TAIL else (low, middle)
     return high
 
 
 def binomial_cdf(k: int, n: int, share: float) -> np.ndarray:
     """Chance (k + 1,) of at most 0, 1, ..., k cases in n (k at most n), each of which is one with a chance of ``share`` in (0, 1)."""
+    return _cumulated(_ways(k, n), n, share)
+
+
+def _ways(k: int, n: int) -> np.ndarray:
+    """Logarithm (k + 1,) of in how many ways 0, 1, ..., k of n can be chosen."""
     step = np.arange(1, k + 1)
-    ways = np.concatenate([[0.0], np.cumsum(np.log(n - step + 1) - np.log(step))])
-    count = np.arange(k + 1)
+    return np.concatenate([[0.0], np.cumsum(np.log(n - step + 1) - np.log(step))])
+
+
+def _cumulated(ways: np.ndarray, n: int, share: float) -> np.ndarray:
+    count = np.arange(len(ways))
     return np.minimum(np.cumsum(np.exp(ways + count * np.log(share) + (n - count) * np.log1p(-share))), 1)
 
 
