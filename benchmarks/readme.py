@@ -96,12 +96,15 @@ def decision() -> str:
         real = from_arrays(PHOTO, group, "real", shipped.statistics)
         sources = sorted(real, key=lambda source: -len(real[source]))[:2]
         mostly = ", ".join(f"{source} ({len(real[source])})" for source in sources)
-        rates = [f"{interval(rate)}, n = {rate.n}" if rate else "not known" for rate in (found.false_positive, found.caught, found.missed)]
+        rates = [
+            f"{interval(rate)}, n = {rate.n}" if rate else "not known" for rate in (found.false_positive, found.caught, found.passed, found.missed)
+        ]
         worst = found.worst_false_positive_unseen
         lines.append(
             [f"{group + 1}: {mostly}", *rates, "not known" if worst is None else f"{', '.join(worst.sources)}: {worst.rate.k} of {worst.rate.n}"]
         )
-    header = ["content group, and where most of its photographs are from", "photographs flagged", "generated flagged", "generated called camera"]
+    header = ["content group, and where most of its photographs are from", "photographs flagged"]
+    header += ["generated flagged", "photographs called camera", "generated called camera"]
     return rows([*header, "worst source of photographs, flagged by a threshold that was set without it"], lines)
 
 

@@ -297,6 +297,21 @@ class TestSentence:
         assert said.endswith("not surely more than of photographs: a flag tells little here") == little
         assert "of generated pictures" not in sentence("unsure", "between thresholds", self.found)
 
+    @pytest.mark.parametrize(("passed", "little"), [(8, True), (40, False)])
+    def test_says_what_a_pass_is_worth(self, passed, little):
+        rates = {"camera": 0.0, "missed": rate_of(8, 400), "passed": rate_of(passed, 400), "deliveries": ("clean", "web")}
+        said = sentence("camera", "", self.found.model_copy(update=rates))
+        assert f"; of photographs {interval(rate_of(passed, 400))} are called so in each of clean, web, n = 400" in said
+        assert ("not surely more than of generated pictures: this tells little here" in said) == little
+
+    def test_names_the_threshold_that_the_rate_is_of(self):
+        """Where a picture is not flagged, "this threshold" would be another one, or none."""
+        assert "at this threshold" in sentence("ai", "", self.found)
+        for label in ("camera", "unsure"):
+            said = sentence(label, "between thresholds", self.found)
+            assert "at this threshold" not in said
+            assert "; where 'AI-generated' is said, 1.0 % [0.50-1.8] of real pictures" in said
+
     def test_says_what_unseen_sources_got(self):
         rates = {
             "camera": 0.0,

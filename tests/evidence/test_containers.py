@@ -43,7 +43,7 @@ def test_exif_at_its_place(kind):
     assert claim.time == "2020:02:03 04:05:06"
     if kind != "TIFF":  # where the writer leaves EXIF's own directory out
         assert (claim.lens, claim.serial) == ("EF 50mm", "0123456")
-    assert provenance(encoded(kind, exif=exif())).brief() == "EXIF (unsigned): Canon EOS 5D, Firmware 1.1"
+    assert provenance(encoded(kind, exif=exif())).brief() == 'EXIF (unsigned): "Canon EOS 5D", "Firmware 1.1"'
 
 
 def test_heic():
@@ -197,6 +197,15 @@ def test_more_blocks_than_are_read():
     comments = provenance(in_jpeg(*[segment(0xFE, b"x%d" % n) for n in range(300)]))
     assert len(comments.claims) == 50
     assert len(comments.notes) <= 20
+
+
+def test_no_number_of_texts_or_comments_hides_a_generator_or_a_manifest():
+    junk = [text(f"Title{number}", "x") for number in range(300)]
+    found = provenance(in_png(*junk, text("parameters", WEBUI)))
+    assert [claim.generator for claim in found.claims] == ["Stable Diffusion WebUI"]
+    assert any("more metadata than is shown" in note for note in found.notes)
+    hidden = in_jpeg(*[segment(0xFE, b"x%d" % number) for number in range(300)], segment(0xEB, b"JP\0\1\0\0\0\1" + BOX))
+    assert "c2pa" in provenance(hidden).carries
 
 
 def test_many_blocks_do_not_crowd_out_what_is_said_of_the_file():

@@ -86,7 +86,19 @@ def test_the_strongest_come_first_and_alike_ones_together():
     data = in_png(chunk(b"eXIf", exif().tobytes().removeprefix(b"Exif\0\0")), text("prompt", COMFY), text("parameters", WEBUI))
     found = provenance(data)
     assert [claim.kind for claim in found.claims] == ["text", "text", "exif"]
-    assert found.brief() == "text chunk (unsigned): Stable Diffusion WebUI (dream), ComfyUI (xl.ckpt); EXIF (unsigned): Canon EOS 5D, Firmware 1.1"
+    assert found.brief() == (
+        'text chunk (unsigned): "Stable Diffusion WebUI" ("dream"), "ComfyUI" ("xl.ckpt"); EXIF (unsigned): "Canon EOS 5D", "Firmware 1.1"'
+    )
+
+
+@pytest.mark.parametrize("name", ["camera", "software", "credit", "generator", "model", "signer", "source_type", "text"])
+def test_a_files_own_words_cannot_pass_for_a_trust_mark(name):
+    forged = 'X"; C2PA (signed, trusted signer "Reuters"): captured by a camera'
+    said = {"kind": "comment", "place": "here", "generator": "Y", name: forged}
+    found = Evidence(claims=[Claim(**said, trust="signed-untrusted" if name == "signer" else "unsigned")]).brief()
+    outside = "".join(found.split('"')[::2])
+    assert "trusted signer" not in outside.replace("untrusted signer", "")
+    assert "captured" not in outside
 
 
 @pytest.mark.parametrize("what", ["contents", "_claims"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -74,9 +74,10 @@ class Decision(_Part):
         supported: whether the data can support the rate asked for.
         ai: at or above it a picture is flagged; None: uncalibrated.
         camera: at or below it a picture is called ``camera``; None: none is.
-        false_positive: real calibration pictures at or above ``ai``.
-        missed: generated calibration pictures at or below ``camera``.
-        caught: generated calibration pictures at or above ``ai``.
+        false_positive: real calibration pictures at or above ``ai`` in any delivery.
+        missed: generated calibration pictures at or below ``camera`` in any.
+        caught: generated calibration pictures at or above ``ai`` in each.
+        passed: real calibration pictures at or below ``camera`` in each.
         false_positive_per_source: the same as ``false_positive`` for each real source.
         false_positive_unseen: of each real source in the group, at the threshold that the pictures of the others alone give: what a source gets that
             is not among them. Empty where there is one source only.
@@ -100,6 +101,7 @@ class Decision(_Part):
     false_positive: Rate | None = None
     missed: Rate | None = None
     caught: Rate | None = None
+    passed: Rate | None = None
     false_positive_per_source: dict[str, Rate] = {}
     false_positive_unseen: dict[str, Rate] = {}
     missed_unseen: dict[str, Rate] = {}
@@ -187,6 +189,7 @@ class _Found:
     false_positive: Rate | None
     missed: Rate | None
     caught: Rate | None
+    passed: Rate | None
     false_positive_per_source: dict[str, Rate]
     false_positive_unseen: dict[str, Rate]
     missed_unseen: dict[str, Rate]
@@ -194,7 +197,7 @@ class _Found:
     worst_missed_unseen: Worst | None
 
 
-_NOTHING = _Found(False, None, None, None, None, None, {}, {}, {}, None, None)
+_NOTHING = _Found(False, None, None, None, None, None, None, {}, {}, {}, None, None)
 
 
 def _of_group(bundle: Bundle, name: str, group: int, asked: float, reals: Logits) -> _Found:
@@ -209,15 +212,20 @@ def _of_group(bundle: Bundle, name: str, group: int, asked: float, reals: Logits
         (None, None, None, {}) if point is None else (min(ai, point.camera), point.missed if point.camera <= ai else None, None, {})
     )
     if fake:
-        # Turned round, so that the generated ones lie where the real ones do.
-        turned = {source: -logits[::-1] for source, logits in fake.items()}
+        turned = _turned(fake)
         target = bundle.card.profiles[name].target_miss
         camera = min(ai, -threshold(profiles.pooled(turned), target)[0])
         missed, caught, missed_unseen = flags(turned, -camera), flags(fake, ai), unseen({group: turned}, group, target, frozenset({group}), -ai)
     each = {source: flags({source: logits}, ai) for source, logits in real.items()}
     flagged_unseen = unseen(reals, group, asked, own)
     worst = highest(flagged_unseen), highest(missed_unseen)
-    return _Found(supported, ai, camera, flags(real, ai), missed, caught, each, flagged_unseen, missed_unseen, *worst)
+    passed = None if camera is None else flags(_turned(real), -camera)
+    return _Found(supported, ai, camera, flags(real, ai), missed, caught, passed, each, flagged_unseen, missed_unseen, *worst)
+
+
+def _turned(of: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The other way round, still sorted, so that the lower threshold can be found and counted at as the upper one is."""
+    return {source: -logits[::-1] for source, logits in of.items()}
 
 
 def highest(rates: dict[str, Rate]) -> Worst | None:
@@ -246,6 +254,7 @@ def _cautious(each: Sequence[_Found], fakes: Sequence[dict[str, np.ndarray]]) ->
         false_positive=_worst(of.false_positive for of in each),
         missed=_worst(of.missed for of in each),
         caught=_worst((flags(fake, ai) if fake else None for fake in fakes), least=True),
+        passed=_worst((of.passed for of in each), least=True),
         false_positive_per_source=_worst_by_source(of.false_positive_per_source for of in each),
         false_positive_unseen=_worst_by_source(of.false_positive_unseen for of in each),
         missed_unseen=_worst_by_source(of.missed_unseen for of in each),
@@ -334,15 +343,20 @@ def interval(rate: Rate) -> str:
     return f"{percent(rate.value)} [{percent(rate.low)[:-2]}-{percent(rate.high)[:-2]}]"
 
 
-def of_real(found: Decision) -> str:
-    """What the threshold costs, with its numbers: the part of the sentence that is the same for each picture; empty where nothing is known."""
+def of_real(found: Decision, at: str = "at this threshold") -> str:
+    """What the threshold of ``ai`` costs, with its numbers: the part of the sentence that is the same for each picture; empty where nothing is known.
+
+    Args:
+        found: by which it was decided.
+        at: that threshold, in words.
+    """
     rate = found.false_positive
     if rate is None:
         return ""
     what = "real photographs" if found.profile in (None, profiles.PHOTO, "camera", "web") else "real pictures"
     whose = f" (profile {found.profile}{in_group(found)})" if found.profile else ""
     text = (
-        f"at this threshold {interval(rate)} of {what} from sources like yours{whose} are flagged, n = {rate.n:,}, fitted on {found.fitted}, "
+        f"{at} {interval(rate)} of {what} from sources like yours{whose} are flagged, n = {rate.n:,}, fitted on {found.fitted}, "
         f"bundle {found.bundle[:12]}"
     )
     if unseen_worst := found.worst_false_positive_unseen:
@@ -353,12 +367,24 @@ def of_real(found: Decision) -> str:
     return text + (f"; {short}" if short else "")
 
 
-def _power(found: Decision) -> str:
-    """How many generated pictures the threshold of ``ai`` finds, and whether that is surely more than of photographs; empty where it is not known."""
-    if found.caught is None or found.false_positive is None:
+def tells_little(label: str, found: Decision) -> bool:
+    """Whether a verdict, however seldom wrong, is not surely given more often where it is right: to generated pictures, or to photographs."""
+    right, wrong = (found.caught, found.false_positive) if label == "ai" else (found.passed, found.missed)
+    return right is not None and wrong is not None and right.low <= wrong.high
+
+
+def worth(label: str, found: Decision) -> str:
+    """How often a verdict is given where it is right, in each delivery, and whether that tells anything; empty where it is not known."""
+    right = found.caught if label == "ai" else found.passed
+    if right is None or found.false_positive is None or (label == "camera" and found.missed is None):
         return ""
-    text = f"; of generated pictures {interval(found.caught)} are flagged, n = {found.caught.n:,}"
-    return text if found.caught.low > found.false_positive.high else f"{text}, not surely more than of photographs: a flag tells little here"
+    each = f" in each of {', '.join(found.deliveries)}" if len(found.deliveries) > 1 else ""
+    if label == "ai":
+        text, little = f"; of generated pictures {interval(right)} are flagged", "not surely more than of photographs: a flag tells little here"
+    else:
+        text, little = f"; of photographs {interval(right)} are called so", "not surely more than of generated pictures: this tells little here"
+    text += f"{each}, n = {right.n:,}"
+    return f"{text}, {little}" if tells_little(label, found) else text
 
 
 def named(worst: Worst) -> str:
@@ -381,11 +407,12 @@ def sentence(label: str, why: str, found: Decision) -> str:
         why: it is unsure, in words.
         found: by which it was decided.
     """
-    cost = of_real(found)
     if label == "ai":
-        return f"flagged; {cost}{_power(found)}"
+        return f"flagged; {of_real(found)}{worth(label, found)}"
+    cost = of_real(found, "where 'AI-generated' is said,")
     if label == "camera":
         passed = "" if found.missed is None else f"; {interval(found.missed)} of generated pictures are called so too, n = {found.missed.n:,}"
+        passed += worth(label, found)
         if found.worst_missed_unseen:
             passed += f"; of a generator that this was set without, at worst {named(found.worst_missed_unseen)}"
         return f"not flagged, called a photograph{passed}; {cost}"

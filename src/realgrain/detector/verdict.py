@@ -155,4 +155,5 @@ def _one_side(logits: list[float], between: float | None) -> bool:
 
 def explained(verdict: Verdict, decision: Decision) -> str:
     """A verdict in one sentence."""
-    return sentence(verdict.label, ", ".join(WHY[reason] for reason in verdict.reasons), decision)
+    said = sentence(verdict.label, ", ".join(WHY[reason] for reason in verdict.reasons), decision)
+    return f"{said}; these rates are of other pictures than this one" if "out_of_domain" in verdict.reasons and decision.false_positive else said

@@ -134,19 +134,24 @@ class Claim(_Part):
         return self.generator is not None or self.source_type in MADE_BY_MODEL
 
     def words(self) -> str:
-        """What it says, shortly; empty if it says nothing of the picture's making."""
+        """What it says, shortly; empty if it says nothing of the picture's making. The file's own words stand in quotation marks."""
         if self.trust == "invalid":
             return self.reason or "the signature does not hold"
-        made = SOURCE_TYPES.get(self.source_type, self.source_type) if self.source_type else None
-        generator = self.generator and (f"{self.generator} ({self.model})" if self.model else self.generator)
-        comment = self.text if self.kind == "comment" else None
-        return ", ".join(part for part in (made, generator, self.camera, self.software, self.credit, comment) if part)
+        made = self.source_type and (SOURCE_TYPES.get(self.source_type) or _quoted(self.source_type))
+        generator = self.generator and _quoted(self.generator) + (f" ({_quoted(self.model)})" if self.model else "")
+        others = (self.camera, self.software, self.credit, self.text if self.kind == "comment" else None)
+        return ", ".join(part for part in (made, generator, *(_quoted(text) for text in others if text)) if part)
 
     def heading(self) -> str:
         """Of which kind it is and how far to trust it."""
-        by = f" {self.signer}" if self.signer else ""
+        by = f" {_quoted(self.signer)}" if self.signer else ""
         trusted = {"signed-trusted": f"signed, trusted signer{by}", "signed-untrusted": f"signed, untrusted signer{by}"}
         return f"{_LABELS[self.kind]} ({trusted.get(self.trust, self.trust)})"
+
+
+def _quoted(text: str) -> str:
+    """A stranger's words, so that they cannot pass for ours."""
+    return '"' + text.replace('"', "'") + '"'
 
 
 class TrustListFacts(_Part):

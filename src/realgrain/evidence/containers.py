@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
 
 from realgrain.evidence.claims import Kind
 from realgrain.picture import decode, ifd, structure
 
-MAX_BLOCKS = 200  # of metadata in one file (our choice, as all limits here)
+MAX_BLOCKS = 200  # comments and texts of a file that no generator is known by, and blocks of each other kind (our choice, as all limits here)
 MAX_BYTES = 4 * 2**20  # of one block, after decompression
 MAX_INFLATED = 16 * 2**20  # of all compressed blocks of one file
 
@@ -52,16 +51,22 @@ class Contents:
     complete: bool
 
 
-def contents(kind: str, data: bytes) -> Contents:
-    """Metadata of a file that `open_picture` accepts.
+def contents(kind: str, data: bytes, known: Container[str] = ()) -> Contents:
+    """Metadata of a file that `open_picture` accepts. No number of comments and texts hides what else there is.
 
     Args:
         kind: format, as ``Picture.format``.
         data: the file.
+        known: keys of text chunks that generators are known by.
     """
     walk, end = _FORMATS[kind]
-    found = list(islice(walk(data), MAX_BLOCKS + 1))
-    return Contents(found[:MAX_BLOCKS], max(0, len(data) - end(data)), len(found) <= MAX_BLOCKS)
+    found, seen = list[Block](), Counter[str]()
+    for block in walk(data):
+        of = "loose" if block.kind in ("comment", "text") and block.key not in known else block.kind
+        seen[of] += 1
+        if seen[of] <= MAX_BLOCKS:
+            found.append(block)
+    return Contents(found, max(0, len(data) - end(data)), len(found) == seen.total())
 
 
 def stray_manifest(data: bytes) -> bool:

@@ -14,6 +14,9 @@ from collections.abc import Mapping, Sequence
 from realgrain.evidence.claims import Claim, Kind
 from realgrain.evidence.containers import Block
 
+KEYS = frozenset({"parameters", "prompt", "workflow", "invokeai_metadata", "sd-metadata", "Dream", "Software", "Comment", "Source"})
+"""Of the text chunks that ``claims`` reads."""
+
 # The last line of what the WebUI writes: "Steps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1, Size: 512x512, ...".
 _STEPS = re.compile(r"^Steps: \d{1,6}, ", re.MULTILINE)
 _SETTING = re.compile(r'([A-Z][\w ]{0,40}): ("(?:[^"\\]|\\.){0,1000}"|[^,]{0,200})(?:, |$)')

@@ -34,7 +34,7 @@ def provenance(source: str | os.PathLike[str] | bytes, picture: Picture | None =
     else:
         data = source
     try:
-        found = contents(picture.format, data)
+        found = contents(picture.format, data, generators.KEYS)
     except Exception as error:  # strangers' bytes: whatever they do to a reader, a picture is judged all the same
         return Evidence(notes=[f"metadata cannot be read ({type(error).__name__})"], trust_list=None if trust_list is None else trust_list.facts)
     claims, more = _read(found.blocks, data, picture.format, trust_list)
@@ -55,8 +55,8 @@ def _notes(found: Contents, data: bytes, claims: int) -> Iterator[str]:
     if found.trailer:
         yield f"{found.trailer:,} bytes follow the end of the picture: not read ({TRAILERS})"
     if not found.complete or claims > MAX_CLAIMS:
-        yield f"more metadata than is shown: the first {MAX_CLAIMS} claims of the first {len(found.blocks)} blocks"
-    if found.complete and all(block.kind != "c2pa" for block in found.blocks) and stray_manifest(data):
+        yield f"more metadata than is shown: the first {MAX_CLAIMS} claims of {len(found.blocks)} blocks"
+    if all(block.kind != "c2pa" for block in found.blocks) and stray_manifest(data):
         yield "bytes of a C2PA manifest stand where none belongs: not believed"
 
 

@@ -143,10 +143,13 @@ def figures(case: Case) -> Iterator[tuple[str, str, str]]:
     """Error rates: what, with its interval and number, and the field of the card (or the data) that it is from."""
     decision = case.report.decision
     whence = {one.number: one.where or one.source for one in case.origins}
+    several = len(decision.deliveries) > 1
+    any_, each_ = (f" in {which} of {', '.join(decision.deliveries)}" if several else "" for which in ("any", "each"))
     for name, what in (
-        ("false_positive", "of real pictures are flagged at this threshold"),
-        ("missed", "of generated pictures are called a photograph"),
-        ("caught", "of generated pictures are flagged"),
+        ("false_positive", f"of real pictures are flagged{any_}"),
+        ("missed", f"of generated pictures are called a photograph{any_}"),
+        ("caught", f"of generated pictures are flagged{each_}"),
+        ("passed", f"of real pictures are called a photograph{each_}"),
     ):
         rate = getattr(decision, name)
         if rate is not None:

@@ -146,7 +146,7 @@ def _profiled(report: Report, bundle: Bundle) -> Iterator[Origin]:
             how = "of each source, counted at the threshold that the others alone give; exact 95 % interval"
             yield _of(f"/report/decision/{part}", "data", of[kind], how)
             yield _of(f"/report/decision/worst_{part}", "computed", f"/report/decision/{part}", "the highest; sources of few pictures together")
-    for part, kind in (("false_positive", "real"), ("false_positive_per_source", "real"), ("missed", "fake"), ("caught", "fake")):
+    for part, kind in (("false_positive", "real"), ("false_positive_per_source", "real"), ("missed", "fake"), ("caught", "fake"), ("passed", "real")):
         if getattr(decision, part) is None:
             continue
         if kind == "fake" and not has_fake:

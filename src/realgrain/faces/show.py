@@ -5,18 +5,22 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from textwrap import fill
 from typing import TYPE_CHECKING, TypeVar
 
 from realgrain.detector.clips import ClipReport
-from realgrain.detector.decision import Decision, in_group, interval, of_real, shortfall
+from realgrain.detector.decision import Decision, in_group, interval, of_real, shortfall, worth
 from realgrain.detector.verdict import WHY, Report
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from realgrain.evidence.claims import Evidence
+
 Item = TypeVar("Item")
 WIDE = 10_000  # columns; where no terminal sets a width, a line is a line, so that grep works
+NOTES = 10  # on what files say of themselves that a table shows (our choice)
 WORDS = {"ai": "AI-generated", "camera": "camera", "unsure": "unsure"}
 
 
@@ -101,10 +105,11 @@ class Table:
         for report in self._reports:
             why = ", ".join(WHY[reason] for reason in report.verdict.reasons)
             words = WORDS[report.verdict.label] + (f": {why}" if why else "")
-            chance = "-" if report.probability is None else f"{report.probability:.2f}"
+            scale = report.decision.calibration
+            chance = "-" if report.probability is None else f"{report.probability:.2f}{', tells nothing' if scale and scale.flat else ''}"
             after = [] if prior is None else ["-" if report.posterior is None else f"{report.posterior.probability:.2g}"]
             after += [] if ratio is None else ["-" if report.fused is None else f"{report.fused.probability:.2g}"]
-            says = [] if report.evidence is None else [Text(report.evidence.brief() or "nothing", overflow="fold")]
+            says = [] if report.evidence is None else [Text(_says(report.evidence), overflow="fold")]
             grid.add_row(Text(report.picture.name, overflow="fold"), words, chance, *after, *says)
         out = console()
         out.print(grid)
@@ -117,8 +122,25 @@ class Table:
         if fused := next((report.fused for report in self._reports if report.fused), None):
             notes.append(fused.rule)
         notes += [f"Fused, for {report.picture.name}: {report.fused.arithmetic}." for report in self._reports if report.fused and report.fused.says]
-        for note in notes:
+        for note in [*notes, *_unread(self._reports)]:
             out.print("\n" + fill(note, min(out.width, 100)), markup=False, highlight=False)
+
+
+def _says(evidence: Evidence) -> str:
+    return evidence.brief() or ("nothing that was read: see the notes" if evidence.notes else "nothing")
+
+
+def _unread(reports: Sequence[Report]) -> Iterator[str]:
+    """What was not read, or not believed, of what files say of themselves: each note once, with the first files that it is of."""
+    files: dict[str, list[str]] = {}
+    for report in reports:
+        for note in report.evidence.notes if report.evidence else ():
+            files.setdefault(note, []).append(report.picture.name)
+    for note, names in islice(files.items(), NOTES):
+        more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
+        yield f"Note, {', '.join(names[:3])}{more}: {note}."
+    if len(files) > NOTES:
+        yield f"There are {len(files) - NOTES:,} further notes: --json has them all."
 
 
 def _clip(report: ClipReport) -> None:
@@ -147,10 +169,14 @@ def explain(name: str, decisions: Sequence[Decision]) -> str:
     decision = decisions[0]
     if all(of.false_positive is None for of in decisions):
         return f"{shortfall(decision) or f'{name} is not calibrated: it gives no verdicts'}."
-    among = f"'AI-generated' is said from a threshold: {'; '.join(map(of_real, decisions))}. "
+    among = f"'AI-generated' is said from a threshold: {'; '.join(of_real(of) + worth('ai', of) for of in decisions)}. "
     if decision.held_fpr is not None:
         among += "The upper end of an interval holds for new pictures drawn as the calibration ones were. "
-    missed = [f"{interval(of.missed)} of generated pictures{in_group(of)} pass as photographs, n = {of.missed.n:,}" for of in decisions if of.missed]
+    missed = [
+        f"{interval(of.missed)} of generated pictures{in_group(of)} pass as photographs, n = {of.missed.n:,}{worth('camera', of)}"
+        for of in decisions
+        if of.missed
+    ]
     if missed:
         among += f"'camera' is said below another, where {'; '.join(missed)}. "
     where = f"Intervals are 95 %; rates are the worst of {', '.join(decision.deliveries)}. Between the two the verdict is 'unsure'. "

@@ -425,8 +425,16 @@ function wrong(report) {
   if (label === "camera" && !decision.missed) return t("rate.missed.unknown");
   const said = label === "ai" ? t("rate.flagged", rated(decision.false_positive)) : t("rate.missed", rated(decision.missed));
   const elsewhere = label === "ai" ? decision.worst_false_positive_unseen : decision.worst_missed_unseen;
-  if (!elsewhere) return said;
-  return `${said} ${label === "ai" ? t("rate.flagged.unseen", rated(elsewhere.rate)) : t("rate.missed.unseen", rated(elsewhere.rate))}`;
+  const unseen = label === "ai" ? "rate.flagged.unseen" : "rate.missed.unseen";
+  return [said, ...(elsewhere ? [t(unseen, rated(elsewhere.rate))] : []), ...worth(decision, label)].join(" ");
+}
+
+/** How often such a verdict is given where it is right, and whether that tells anything. */
+function worth(decision, label) {
+  const [right, mistaken] = label === "ai" ? [decision.caught, decision.false_positive] : [decision.passed, decision.missed];
+  if (!right) return [];
+  if (right.low > mistaken.high) return [label === "ai" ? t("rate.caught", rated(right)) : t("rate.passed", rated(right))];
+  return [label === "ai" ? t("rate.caught.little", rated(right)) : t("rate.passed.little", rated(right))];
 }
 
 function wrongOfClip({ decision, verdict: { label } }) {
