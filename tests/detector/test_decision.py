@@ -77,6 +77,7 @@ class TestDecision:
         assert found.camera <= found.ai
         assert found.missed.high <= 0.2
         assert found.caught.k == np.sum(np.linspace(-1, 5, 400) >= found.ai)
+        assert found.passed == rate_of(sum(int(np.sum(of <= found.camera)) for of in (np.linspace(-3, 1, 300), np.linspace(-3, 2, 200))), 500)
 
     def test_each_source_is_judged_by_the_others(self, bundle, tiny_bundle):
         found = decision_of(bundle, Policy("web", 0.02))

@@ -55,9 +55,7 @@ def test_trusted_by_a_list_that_has_its_root(signed, trust_list):
     found = provenance(signed, trust_list=trust_list)
     assert {claim.trust for claim in found.claims} == {"signed-trusted"}
     assert (found.trust_list.certificates, found.trust_list.name) == (1, "list.pem")
-    assert found.brief() == (
-        'C2PA (signed, trusted signer "Toy Press / camera desk"): made by a trained model, "Toy Model 7", "Toy Maker 2.1"'
-    )
+    assert found.brief() == ('C2PA (signed, trusted signer "Toy Press / camera desk"): made by a trained model, "Toy Model 7", "Toy Maker 2.1"')
 
 
 def test_not_trusted_by_the_list_of_others(signed, tmp_path):

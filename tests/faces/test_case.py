@@ -215,7 +215,7 @@ class TestPage:
 
     def test_shows_evidence_with_its_mark(self, text):
         shown = Page(text).text
-        assert "– unsigned Canon EOS SECRET-5D" in shown
+        assert '– unsigned "Canon EOS SECRET-5D"' in shown
         assert "bytes follow the end of the picture" in shown
 
     def test_says_when_it_is_not_localised(self, tiny_detector, tmp_path):

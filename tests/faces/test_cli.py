@@ -16,10 +16,12 @@ from PIL import Image
 import realgrain
 from realgrain._version import __version__
 from realgrain.detector.bundle import read_bundle
+from realgrain.detector.calibration import Calibration
 from realgrain.detector.decision import Policy, decision_of, interval
 from realgrain.detector.detect import load
 from realgrain.detector.verdict import Report
 from realgrain.detector.weights import file_sha256
+from realgrain.faces import show
 from realgrain.faces.cli import main
 from realgrain.learning.recipe import Recipe, read_recipe
 from realgrain.measuring.metrics import evaluate
@@ -247,8 +249,9 @@ class TestWhatIsPrinted:
             image.convert("RGB").save(path, "JPEG", exif=exif)
         assert main(["detect", str(path), *bundle]) == 0
         out = capsys.readouterr().out
-        assert "EXIF (unsigned): [bold]Canon EOS 5D" in out
+        assert 'EXIF (unsigned): "[bold]Canon EOS 5D"' in out
         assert "no evidence" in out
+        assert "see the notes" not in out
         assert main(["detect", str(path), "--no-evidence", *bundle]) == 0
         assert "Canon" not in capsys.readouterr().out
         reports = []
@@ -257,6 +260,34 @@ class TestWhatIsPrinted:
             reports.append(Report.model_validate_json(capsys.readouterr().out))
         assert reports[0].evidence.claims[0].camera == "[bold]Canon EOS 5D"
         assert reports[0].model_copy(update={"evidence": None}) == reports[1]
+
+    def test_what_was_not_read_is_noted(self, bundle, capsys, toy_pictures, tmp_path, monkeypatch):
+        monkeypatch.setenv("COLUMNS", "300")
+        paths = [tmp_path / f"{name}.png" for name in "abcd"]
+        for path in paths:
+            path.write_bytes(toy_pictures[0].read_bytes() + b"tail")
+        assert main(["detect", *map(str, paths), *bundle]) == 0
+        out = capsys.readouterr().out
+        assert out.count("nothing that was read: see the notes") == 4
+        assert out.count("4 bytes follow the end of the picture: not read") == 1
+        assert "and 1 more: 4 bytes" in " ".join(out.split())
+
+    def test_what_verdicts_are_worth_is_said_of_several_pictures_too(self, bundle, capsys, toy_pictures, tiny_bundle):
+        assert main(["detect", *map(str, toy_pictures[:2]), *bundle]) == 0
+        words, found = " ".join(capsys.readouterr().out.split()), decision_of(tiny_bundle, Policy())
+        assert f"of generated pictures {interval(found.caught)} are flagged" in words
+        assert f"of photographs {interval(found.passed)} are called so" in words
+
+    def test_a_probability_that_tells_nothing(self, tiny_detector, toy_pictures, capsys):
+        report = tiny_detector.detect(toy_pictures[0])
+        flat = report.model_copy(
+            update={"probability": 0.5, "decision": report.decision.model_copy(update={"calibration": Calibration(method="platt", slope=0.0)})}
+        )
+        table = show.Table("tiny")
+        for one in (report, flat):
+            table.add(one)
+        table.close()
+        assert capsys.readouterr().out.count("0.50, tells nothing") == 1
 
     def test_a_trust_list_without_certificates(self, bundle, capsys, toy_pictures, tmp_path):
         (tmp_path / "list.pem").write_text("none")
