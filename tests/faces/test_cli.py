@@ -269,7 +269,7 @@ class TestWhatIsPrinted:
         assert main(["detect", *map(str, paths), *bundle]) == 0
         out = capsys.readouterr().out
         assert out.count("nothing that was read: see the notes") == 4
-        assert out.count("4 bytes follow the end of the picture: not read") == 1
+        assert " ".join(out.split()).count("4 bytes follow the end of the picture: not read") == 1
         assert "and 1 more: 4 bytes" in " ".join(out.split())
 
     def test_what_verdicts_are_worth_is_said_of_several_pictures_too(self, bundle, capsys, toy_pictures, tiny_bundle):
