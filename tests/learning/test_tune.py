@@ -11,11 +11,12 @@ from transformers import TrainerCallback
 from realgrain.detector.detect import load
 from realgrain.learning import methods
 from realgrain.learning.backbone import encode, load_tower, taps
-from realgrain.learning.data import Fold
+from realgrain.learning.data import Fold, ManifestError
 from realgrain.learning.network import Network
+from realgrain.learning.problem import Problem
 from realgrain.learning.recipe import RecipeError
 from realgrain.learning.train import fitter_of, train
-from realgrain.learning.tune import TunedFitter
+from realgrain.learning.tune import TunedFitter, kept_back
 
 FROZEN = {"probe", "level", "realgrain"}
 TUNED = [name for name in methods.names() if name not in FROZEN]
@@ -91,6 +92,25 @@ class TestNetwork:
         network.look(features, torch.arange(20) % 2 == 0)
         head, _ = network.shipped()
         np.testing.assert_allclose(features.numpy() @ head["weight"] + head["bias"], network.head(features).detach().numpy(), atol=1e-4)
+
+
+class TestKeptBack:
+    """What decides when to stop must leave something of both labels to train on."""
+
+    def test_is_of_every_source(self, problem, recipe_of):
+        kept = kept_back(problem, recipe_of("lora"))
+        assert set(problem.source[kept]) == set(problem.source[~kept]) == set(problem.source)
+
+    def test_one_picture_of_each_source(self, problem, recipe_of, home):
+        rows = [int(np.flatnonzero(problem.source == source)[0]) for source in sorted(set(problem.source))]
+        few = problem.keep(np.isin(np.arange(len(problem.samples)), rows))
+        with pytest.raises(ManifestError, match=r"no fake picture is left to train on .*the fake sources \(diffusion-a, diffusion-b, gan-a, gan-b\)"):
+            TunedFitter(recipe_of("lora")).fit(few)
+
+    def test_near_duplicates_alone(self, problem, recipe_of, home):
+        twins = np.where(problem.fake, np.arange(len(problem.samples)), len(problem.samples))
+        with pytest.raises(ManifestError, match=r"no real picture is left to train on .*the real sources \(camera-a"):
+            TunedFitter(recipe_of("lora")).fit(Problem(problem.samples, problem.sha256, twins))
 
 
 class TestFit:
