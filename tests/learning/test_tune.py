@@ -34,6 +34,12 @@ class TestMethods:
         lol, mpft = (recipe_of(name).model_dump() for name in ("lol", "mpft"))
         assert {key for key in lol if lol[key] != mpft[key]} == {"method", "masking"}
 
+    @pytest.mark.parametrize(("method", "rate"), [("lora", 1e-4), ("pinclip", 1e-4), ("effort", 2e-4)])
+    def test_one_rate_for_all_that_moves(self, method, rate):
+        """As those that they follow have one optimiser for everything."""
+        tuning = methods.defaults(method)["tuning"]
+        assert (tuning["rate"], tuning["head_rate"]) == (rate, rate)
+
     def test_a_recipe_goes_over_its_methods_defaults(self, recipe_of):
         recipe = recipe_of("mpft", **{"masking.ratio": 0.25})
         assert (recipe.masking.kind, recipe.masking.ratio, recipe.adapter.kind) == ("texture", 0.25, "full")

@@ -33,7 +33,7 @@ class Tuning(BaseModel):
         rate: of learning, for what moves in the tower; AdamW.
         head_rate: of learning, for head and noise generator.
         decay: of weights.
-        epochs: passes over as many pictures as there are, drawn so that classes and sources are balanced.
+        epochs: passes over as many pictures as there are, drawn with replacement so that classes and sources are balanced in the mean.
         batch: pictures in a step, over all processes.
         accumulate: parts that each process takes its share of a batch in, one after the other, for less memory; the step stays the same, but for
             what noise measures of a batch.
@@ -51,7 +51,7 @@ class Tuning(BaseModel):
         head_start: ``zero``, or ``probe``: the head that is best on the untuned tower, by the recipe's penalty and content directions (linear
             probing, then tuning: Kumar et al. 2022), so that tuning starts from what the frozen tower knows.
         cache_frozen: run the blocks that do not move once for each picture and draw, and keep what they give on disk (0.3 MB each for ViT-B/16).
-            Then a picture has ``draws`` degradations and masks instead of a new one each time.
+            Then a picture has ``draws`` degradations and masks, the same for every seed, instead of a new one each time.
         workers: processes that decode and degrade pictures meanwhile; 0: the one that trains does. The pictures are the same with any number.
         deterministic: none but torch's deterministic algorithms: the same machine, versions and settings give the same bytes; an operation that has
             none is an error.
