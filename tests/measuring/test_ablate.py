@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pyarrow.compute as pc
@@ -20,6 +21,7 @@ from realgrain.measuring.ledger import append_lines, read_lines
 from realgrain.measuring.plan import read_plan, runs_of
 from realgrain.measuring.points import point_metrics
 
+ROOT = Path(__file__).parents[2]
 FOLDS = [{"fake": ["gan-a"], "real": ["camera-a"]}, {"fake": ["diffusion-a"], "real": ["camera-b"]}]
 
 
@@ -103,6 +105,15 @@ def test_what_decides_the_result_makes_another_run(plan_file, toy_manifest, tmp_
     keys = [{run.key for run in runs_of(read_plan(plan_file(**of)), samples)} for of in ({}, changes)]
     assert len(keys[0]) == len(keys[1]) == 4
     assert not keys[0] & keys[1]
+
+
+@pytest.mark.parametrize("name", ["cross-family", "full", "effort", "controls", "gentle", "level", "realgrain", "probe"])
+def test_recorded_runs_are_still_those_of_their_plans(name):
+    """New settings and other defaults must leave them what they are: each digest of a recipe is in the ledger."""
+    recorded = {(line["recipe_sha256"], line["seed"], line["left_out"]) for line in read_lines(ROOT / "results" / "ablation" / "runs.jsonl")}
+    asked = [run.identity for run in runs_of(read_plan(ROOT / "recipes" / "plans" / f"{name}.yaml"), [])]
+    assert asked
+    assert {(of["recipe_sha256"], of["seed"], of["left_out"]) for of in asked} <= recorded
 
 
 def test_other_pictures_make_another_run(plan_file, toy_manifest):
