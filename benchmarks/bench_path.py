@@ -299,8 +299,8 @@ def summed_up(result: BenchPath) -> Iterator[str]:
     for of in result.speed:
         for name, found in of.ratios.items():
             times = f"{of.contestants[name].ms:.1f} over {of.contestants['raw'].ms:.1f} ms"
-            yield f"{of.runtime}, {' '.join(of.conditions)}: {name} over raw {found.value:.3f} ({found.low:.3f}–{found.high:.3f}; {times})"
-        yield f"  {'within' if of.ratios['path'].value <= LIMIT else 'not within'} the {LIMIT} that is aimed at"
+            yield f"{of.runtime}, {' '.join(of.conditions)}: {name} over raw {found}; {times}"
+        yield f"  within the {LIMIT} that is aimed at: {of.ratios['path'].within(LIMIT)}"
     if result.memory:
         shares = ", ".join(f"{value:.0f} MB at {share}" for share, value in result.memory.mb_at.items())
         stages = ", ".join(f"{value:.0f} MB after {stage}" for stage, value in result.memory.most_mb.items())

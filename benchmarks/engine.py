@@ -355,7 +355,7 @@ def main() -> None:
     for name, of in found.contestants.items():
         for mode, timed in of.timed.items():
             times = timed.faster_than_peer
-            beside = f", {times.value:.2f} ({times.low:.2f}-{times.high:.2f}) times as fast as {PEER}" if times else ""
+            beside = f", {times} times as fast as {PEER}" if times else ""
             print(f"{name}, {mode}: {timed.ms:.1f} ms{beside}")
         print(f"{name}: AUC {'-' if of.auc is None else f'{of.auc:.3f}'}, peak memory {of.peak_mb:.0f} MB")
     if found.roofline:

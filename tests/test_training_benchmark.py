@@ -20,8 +20,24 @@ def test_every_method_is_timed():
 
 
 def test_ratio_is_of_rounds():
-    found = training.ratio([2.0, 20.0, 3.0], [1.0, 10.0, 1.0])
+    found = training.ratio([2.0, 20.0, 3.0] * 2, [1.0, 10.0, 1.0] * 2)
     assert (found.value, found.low, found.high) == (2, 2, 3)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_few_rounds_give_no_interval(count):
+    found = training.ratio([0.9, 1.1, 1.0, 1.0, 1.0][:count], [1.0] * count)
+    assert (found.low, found.high, len(found.rounds)) == (None, None, count)
+    assert "too few for an interval" in str(found)
+    assert "0.90" in str(found)
+    assert "cannot be told" in found.within(2.0)
+
+
+def test_a_limit_is_judged_by_the_interval():
+    found = training.ratio([0.9, 1.0, 1.1, 0.9, 1.0, 1.1], [1.0] * 6)
+    assert found.value == 1
+    assert (found.within(1.2), found.within(0.5)) == ("yes", "no")
+    assert found.within(1.05).startswith("cannot be told")  # though the median lies below it
 
 
 def test_cost_sums_rounds_up():
@@ -42,6 +58,6 @@ def test_whole(tiny_tower, tmp_path, monkeypatch, capsys):
     assert list(found.costs) == [case.name for case in training.CASES if case.name in only]
     assert all(cost.ms_per_picture > 0 and cost.peak_memory_mb > 50 for cost in found.costs.values())
     assert set(found.ratios) == {"noise: pinclip over lora", "2 processes over 1"}
-    assert "noise costs " in capsys.readouterr().out
+    assert "noise costs at most the 1.05 that are aimed at: cannot be told from 1 rounds" in capsys.readouterr().out
     with Image.open(tmp_path / "t.png") as picture:
         assert picture.size[0] == training.WIDTH

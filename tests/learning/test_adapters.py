@@ -1,4 +1,5 @@
 import copy
+import math
 from dataclasses import replace
 from itertools import pairwise
 
@@ -362,6 +363,8 @@ class TestRefusals:
         [
             {"rank": 0},
             {"alpha": 0.0},
+            {"alpha": math.inf},
+            {"orthogonality": math.inf},
             {"dropout": 1.0},
             {"dropout": -0.1},
             {"blocks": 0},

@@ -16,7 +16,9 @@ def test_vanished_deviation_is_collapse():
     check_collapse(history[:50], 20)
     with pytest.raises(NoiseCollapse, match="standard deviation") as error:
         check_collapse(history, 20)
-    assert "floor" in str(error.value)
+    assert "Set a floor" in str(error.value)
+    with pytest.raises(NoiseCollapse, match="Set a higher energy"):
+        check_collapse(history, 20, "gaussian")
 
 
 def test_one_step_of_noise_within_the_window_is_no_collapse():

@@ -20,6 +20,8 @@ from realgrain.learning.noise import Noise
         {"inference_draws": -1},
         {"energy": -0.1},
         {"floor": math.nan},
+        {"weight": math.inf},
+        {"energy": math.inf},
     ],
 )
 def test_settings_out_of_range_are_refused(wrong):

@@ -165,6 +165,34 @@ def test_the_scale_follows_the_features_and_survives_saving():
     assert torch.equal(again.eval()(features)[1], noise.eval()(features)[1])
 
 
+@pytest.mark.parametrize("kind", ["gaussian", "pin"])
+def test_single_vectors_take_the_spread_of_a_look(kind):
+    """As where each part of a batch is one picture."""
+    features, fake = toy(64)
+    settings = Noise(kind=kind, energy=0.5, floor=0.5)
+    noise = make_noise(D, settings)
+    if kind == "pin":
+        noise.set_anchors(prototypes(features, fake))
+    with pytest.raises(RuntimeError, match="spread of the features from a single vector"):
+        noise_loss(nn.Linear(D, 1), features[:1], fake[:1], noise, settings)
+    noise.look(features)
+    for row in range(8):
+        _, seen = noise_loss(nn.Linear(D, 1), features[row : row + 1], fake[row : row + 1], noise, settings)
+    assert noise.spread.item() == pytest.approx(features.var(0).mean().sqrt().item())
+    assert seen.deviation_ratio == pytest.approx(0.5, rel=1e-3)
+    assert seen.energy == pytest.approx(0.5, rel=0.2)
+    assert seen.clean_loss != seen.noised_loss
+
+
+def test_batches_count_for_more_than_a_look():
+    features, _ = toy(64)
+    noise, other = (make_noise(D, Noise(kind="gaussian")) for _ in range(2))
+    noise.look(features * 9)
+    for one in (noise, other):
+        one(features)
+    assert torch.equal(noise.spread, other.spread)
+
+
 def test_a_floor_keeps_the_deviation_up():
     noise = pin(floor=0.5)
     features, fake = toy()

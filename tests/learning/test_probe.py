@@ -34,6 +34,14 @@ def test_tells_clouds_apart(penalty):
     assert roc_auc_score(fake, logits(features[:, None], head)) > 0.9
 
 
+@pytest.mark.parametrize("count", [6, 7, 1000])
+def test_content_must_leave_something_to_look_at(count):
+    features, fake, weight = toy_features()
+    fit(features, fake, weight, penalty=1, content_directions=5)
+    with pytest.raises(ValueError, match=f"{count} content directions leave nothing of features of 6 values"):
+        fit(features, fake, weight, penalty=1, content_directions=count)
+
+
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 2**32), st.sampled_from([0.1, 1.0, 100.0, 1e5]))
 def test_training_logits_have_unit_deviation(seed, penalty):

@@ -2,7 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from realgrain.learning.recipe import Recipe, RecipeError, read_recipe
+from realgrain.learning.recipe import Recipe, RecipeError, check_fit, read_recipe
+from realgrain.learning.train import train
+from realgrain.measuring.crossval import cross_validate
+from realgrain.picture.views import View, ViewSpec
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 SHIPPED = sorted([*RECIPES.glob("*.yaml"), *RECIPES.glob("full/*.yaml")])
@@ -65,7 +68,17 @@ class TestChanges:
         ("method: psychic\n", "method"),
         ("target_fpr: 1\n", "target_fpr"),
         ("deliveries: [clean, fax]\n", "fax"),
-        ("folds: [{fake: [a], real: [b]}, {fake: [c], real: [b]}]\n", "folds leave out b more than once"),
+        ("deliveries: []\n", "deliveries: .*at least 1"),
+        ("penalty: .inf\n", "penalty: .*finite"),
+        ("tuning: {rate: .inf}\n", r"tuning\.rate: .*finite"),
+        ("tuning: {head_rate: .nan}\n", r"tuning\.head_rate: "),
+        ("tuning: {decay: .inf}\n", r"tuning\.decay: .*finite"),
+        ("tuning: {epochs: .inf}\n", r"tuning\.epochs: .*finite"),
+        ("tuning: {clip: 0}\n", r"tuning\.clip: .*greater than 0"),
+        ("tuning: {seed: -1}\n", r"tuning\.seed: .*greater than or equal to 0"),
+        ("tuning: {seed: 4294967296}\n", r"tuning\.seed: .*less than 4294967296"),
+        ("adapter: {alpha: .inf}\n", "alpha inf: more than 0, and finite"),
+        ("folds: [{fake: [a], real: [b]}, {fake: [c], real: [b]}]\n", "folds leave out b more than once, of the label real"),
         ("folds: [{fakes: [a], real: [b]}]\n", "fakes"),
         ("- a\n- b\n", "a recipe is a YAML mapping"),
         ("a: [1\n", r"r\.yaml: "),
@@ -76,6 +89,34 @@ def test_refused(tmp_path, text, reason):
     with pytest.raises(RecipeError, match=reason) as error:
         read_recipe(written(tmp_path, text))
     assert str(error.value).startswith(str(tmp_path / "r.yaml"))
+
+
+def test_a_source_of_both_labels_is_left_out_once_of_each(tmp_path):
+    found = read_recipe(written(tmp_path, "folds: [{fake: [a], real: [a]}, {fake: [b], real: [b]}]\n"))
+    assert [fold.name for fold in found.folds] == ["a|a", "b|b"]
+
+
+class TestFit:
+    @pytest.mark.parametrize(
+        ("changes", "reason"),
+        [
+            ({"block": 4}, "has 3 blocks, and no block 4"),
+            ({"views": ViewSpec((View("crop", 96),))}, "takes views of 224 pixels a side, not 96"),
+            ({"content_directions": 32}, "content_directions 32: of a feature of 32 values"),
+            ({"content_directions": 24, "block": None}, "content_directions 24: of a feature of 24 values"),
+        ],
+    )
+    def test_not(self, tiny_recipe, toy_manifest, tmp_path, home, changes, reason):
+        """Found before pictures are opened."""
+        recipe = tiny_recipe.model_copy(update=changes)
+        with pytest.raises(RecipeError, match=f"recipe tiny: .*{reason}"):
+            train(recipe, toy_manifest, tmp_path / "b")
+        with pytest.raises(RecipeError, match=reason):
+            cross_validate(recipe, toy_manifest)
+        assert not home.exists()
+
+    def test_well(self, tiny_recipe):
+        check_fit(tiny_recipe.model_copy(update={"content_directions": 31, "block": 3}))
 
 
 def test_missing(tmp_path):

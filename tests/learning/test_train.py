@@ -11,11 +11,13 @@ import toy
 from realgrain.detector.bundle import read_bundle
 from realgrain.detector.detect import load
 from realgrain.detector.weights import WeightsError, file_sha256
+from realgrain.learning import train as training
 from realgrain.learning.data import Fold, ManifestError
 from realgrain.learning.frozen import FrozenFitter
 from realgrain.learning.methods import probe
 from realgrain.learning.problem import Problem, prepare
 from realgrain.learning.train import folds_of, learn, train
+from realgrain.measuring import crossval
 from realgrain.picture.views import View, ViewSpec
 
 
@@ -165,6 +167,29 @@ class TestFolds:
     def test_the_recipes_own(self, tiny_recipe, problem):
         mine = (Fold(fake=("gan-a",), real=("camera-b",)), Fold(fake=("gan-b",), real=("nowhere",)), Fold(fake=("diffusion-a",), real=("camera-a",)))
         assert folds_of(tiny_recipe.model_copy(update={"folds": mine}), problem) == [mine[0], mine[2]]
+
+    def test_sources_that_are_not_there_are_named(self, tiny_recipe, problem, caplog):
+        """A misspelt one narrows its fold, or drops it: never without a word."""
+        mine = (Fold(fake=("gan-a", "gan-bb"), real=("camera-b",)), Fold(fake=("gan-b",), real=("camera-aa",)))
+        with caplog.at_level(logging.WARNING):
+            assert folds_of(tiny_recipe.model_copy(update={"folds": mine}), problem) == [mine[0]]
+        narrowed, dropped = [record.getMessage() for record in caplog.records]
+        assert narrowed == "fold gan-a+gan-bb|camera-b: no fake picture of source 'gan-bb'"
+        assert dropped == "fold gan-b|camera-aa: no real picture of source 'camera-aa': the fold is dropped"
+
+    def test_that_leave_nothing_of_a_label(self, tiny_recipe, toy_manifest, tmp_path, monkeypatch):
+        """Before features are computed or anything is learned."""
+        monkeypatch.setattr(training, "fitter_of", lambda *_: pytest.fail("something was computed"))
+        monkeypatch.setattr(crossval, "fitter_of", training.fitter_of)
+        fakes, reals = (tuple(of) for of in (toy.FAKE, toy.REAL))
+        two = (Fold(fake=fakes[:3], real=reals), Fold(fake=fakes[3:], real=reals[:1]))
+        recipe = tiny_recipe.model_copy(update={"folds": two})
+        with pytest.raises(ManifestError, match=r"without the fold gan-a\+.*: no real picture is left to learn from"):
+            train(recipe, toy_manifest, tmp_path / "b")
+        halves = (Fold(fake=fakes[:1], real=reals[:2]), Fold(fake=fakes[1:2], real=reals[2:]), Fold(fake=fakes[2:3], real=reals[:1]))
+        with pytest.raises(ManifestError, match=r"without the fold gan-b.*: no real picture is left to learn from"):
+            crossval.cross_validate(tiny_recipe.model_copy(update={"folds": halves}), toy_manifest)
+        assert not (tmp_path / "b").exists()
 
     def test_fewer_than_two(self, tiny_recipe, problem, fitter):
         with pytest.raises(ManifestError, match="fewer than two folds"):

@@ -1,5 +1,6 @@
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,9 +9,13 @@ from safetensors.numpy import load_file
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import TrainerCallback, get_scheduler
 
+from realgrain.detector import weights
 from realgrain.learning import processes
-from realgrain.learning.recipe import RecipeError, Tuning
-from realgrain.learning.trainer import determinism, rate_of
+from realgrain.learning.backbone import load_tower
+from realgrain.learning.draws import Draws
+from realgrain.learning.network import Network
+from realgrain.learning.recipe import RecipeError, Tuning, read_recipe
+from realgrain.learning.trainer import determinism, make_trainer, rate_of
 from realgrain.learning.tune import TunedFitter
 
 STILL = {"adapter.dropout": 0.0, "tuning.patience": 50}  # no chance but in what is drawn; runs to its end
@@ -41,6 +46,19 @@ class TestSchedule:
         assert ours == pytest.approx(rates(lambda optimiser: torch.optim.lr_scheduler.StepLR(optimiser, 6, 0.7), 40))
 
 
+class TestClip:
+    @pytest.mark.parametrize("clip", [1e-6, 1.0, None])
+    def test_is_the_recipes(self, recipe_of, problem, home, tmp_path, clip):
+        recipe = recipe_of("lora", **({} if clip == 1 else {"tuning.clip": clip}))  # 1 is the default, as it was before there was a setting
+        network = Network(load_tower(weights.pull(recipe.base)), recipe)
+        trainer = make_trainer(network, recipe, Draws(problem, recipe), Draws(problem, recipe), tmp_path / "run")
+        assert trainer.args.max_grad_norm == (clip or 0)
+
+    def test_no_paper_names_one(self):
+        full = sorted((Path(__file__).parents[2] / "recipes" / "full").glob("*.yaml"))
+        assert all(recipe.tuning.clip is None for recipe in map(read_recipe, full) if recipe.tunes)
+
+
 class TestBatch:
     def test_must_divide(self, recipe_of, problem, home, monkeypatch):
         with pytest.raises(RecipeError, match="batch 16 does not divide into 3 equal parts"):
@@ -49,6 +67,14 @@ class TestBatch:
         monkeypatch.setattr(processes, "wait", lambda: None)
         with pytest.raises(RecipeError, match=r"batch 16 .* 3 processes, 2 each .*: 18 would"):
             TunedFitter(recipe_of("lora", **{"tuning.accumulate": 2})).fit(problem)
+
+    @pytest.mark.parametrize("kind", ["gaussian", "pin"])
+    def test_parts_of_one_picture_get_noise_too(self, recipe_of, problem, home, kind):
+        """No spread can be measured of them: that of the untuned features counts."""
+        noise = {"noise.kind": kind, "noise.energy": 0.5, "noise.floor": 0.5}
+        found = TunedFitter(recipe_of("lora", **noise, **{"tuning.batch": 4, "tuning.accumulate": 4, "tuning.epochs": 0.3})).fit(problem)
+        assert 0.5 - 1e-4 < found.diagnostics["energy"] < 1
+        assert found.diagnostics["clean_loss"] != found.diagnostics["noised_loss"]
 
     def test_taken_in_parts_is_the_same_step(self, recipe_of, problem, home):
         changes = {**STILL, "tuning.epochs": 1}

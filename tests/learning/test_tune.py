@@ -11,11 +11,12 @@ from transformers import TrainerCallback
 from realgrain.detector.detect import load
 from realgrain.learning import methods
 from realgrain.learning.backbone import encode, load_tower, taps
-from realgrain.learning.data import Fold
+from realgrain.learning.data import Fold, ManifestError
 from realgrain.learning.network import Network
+from realgrain.learning.problem import Problem
 from realgrain.learning.recipe import RecipeError
 from realgrain.learning.train import fitter_of, train
-from realgrain.learning.tune import TunedFitter
+from realgrain.learning.tune import TunedFitter, kept_back
 
 FROZEN = {"probe", "level", "realgrain"}
 TUNED = [name for name in methods.names() if name not in FROZEN]
@@ -32,6 +33,12 @@ class TestMethods:
     def test_lol_and_mpft_differ_in_the_mask_alone(self, recipe_of):
         lol, mpft = (recipe_of(name).model_dump() for name in ("lol", "mpft"))
         assert {key for key in lol if lol[key] != mpft[key]} == {"method", "masking"}
+
+    @pytest.mark.parametrize(("method", "rate"), [("lora", 1e-4), ("pinclip", 1e-4), ("effort", 2e-4)])
+    def test_one_rate_for_all_that_moves(self, method, rate):
+        """As those that they follow have one optimiser for everything."""
+        tuning = methods.defaults(method)["tuning"]
+        assert (tuning["rate"], tuning["head_rate"]) == (rate, rate)
 
     def test_a_recipe_goes_over_its_methods_defaults(self, recipe_of):
         recipe = recipe_of("mpft", **{"masking.ratio": 0.25})
@@ -91,6 +98,25 @@ class TestNetwork:
         network.look(features, torch.arange(20) % 2 == 0)
         head, _ = network.shipped()
         np.testing.assert_allclose(features.numpy() @ head["weight"] + head["bias"], network.head(features).detach().numpy(), atol=1e-4)
+
+
+class TestKeptBack:
+    """What decides when to stop must leave something of both labels to train on."""
+
+    def test_is_of_every_source(self, problem, recipe_of):
+        kept = kept_back(problem, recipe_of("lora"))
+        assert set(problem.source[kept]) == set(problem.source[~kept]) == set(problem.source)
+
+    def test_one_picture_of_each_source(self, problem, recipe_of, home):
+        rows = [int(np.flatnonzero(problem.source == source)[0]) for source in sorted(set(problem.source))]
+        few = problem.keep(np.isin(np.arange(len(problem.samples)), rows))
+        with pytest.raises(ManifestError, match=r"no fake picture is left to train on .*the fake sources \(diffusion-a, diffusion-b, gan-a, gan-b\)"):
+            TunedFitter(recipe_of("lora")).fit(few)
+
+    def test_near_duplicates_alone(self, problem, recipe_of, home):
+        twins = np.where(problem.fake, np.arange(len(problem.samples)), len(problem.samples))
+        with pytest.raises(ManifestError, match=r"no real picture is left to train on .*the real sources \(camera-a"):
+            TunedFitter(recipe_of("lora")).fit(Problem(problem.samples, problem.sha256, twins))
 
 
 class TestFit:

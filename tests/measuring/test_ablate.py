@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pyarrow.compute as pc
@@ -12,7 +13,7 @@ from sklearn.metrics import balanced_accuracy_score
 from realgrain.detector.weights import file_sha256
 from realgrain.learning import tune
 from realgrain.learning.collapse import NoiseCollapse
-from realgrain.learning.data import read_manifest
+from realgrain.learning.data import ManifestError, read_manifest
 from realgrain.learning.recipe import RecipeError
 from realgrain.measuring import ablate as ablating
 from realgrain.measuring.ablate import best_threshold
@@ -20,6 +21,7 @@ from realgrain.measuring.ledger import append_lines, read_lines
 from realgrain.measuring.plan import read_plan, runs_of
 from realgrain.measuring.points import point_metrics
 
+ROOT = Path(__file__).parents[2]
 FOLDS = [{"fake": ["gan-a"], "real": ["camera-a"]}, {"fake": ["diffusion-a"], "real": ["camera-b"]}]
 
 
@@ -103,6 +105,15 @@ def test_what_decides_the_result_makes_another_run(plan_file, toy_manifest, tmp_
     keys = [{run.key for run in runs_of(read_plan(plan_file(**of)), samples)} for of in ({}, changes)]
     assert len(keys[0]) == len(keys[1]) == 4
     assert not keys[0] & keys[1]
+
+
+@pytest.mark.parametrize("name", ["cross-family", "full", "effort", "controls", "gentle", "level", "realgrain", "probe"])
+def test_recorded_runs_are_still_those_of_their_plans(name):
+    """New settings and other defaults must leave them what they are: each digest of a recipe is in the ledger."""
+    recorded = {(line["recipe_sha256"], line["seed"], line["left_out"]) for line in read_lines(ROOT / "results" / "ablation" / "runs.jsonl")}
+    asked = [run.identity for run in runs_of(read_plan(ROOT / "recipes" / "plans" / f"{name}.yaml"), [])]
+    assert asked
+    assert {(of["recipe_sha256"], of["seed"], of["left_out"]) for of in asked} <= recorded
 
 
 def test_other_pictures_make_another_run(plan_file, toy_manifest):
@@ -198,6 +209,8 @@ def test_first_axis_changes_last(plan_file, toy_manifest):
     [
         {"axes": {"nonsense": [1]}},
         {"axes": {"penalty": [-1]}},
+        {"axes": {"block": [2, 9]}},
+        {"axes": {"content_directions": [40]}},
         {"axes": {"per_source": [3, None]}},
         {"recipe": "gone.yaml"},
         {"extra": 1},
@@ -221,3 +234,39 @@ def test_settings_of_the_head_count_though_its_features_are_shared(plan_file, to
     lines = run(plan_file(axes={"penalty": [0.001, 1000.0]}), toy_manifest, tmp_path / "runs.jsonl")
     by_penalty = {value: [line["auc"] for line in lines if line["settings"]["penalty"] == value] for value in (0.001, 1000.0)}
     assert by_penalty[0.001] != by_penalty[1000.0]
+
+
+class TestRefused:
+    """What cannot be measured: before anything is trained, and with no line written."""
+
+    @pytest.fixture
+    def refused(self, plan_file, toy_manifest, tmp_path, home, monkeypatch):
+        monkeypatch.setattr(ablating, "_measure", lambda *_: pytest.fail("something was run"))
+
+        def refused(reason, **changes):
+            with pytest.raises(ManifestError, match=reason) as error:
+                run(plan_file(**changes), toy_manifest, tmp_path / "runs.jsonl")
+            assert str(error.value).startswith(str(toy_manifest))
+            assert not (tmp_path / "runs.jsonl").exists()
+
+        return refused
+
+    @pytest.mark.parametrize(("fake", "real", "absent"), [("gan-aa", "camera-a", "fake"), ("gan-a", "gan-b", "real"), ("", "camera-a", "fake")])
+    def test_a_source_that_is_not_there(self, refused, fake, real, absent):
+        source = fake if absent == "fake" else real
+        refused(f"no {absent} picture of source '{source}', which protocol pairs", protocols={"pairs": [FOLDS[0], {"fake": [fake], "real": [real]}]})
+
+    @pytest.mark.parametrize("tuned", [False, True])
+    def test_nothing_of_a_label_left_to_learn_from(self, refused, tuned):
+        every = {"fake": ["gan-a", "gan-b", "diffusion-a", "diffusion-b"], "real": ["camera-a"]}
+        axes = {"method": ["lora" if tuned else "probe"]}
+        refused(r"protocol pairs without gan-a\+gan-b.* no fake picture is left to learn from", protocols={"pairs": [every]}, axes=axes)
+
+    def test_nothing_of_a_label_left_out(self, refused):
+        refused("no real picture among the left-out pictures", protocols={"pairs": [{"fake": ["gan-a"], "real": []}]})
+
+    def test_all_pictures_choose_the_threshold(self, refused):
+        refused("no fake and no real picture is left to learn from", validation=100)
+
+    def test_what_decides_when_to_stop_takes_all(self, refused):
+        refused(r"training, 1 of each .*\(tuning.validation\): the fake sources", training=1, axes={"method": ["lora"]})

@@ -16,9 +16,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from realgrain.detector import wheel
 from realgrain.detector.graph import TowerConfig
+
+if TYPE_CHECKING:
+    from realgrain.picture.views import ViewSpec
 
 CONFIG, TENSORS, SEAL = "config.json", "model.safetensors", "seal.json"
 TOKENIZER = ("vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")  # beside a text tower, if at all
@@ -68,6 +72,18 @@ class Tower:
         vision = {**raw.get("vision_config", raw)}
         vision["projection_dim"] = raw.get("projection_dim", vision.get("projection_dim", 512))
         return TowerConfig.model_validate(vision)
+
+    def check_fit(self, views: ViewSpec, block: int | None) -> None:
+        """Look whether the tower takes such views and has the block (None: the joint space) that a feature is of.
+
+        Raises:
+            ValueError: it does not.
+        """
+        config = self.config()
+        if block is not None and not 0 < block <= config.num_hidden_layers:
+            raise ValueError(f"{self.id} has {config.num_hidden_layers} blocks, and no block {block}")
+        if views.size != config.image_size:
+            raise ValueError(f"{self.id} takes views of {config.image_size} pixels a side, not {views.size}")
 
 
 DEFAULT_BASE = "clip-vit-b16"

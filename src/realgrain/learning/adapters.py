@@ -6,6 +6,7 @@ names that ``realgrain.detector.merging`` adds them back by. An adapted tower gi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -59,12 +60,12 @@ class Adapter:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} {value}: at least 1")
-        if not self.alpha > 0:
-            raise ValueError(f"alpha {self.alpha}: more than 0")
+        if not 0 < self.alpha < math.inf:
+            raise ValueError(f"alpha {self.alpha}: more than 0, and finite")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout {self.dropout}: from 0 to below 1")
-        if not (self.orthogonality >= 0 and self.keep_norm >= 0):
-            raise ValueError(f"orthogonality {self.orthogonality}, keep_norm {self.keep_norm}: at least 0")
+        if not (0 <= self.orthogonality < math.inf and 0 <= self.keep_norm < math.inf):
+            raise ValueError(f"orthogonality {self.orthogonality}, keep_norm {self.keep_norm}: at least 0, and finite")
         if not self.targets or len(set(self.targets)) < len(self.targets) or not set(self.targets) <= set(ATTENTION):
             raise ValueError(f"targets {', '.join(self.targets)}: some of {', '.join(ATTENTION)}, each once")
         if self.kind == "full" and self.blocks is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from realgrain.learning.incentive import Diagnostics
+from realgrain.learning.noise import Kind
 
 VANISHED_DEVIATION = 1e-3  # of std(f), below which noise is none; a generator starts at some 30 times that
 LEAKED_LOSS = 0.05  # nats; a loss on noised features this low says that the noise alone gives the answer away ...
@@ -16,7 +17,7 @@ class NoiseCollapse(RuntimeError):
     """Noise has stopped teaching anything. The message says how it is seen and what to try."""
 
 
-def check_collapse(history: Sequence[Diagnostics], window: int) -> None:
+def check_collapse(history: Sequence[Diagnostics], window: int, kind: Kind = "pin") -> None:
     """Look whether the noise has collapsed over the last batches; silent while there are fewer than ``window``. The thresholds are our choice.
 
     A part of the noise that is exactly 0 was switched off, which is no collapse.
@@ -24,6 +25,7 @@ def check_collapse(history: Sequence[Diagnostics], window: int) -> None:
     Args:
         history: one entry a batch, the latest last.
         window: batches, at least 2; more where there are more, because the losses of single batches jump.
+        kind: of noise, for what to try.
 
     Raises:
         NoiseCollapse: in every batch the deviation was below ``VANISHED_DEVIATION``; or the mean leaks the label: the loss on noised features is
@@ -36,9 +38,10 @@ def check_collapse(history: Sequence[Diagnostics], window: int) -> None:
         return
     recent = history[-window:]
     if all(0 < step.deviation_ratio < VANISHED_DEVIATION for step in recent):
+        advice = "Set a higher energy" if kind == "gaussian" else "Set a floor, or a lower learning rate"
         raise NoiseCollapse(
             f"the noise's standard deviation was below {VANISHED_DEVIATION:g} of the features' own in each of the last {window} batches "
-            f"({recent[-1].deviation_ratio:.1e} now): there is no noise left. Set a floor, or a lower learning rate"
+            f"({recent[-1].deviation_ratio:.1e} now): there is no noise left. {advice}"
         )
     before, after = recent[: window // 2], recent[window // 2 :]
     clean, perturbed = _mean([step.clean_loss for step in recent]), _mean([step.noised_loss for step in recent])

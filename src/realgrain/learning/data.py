@@ -122,6 +122,18 @@ def _sample(manifest: Path, line: int, row: dict[str, str], labelled: bool) -> S
         raise ManifestError(f"{manifest}, line {line}: {error}") from error
 
 
+def nowhere(fold: Fold, samples: Sequence[Sample]) -> list[str]:
+    """What a fold names and no sample is of, in words: a misspelt source, or one of another manifest; none is the rule."""
+    there = {(sample.label, sample.source) for sample in samples}
+    named = [*(("fake", source) for source in fold.fake), *(("real", source) for source in fold.real)]
+    return [f"no {label} picture of source {source!r}" for label, source in named if (label, source) not in there]
+
+
+def labels_missing(samples: Sequence[Sample]) -> list[str]:
+    """Labels that no sample has."""
+    return sorted({"fake", "real"} - {sample.label for sample in samples})
+
+
 def balanced_weights(samples: Sequence[Sample]) -> np.ndarray:
     """Weights (N,), mean 1: both classes count alike, and within a class each source by the square root of its size.
 

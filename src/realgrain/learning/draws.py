@@ -64,6 +64,8 @@ class Draws(Dataset[dict[str, torch.Tensor]]):
 class Balanced(Sampler[tuple[int, int]]):
     """Pictures by their weights, and a draw for each: as many as a whole run takes, so that nothing has to be told where in it one is.
 
+    They are drawn with replacement, so that classes and sources are balanced over a run and not in each batch: half of 32 is 16 give or take 3.
+
     Args:
         weight: (N,) of each picture; only ratios matter.
         seed: the same seed gives the same pictures and draws, however many there are.

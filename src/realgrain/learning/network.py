@@ -62,7 +62,7 @@ class Network(nn.Module):
 
     @torch.no_grad()
     def look(self, features: Tensor, fake: Tensor, head: dict[str, np.ndarray] | None = None, reached: Tensor | None = None) -> None:
-        """Take the scale of the untuned features, the class means as anchors of the noise, and a head to start from.
+        """Take the scale of the untuned features, what the noise needs of them (class means as anchors, and spread), and a head to start from.
 
         Args:
             features: (N, D) of training pictures.
@@ -72,8 +72,11 @@ class Network(nn.Module):
         """
         self.mean.copy_(features.mean(0))
         self.spread.copy_(features.std(0) + 1e-6)
+        perturbed = features if reached is None else reached
+        if self.noise is not None:
+            self.noise.look(perturbed)
         if isinstance(self.noise, PositiveIncentiveNoise) and self.recipe.noise.anchors == "prototype":
-            self.noise.set_anchors(prototypes(features if reached is None else reached, fake))
+            self.noise.set_anchors(prototypes(perturbed, fake))
         if head is not None:
             weight, bias = (torch.from_numpy(head[name]) for name in ("weight", "bias"))
             self.linear.weight.copy_((weight * self.spread)[None])

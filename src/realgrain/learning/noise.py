@@ -7,6 +7,7 @@ inference. The paper's code is not public. What its text leaves open is a settin
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -66,8 +67,8 @@ class Noise:
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} of noise is {', '.join(allowed[:-1])} or {allowed[-1]}, not {getattr(self, name)!r}")
         for name, least in (("weight", 0), ("heads", 1), ("draws", 1), ("energy", 0), ("inference_draws", 0), ("floor", 0)):
-            if not getattr(self, name) >= least:
-                raise ValueError(f"{name} of noise must be at least {least}, got {getattr(self, name)}")
+            if not least <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} of noise must be at least {least}, and finite, got {getattr(self, name)}")
         if self.prompted and self.at != "feature":
             raise ValueError(f"text anchors of noise live in the joint space, which is not at {self.at}: take at: feature, or anchors: prototype")
         if self.in_use and self.kind == "pin" and self.keys == "own_class":

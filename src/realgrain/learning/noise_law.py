@@ -22,16 +22,18 @@ MEMORY = 0.9  # of the running scale of the features: that of the last ten batch
 
 class FeatureNoise(nn.Module):
     """A law of noise for feature vectors. It knows their scale from the batches it was trained on, so that a vector's noise in evaluation mode does
-    not depend on its neighbours.
+    not depend on its neighbours. A batch of one vector has no spread: while there were no others, that of ``look`` counts.
 
     Attributes:
         norm: () running mean of |f|; 0 until the first training batch.
         spread: () running std(f): root of the mean over dimensions of the variance over vectors. One number, so that noise of standard deviation
             ``energy * spread`` in every dimension has ``energy ** 2`` times the variance of the features.
+        untuned: () std(f) of the vectors that were looked at before training.
     """
 
     norm: Tensor
     spread: Tensor
+    untuned: Tensor
 
     def __init__(self, dimension: int, settings: Noise) -> None:
         super().__init__()
@@ -39,6 +41,11 @@ class FeatureNoise(nn.Module):
         self.settings = settings
         self.register_buffer("norm", torch.zeros(()))
         self.register_buffer("spread", torch.zeros(()))
+        self.register_buffer("untuned", torch.zeros(()), persistent=False)  # a resumed run looks again
+
+    def look(self, features: Tensor) -> None:
+        """Take the spread of vectors (N, D), N above 1, as that of the features until batches tell."""
+        self.untuned.copy_(features.float().var(dim=0).mean().sqrt())
 
     def forward(self, features: Tensor, fake: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """The law of the noise of each feature vector.
@@ -53,7 +60,7 @@ class FeatureNoise(nn.Module):
 
         Raises:
             ValueError: features of another shape, or no labels where the noise depends on them.
-            RuntimeError: in evaluation mode before any training batch, or with no anchors set.
+            RuntimeError: in evaluation mode before any training batch, with no anchors set, or with a single vector where no spread is known.
         """
         if features.ndim not in (2, 3) or features.shape[-1] != self.dimension:
             raise ValueError(f"noise is made for features (N, {self.dimension}) or (N, T, {self.dimension}), not {tuple(features.shape)}")
@@ -71,6 +78,10 @@ class FeatureNoise(nn.Module):
         if len(features) > 1:  # of a single vector, such as the rest of an epoch, no spread can be known
             found = features.var(dim=0).mean()
             self.spread.copy_(found.sqrt() if not self.spread > 0 else torch.lerp(found, self.spread**2, MEMORY).sqrt())
+        elif not self.spread > 0:
+            if not self.untuned > 0:
+                raise RuntimeError("noise cannot know the spread of the features from a single vector; let it look at several first")
+            self.spread.copy_(self.untuned)
 
     def _law(self, features: Tensor, fake: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """As ``forward``, of vectors (N, D) with labels (N,)."""

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from realgrain.detector import weights
 from realgrain.detector.weights import DEFAULT_BASE
 from realgrain.learning import methods
 from realgrain.learning.adapters import Adapter
@@ -32,7 +33,7 @@ class Tuning(BaseModel):
         rate: of learning, for what moves in the tower; AdamW.
         head_rate: of learning, for head and noise generator.
         decay: of weights.
-        epochs: passes over as many pictures as there are, drawn so that classes and sources are balanced.
+        epochs: passes over as many pictures as there are, drawn with replacement so that classes and sources are balanced in the mean.
         batch: pictures in a step, over all processes.
         accumulate: parts that each process takes its share of a batch in, one after the other, for less memory; the step stays the same, but for
             what noise measures of a batch.
@@ -43,11 +44,14 @@ class Tuning(BaseModel):
         validation: share of each training source kept back to stop early on; the best step counts, not the last.
         evaluate_every: steps.
         patience: evaluations without a better one before it stops.
-        seed: of every draw.
+        clip: the norm that the gradient of a step is cut to, over all that moves; null: it is not cut. 1 is transformers' default, with which the
+            runs in ``results/ablation`` were made; the papers, as far as we know them, name none.
+        seed: of every draw, 0 to 2^32 - 1; but with ``cache_frozen`` degradations and masks are drawn from a picture's bytes and the number of the
+            draw, so that all seeds share them.
         head_start: ``zero``, or ``probe``: the head that is best on the untuned tower, by the recipe's penalty and content directions (linear
             probing, then tuning: Kumar et al. 2022), so that tuning starts from what the frozen tower knows.
         cache_frozen: run the blocks that do not move once for each picture and draw, and keep what they give on disk (0.3 MB each for ViT-B/16).
-            Then a picture has ``draws`` degradations and masks instead of a new one each time.
+            Then a picture has ``draws`` degradations and masks, the same for every seed, instead of a new one each time.
         workers: processes that decode and degrade pictures meanwhile; 0: the one that trains does. The pictures are the same with any number.
         deterministic: none but torch's deterministic algorithms: the same machine, versions and settings give the same bytes; an operation that has
             none is an error.
@@ -57,20 +61,21 @@ class Tuning(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    rate: float = Field(default=1e-4, gt=0)
-    head_rate: float = Field(default=1e-3, gt=0)
-    decay: float = Field(default=0.0, ge=0)
-    epochs: float = Field(default=1.0, gt=0)
+    rate: float = Field(default=1e-4, gt=0, allow_inf_nan=False)
+    head_rate: float = Field(default=1e-3, gt=0, allow_inf_nan=False)
+    decay: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    epochs: float = Field(default=1.0, gt=0, allow_inf_nan=False)
     batch: int = Field(default=32, ge=1)
     accumulate: int = Field(default=1, ge=1)
     schedule: Literal["constant", "linear", "cosine", "step"] = "constant"
-    step_epochs: float = Field(default=2.0, gt=0)
+    step_epochs: float = Field(default=2.0, gt=0, allow_inf_nan=False)
     step_factor: float = Field(default=0.7, gt=0, le=1)
     warmup: float = Field(default=0.0, ge=0, lt=1)
     validation: float = Field(default=0.1, gt=0, lt=1)
     evaluate_every: int = Field(default=20, ge=1)
     patience: int = Field(default=5, ge=1)
-    seed: int = 0
+    clip: float | None = Field(default=1.0, gt=0, allow_inf_nan=False)
+    seed: int = Field(default=0, ge=0, lt=2**32)
     head_start: Literal["zero", "probe"] = "zero"
     cache_frozen: bool = False
     workers: int = Field(default=0, ge=0)
@@ -102,7 +107,8 @@ class Recipe(BaseModel):
         adapter: what moves in the tower. With none of the three, the head alone is fitted, on a frozen tower.
         tuning: how, where something does.
         penalty: of a frozen tower's head: of its weights, on standardised features; chosen on left-out sources.
-        content_directions: principal directions of the real pictures' features that the head may not use; 0: all are open to it, as in UnivFD.
+        content_directions: principal directions of the real pictures' features that the head may not use, fewer than a feature has values; 0: all are
+            open to it, as in UnivFD.
         augmentation: the law of degradations, the same for both classes.
         aligned: fakes of our own that are trained on as well: remakes of the training photographs, which show the same.
         draws: of that law for each picture, where what they give is kept.
@@ -131,7 +137,7 @@ class Recipe(BaseModel):
     noise: Noise = Noise()
     adapter: Adapter = Adapter()
     tuning: Tuning = Tuning()
-    penalty: float = Field(default=1.0, gt=0)
+    penalty: float = Field(default=1.0, gt=0, allow_inf_nan=False)
     content_directions: int = Field(default=0, ge=0)
     augmentation: Augmentation = Augmentation()
     aligned: Aligned = Aligned()
@@ -140,7 +146,7 @@ class Recipe(BaseModel):
     split: str = "train"
     per_source: int | None = Field(default=None, ge=1)
     folds: tuple[Fold, ...] = ()
-    deliveries: tuple[str, ...] = ("clean", "web", "hard")
+    deliveries: tuple[str, ...] = Field(default=("clean", "web", "hard"), min_length=1)
     calibration: Literal["platt", "temperature"] = "platt"
     target_fpr: float = Field(default=0.05, gt=0, lt=1)
     target_miss: float = Field(default=0.05, gt=0, lt=1)
@@ -170,11 +176,32 @@ class Recipe(BaseModel):
             raise ValueError(f"augmentation.crop_size {self.augmentation.crop_size} is less than the views show, {self.views.size} pixels a side")
         if self.noise.prompted and self.block is not None:
             raise ValueError(f"text anchors of noise live in the joint space, not among the tokens of block {self.block}: block null, or prototypes")
-        sources = [source for fold in self.folds for source in (*fold.fake, *fold.real)]
-        twice = sorted({source for source in sources if sources.count(source) > 1})
-        if twice:
-            raise ValueError(f"folds leave out {', '.join(twice)} more than once")
+        for label in ("fake", "real"):  # a source may have pictures of both
+            sources = [source for fold in self.folds for source in getattr(fold, label)]
+            twice = sorted({source for source in sources if sources.count(source) > 1})
+            if twice:
+                raise ValueError(f"folds leave out {', '.join(twice)} more than once, of the label {label}")
         return self
+
+
+def check_fit(recipe: Recipe) -> None:
+    """Look whether a recipe's views, block and content directions fit its base.
+
+    Raises:
+        RecipeError: they do not.
+        WeightsError: the base cannot be had.
+    """
+    tower = weights.pull(recipe.base)
+    try:
+        tower.check_fit(recipe.views, recipe.block)
+    except ValueError as error:
+        raise RecipeError(f"recipe {recipe.name}: {error}") from error
+    config = tower.config()
+    size = config.projection_dim if recipe.block is None else config.hidden_size
+    if recipe.content_directions >= size:
+        raise RecipeError(
+            f"recipe {recipe.name}: content_directions {recipe.content_directions}: of a feature of {size} values a head would see nothing"
+        )
 
 
 def read_recipe(path: Path, changes: dict[str, Any] | None = None) -> Recipe:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,13 +19,15 @@ from realgrain.detector.calibration import Calibration, OperatingPoint
 from realgrain.detector.domain import Domain
 from realgrain.detector.profiles import Profile
 from realgrain.learning import processes, replay
-from realgrain.learning.data import Fold, ManifestError, automatic_folds, balanced_weights, untwinned
+from realgrain.learning.data import Fold, ManifestError, automatic_folds, balanced_weights, labels_missing, left_in, nowhere, untwinned
 from realgrain.learning.frozen import FrozenFitter
 from realgrain.learning.learned import as_arrays
 from realgrain.learning.problem import Problem, prepare
-from realgrain.learning.recipe import Recipe, RecipeError
+from realgrain.learning.recipe import Recipe, RecipeError, check_fit
 from realgrain.learning.remaking import remakes
-from realgrain.learning.tune import TunedFitter
+from realgrain.learning.tune import TunedFitter, kept_back
+
+log = logging.getLogger(__name__)
 
 INTENDED_USE = (
     "One indication among others of whether a whole picture was made by a generator or by a camera, for people who weigh it with its stated error "
@@ -100,10 +103,49 @@ def fitter_of(recipe: Recipe, problem: Problem) -> Fitter:
 
 
 def folds_of(recipe: Recipe, problem: Problem) -> list[Fold]:
-    """The recipe's folds, or automatic ones; a fold without pictures of both labels is dropped."""
-    folds = list(recipe.folds) or automatic_folds(problem.samples)
-    kinds = [{sample.label for sample in problem.samples if fold.leaves_out(sample)} for fold in folds]
-    return [fold for fold, labels in zip(folds, kinds, strict=True) if len(labels) == 2]
+    """The recipe's folds, or automatic ones; a fold without pictures of both labels is dropped. Sources that are not there are named on the log."""
+    if not recipe.folds:
+        return automatic_folds(problem.samples)
+    kept = whole_folds(recipe.folds, problem)
+    for fold in recipe.folds:
+        if (absent := nowhere(fold, problem.samples)) and processes.rank() == 0:
+            log.warning("fold %s: %s%s", fold.name, ", ".join(absent), "" if fold in kept else ": the fold is dropped")
+    return kept
+
+
+def whole_folds(folds: Sequence[Fold], problem: Problem) -> list[Fold]:
+    """Those that leave out pictures of both labels."""
+    return [fold for fold in folds if not labels_missing(part_of(problem, fold).samples)]
+
+
+def check_folds(problem: Problem, folds: Sequence[Fold], recipe: Recipe) -> None:
+    """Look before anything is learned whether ``learn`` can be done.
+
+    Raises:
+        ManifestError: fewer than two folds; or, without one of them or with all pictures, nothing of a label is left to learn from.
+    """
+    if len(folds) < 2:
+        raise ManifestError("fewer than two folds have pictures of both labels: nothing to validate on")
+    for fold in folds:
+        check_part(problem.keep(left_in(problem.samples, fold, problem.twins)), recipe, f"without the fold {fold.name}")
+    check_part(problem, recipe, "of all pictures")
+
+
+def check_part(part: Problem, recipe: Recipe, where: str) -> None:
+    """Look whether a recipe can learn from a part of the pictures; ``where`` begins the message.
+
+    Raises:
+        ManifestError: nothing of a label is left to learn from, or what decides when to stop takes all of it.
+    """
+    remade = recipe.aligned.kind != "none"  # of photographs fakes are made, then
+    missing = [label for label in labels_missing(part.samples) if not (remade and label == "fake")]
+    if missing:
+        raise ManifestError(f"{where}: no {' and no '.join(missing)} picture is left to learn from")
+    if recipe.tunes and not remade:
+        try:
+            kept_back(part, recipe)
+        except ManifestError as error:
+            raise ManifestError(f"{where}: {error}") from error
 
 
 def learn(problem: Problem, folds: Sequence[Fold], recipe: Recipe, fitter: Fitter) -> Learned:
@@ -113,10 +155,9 @@ def learn(problem: Problem, folds: Sequence[Fold], recipe: Recipe, fitter: Fitte
     without it. The model that is returned has seen everything.
 
     Raises:
-        ManifestError: fewer than two folds.
+        ManifestError: fewer than two folds, or one leaves nothing of a label to learn from.
     """
-    if len(folds) < 2:
-        raise ManifestError("fewer than two folds have pictures of both labels: nothing to validate on")
+    check_folds(problem, folds, recipe)
     return learn_without(problem, [_left_out(problem, fold) for fold in folds], recipe, fitter)
 
 
@@ -199,7 +240,7 @@ def train(recipe: Recipe, manifest: Path, output: Path) -> Bundle:
         FileExistsError: the output is there already.
         ManifestError: the pictures do not allow it.
         WeightsError: the base cannot be had.
-        RecipeError: noise in use, which no bundle can carry; or the recipe does not fit the number of processes.
+        RecipeError: noise in use, which no bundle can carry; or the recipe does not fit its base or the number of processes.
     """
     if output.exists():
         raise FileExistsError(f"{output}: exists already")
@@ -208,8 +249,11 @@ def train(recipe: Recipe, manifest: Path, output: Path) -> Bundle:
             f"noise.inference_draws {recipe.noise.inference_draws}: the graph of a bundle has no noise in it. Set 0, or measure such a recipe with "
             "`realgrain ablate`, which writes no bundle"
         )
+    check_fit(recipe)
     problem = prepare(recipe, manifest)
-    learned = learn(problem, folds_of(recipe, problem), recipe, fitter_of(recipe, problem))
+    folds = folds_of(recipe, problem)
+    check_folds(problem, folds, recipe)
+    learned = learn(problem, folds, recipe, fitter_of(recipe, problem))
     model, statistics = learned.model, learned.statistics | as_arrays(problem.sha256)
     tower = weights.pull(recipe.base)
     counts = {label: dict(Counter(s.source for s in problem.samples if s.label == label)) for label in ("real", "fake")}

@@ -86,7 +86,7 @@ class Watch(TrainerCallback, ExportableState):
         self.history = [asdict(step) for step in network.history[-WINDOW:]]
         if network.noise is not None:
             batches = args.max_steps * args.gradient_accumulation_steps
-            check_collapse(network.history, min(WINDOW, max(LEAST_WINDOW, batches // 2)))
+            check_collapse(network.history, min(WINDOW, max(LEAST_WINDOW, batches // 2)), network.recipe.noise.kind)
 
 
 def make_trainer(
@@ -111,6 +111,7 @@ def make_trainer(
         per_device_eval_batch_size=tuning.batch // parts,
         gradient_accumulation_steps=tuning.accumulate,
         max_steps=steps,
+        max_grad_norm=tuning.clip or 0.0,  # 0: not at all
         bf16=recipe.precision == "bf16",
         eval_strategy="steps",
         eval_steps=tuning.evaluate_every,

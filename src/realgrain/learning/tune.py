@@ -19,7 +19,7 @@ from transformers.utils import SAFE_WEIGHTS_NAME
 from realgrain.detector import weights
 from realgrain.learning import backbone, features, processes
 from realgrain.learning.collapse import NoiseCollapse
-from realgrain.learning.data import balanced_weights
+from realgrain.learning.data import ManifestError, balanced_weights, labels_missing
 from realgrain.learning.draws import Draws
 from realgrain.learning.features import Delivery
 from realgrain.learning.incentive import Diagnostics
@@ -96,13 +96,14 @@ class TunedFitter:
             WeightsError: the base cannot be had.
             NoiseCollapse: the noise stopped teaching anything.
             RecipeError: the batch does not divide among the processes, or TensorBoard is asked for and not installed.
+            ManifestError: what decides when to stop leaves nothing of a label to train on.
         """
         with determinism(self.recipe.tuning.deterministic):
             return self._fit(problem if self.made is None else with_remakes(problem, self.made))
 
     def _fit(self, problem: Problem) -> TunedModel:
         torch.manual_seed(self.recipe.tuning.seed)
-        kept = _kept_back(problem, self.recipe)
+        kept = kept_back(problem, self.recipe)
         tower = weights.pull(self.recipe.base)
         network = Network(backbone.load_tower(tower), self.recipe)
         stem = Stem(network, tower.sha256) if self.recipe.tuning.cache_frozen else None
@@ -182,15 +183,26 @@ def _last_steps(history: Sequence[Diagnostics], steps: int) -> dict[str, float]:
     return {"steps": steps} | {name: sum(step[name] for step in last) / len(last) for name in (last[0] if last else ())}
 
 
-def _kept_back(problem: Problem, recipe: Recipe) -> np.ndarray:
-    """Which pictures (N,) bool decide when to stop: a share of each source, at least one, twins together."""
+def kept_back(problem: Problem, recipe: Recipe) -> np.ndarray:
+    """Which pictures (N,) bool decide when to stop: a share of each source, at least one, twins together.
+
+    Raises:
+        ManifestError: nothing of a label is left to train on.
+    """
     rng = np.random.default_rng(recipe.tuning.seed)
     kept = np.zeros(len(problem.samples), bool)
     for label in (True, False):
         for source in sorted(set(problem.source[problem.fake == label])):
             rows = np.flatnonzero((problem.fake == label) & (problem.source == source))
             kept[rng.permutation(rows)[: max(1, round(recipe.tuning.validation * len(rows)))]] = True
-    return np.isin(problem.twins, problem.twins[kept])
+    kept = np.isin(problem.twins, problem.twins[kept])
+    for label in labels_missing(problem.keep(~kept).samples):
+        sources = ", ".join(sorted({str(source) for source in problem.source[problem.fake == (label == "fake")]}))
+        raise ManifestError(
+            f"no {label} picture is left to train on beside those that decide when to stop, of each source at least one and its near-duplicates with "
+            f"it (tuning.validation): the {label} sources ({sources or 'none'}) have too few pictures that differ"
+        )
+    return kept
 
 
 def _name(problem: Problem, recipe: Recipe) -> str:

@@ -18,11 +18,11 @@ from tqdm import tqdm
 
 from realgrain.detector import weights
 from realgrain.learning.collapse import NoiseCollapse
-from realgrain.learning.data import left_in, read_manifest
+from realgrain.learning.data import ManifestError, labels_missing, left_in, nowhere, read_manifest
 from realgrain.learning.frozen import FrozenFitter
 from realgrain.learning.problem import Problem, prepare
-from realgrain.learning.recipe import Recipe, read_recipe
-from realgrain.learning.train import fitter_of, part_of
+from realgrain.learning.recipe import Recipe, check_fit, read_recipe
+from realgrain.learning.train import check_part, fitter_of, part_of
 from realgrain.measuring.ledger import append_lines, read_lines, run_info
 from realgrain.measuring.plan import Plan, Run, runs_of
 from realgrain.measuring.points import point_metrics
@@ -39,18 +39,27 @@ def ablate(plan: Plan, manifest: Path, ledger: Path) -> Iterator[dict[str, Any]]
     between has no lines, so it is made again and writes the same file.
 
     Raises:
-        ManifestError: the pictures do not allow it.
-        RecipeError: a combination is no recipe.
+        ManifestError: the pictures do not allow it: a fold names a source that they are not of, or leaves nothing of a label to train on, to choose a
+            threshold by, or to test on. Nothing has been run or written then.
+        RecipeError: a combination is no recipe, or does not fit its base.
         NoiseCollapse: after all other runs: the noise of these stopped teaching anything, so they have no lines.
     """
-    runs = runs_of(plan, read_manifest(manifest))  # a wrong value is found before hours are spent
+    samples = read_manifest(manifest)
+    runs = runs_of(plan, samples)  # a wrong value is found before hours are spent
+    for run in runs:
+        if absent := nowhere(run.fold, [sample for sample in samples if run.recipe.split in ("", sample.split)]):
+            raise ManifestError(f"{manifest}: {', '.join(absent)}, which protocol {run.protocol} leaves out ({run.fold.name})")
     done: dict[str, dict[str, int]] = {}
     for line in read_lines(ledger):
         done.setdefault(line["key"], {})[line["delivery"]] = line.get("at_most", 0)
     todo = [run for run in runs if not run.conditions.items() <= done.get(run.key, {}).items()]
     if not todo:
         return
+    for recipe in {run.recipe.model_dump_json(include={"base", "views", "block", "content_directions"}): run.recipe for run in todo}.values():
+        check_fit(recipe)
     problem, manifest_sha256 = prepare(read_recipe(plan.recipe), manifest), weights.file_sha256(manifest)
+    for run in todo:
+        _check(run, problem, manifest)
     asked = problem.keep(np.logical_or.reduce([_asked(run, problem) for run in todo]))
     frozen: dict[str, FrozenFitter] = {}
     collapsed = []
@@ -76,6 +85,18 @@ def _parts(run: Run, problem: Problem) -> tuple[Problem, Problem, Problem]:
     left, plan = problem.keep(left_in(problem.samples, run.fold, problem.twins)), run.plan
     training, check = (left.keep(some_of_each_source(left, *part)) for part in ((plan.validation, plan.training), (0, plan.validation)))
     return training, check, part_of(problem, run.fold)
+
+
+def _check(run: Run, problem: Problem, manifest: Path) -> None:
+    """Raises ManifestError: a part of a run has nothing of a label."""
+    where = f"{manifest}: protocol {run.protocol} without {run.fold.name}"
+    training, *others = _parts(run, problem)
+    check_part(
+        training, run.recipe, f"{where}: training, {run.plan.training} of each source after the {run.plan.validation} that choose the threshold"
+    )
+    for name, part in zip(("the pictures that choose the threshold", "the left-out pictures"), others, strict=True):
+        if missing := labels_missing(part.samples):
+            raise ManifestError(f"{where}: no {' and no '.join(missing)} picture among {name}")
 
 
 def _asked(run: Run, problem: Problem) -> np.ndarray:

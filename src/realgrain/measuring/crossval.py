@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 from realgrain.detector.calibration import probability
 from realgrain.learning.data import Fold, left_in
 from realgrain.learning.problem import Problem, prepare
-from realgrain.learning.recipe import Recipe
-from realgrain.learning.train import Fitter, Learned, fitter_of, folds_of, learn, part_of
+from realgrain.learning.recipe import Recipe, check_fit
+from realgrain.learning.train import Fitter, Learned, check_folds, fitter_of, folds_of, learn, part_of
 from realgrain.measuring.breakdown import ERRORS
 from realgrain.measuring.metrics import evaluate, stored_threshold
 from realgrain.measuring.results import Evaluation, LeftOut, WorstFold
@@ -26,10 +26,16 @@ def cross_validate(recipe: Recipe, manifest: Path) -> pa.Table:
     For each fold a whole detector (head, probability scale, thresholds) is learned from what is left in, where the other folds are its validation.
 
     Raises:
-        ManifestError: fewer than three folds.
+        ManifestError: fewer than three folds, or two of them leave nothing of a label to learn from.
+        RecipeError: the recipe does not fit its base.
     """
+    check_fit(recipe)
     problem = prepare(recipe, manifest)
-    folds, fitter = folds_of(recipe, problem), fitter_of(recipe, problem)
+    folds = folds_of(recipe, problem)
+    for fold in folds:
+        left = problem.keep(left_in(problem.samples, fold, problem.twins))
+        check_folds(left, [other for other in folds if other != fold], recipe)
+    fitter = fitter_of(recipe, problem)
     return as_table((row for fold in folds for row in _rows(problem, folds, fold, recipe, fitter)), None)
 
 

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from realgrain.detector import weights
 from realgrain.detector.bundle import Bundle
 from realgrain.detector.compose import base_of
-from realgrain.detector.weights import Tower, file_sha256
+from realgrain.detector.weights import file_sha256
 from realgrain.learning.backbone import precision_here
 from realgrain.learning.data import Fold, ManifestError, automatic_folds
 from realgrain.learning.features import Delivery, Extractor
 from realgrain.learning.problem import Problem, prepare
 from realgrain.learning.recipe import Recipe
-from realgrain.learning.train import folds_of
+from realgrain.learning.train import whole_folds
 from realgrain.measuring.inspect import look
 from realgrain.measuring.inspect_results import Inspection, TowerLook
 from realgrain.measuring.inspect_words import conclusion, findings
@@ -85,7 +85,7 @@ def inspect(
     tower = base_of(bundle, offline=offline) if base is None else weights.pull(base, offline=offline)
     spec = ViewSpec(tuple(map(View, views)), card.views.mean, card.views.std) if views else card.views
     tap = (card.block if block is None else block) or None
-    _check_fit(tower, spec, tap)
+    tower.check_fit(spec, tap)
     problem = prepare(recipe, manifest)
     folds = _folds(recipe, problem)
     plain = {"penalty": Recipe().penalty, "content_directions": 0}
@@ -119,20 +119,12 @@ def inspect(
 
 def _folds(recipe: Recipe, problem: Problem) -> list[Fold]:
     """The recipe's folds where these pictures have at least two of them, else automatic ones, else none."""
-    if len(own := folds_of(recipe, problem) if recipe.folds else []) > 1:
+    if len(own := whole_folds(recipe.folds, problem)) > 1:
         return own
     try:
         return automatic_folds(problem.samples)
     except ManifestError:  # a label with one source: there is nothing to leave out
         return []
-
-
-def _check_fit(tower: Tower, views: ViewSpec, block: int | None) -> None:
-    config = tower.config()
-    if block is not None and not 0 < block <= config.num_hidden_layers:
-        raise ValueError(f"{tower.id} has {config.num_hidden_layers} blocks, and no block {block}")
-    if views.size != config.image_size:
-        raise ValueError(f"{tower.id} takes views of {config.image_size} pixels a side, not {views.size}")
 
 
 def _note(bundle: Bundle, manifest: Path, split: str) -> str:

@@ -1,6 +1,6 @@
 """LoL ("Learning on Less", 2024), the predecessor of MPFT by the same authors: the whole tower is tuned while random patches are hidden.
 
-Everything but the choice of patches is as in ``mpft``, so that the two differ in nothing else.
+Everything but the choice of patches is as in ``mpft``, deviations included, so that the two differ in nothing else.
 """
 
 from __future__ import annotations

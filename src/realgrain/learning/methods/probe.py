@@ -25,14 +25,14 @@ def fit(features: np.ndarray, fake: np.ndarray, weight: np.ndarray, *, penalty: 
         weight: (N,) importance of each row; only ratios matter.
         penalty: minimises mean weighted log-loss + penalty / 2 * |w|^2, so that it does not depend on N. As it grows, the head turns to the
             difference of the two class means.
-        content_directions: leading principal directions of the real rows that the head may not use.
+        content_directions: leading principal directions of the real rows that the head may not use; fewer than D.
 
     Returns:
         ``weight`` (D,) and ``bias`` (1,), float32, for features as they come; scaled so that training logits have unit standard deviation,
         because a strong penalty shrinks them to nothing and their scale is calibration's business.
 
     Raises:
-        ValueError: no direction of the features that it may use differs between the classes.
+        ValueError: no direction of the features that it may use differs between the classes, or none is left.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -106,6 +106,8 @@ def _standardised(
     features: np.ndarray, fake: np.ndarray, share: np.ndarray, content_directions: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Standardised features (N, D) without the real rows' leading directions; the mean (D,) and spread (D,); those directions (D, count)."""
+    if content_directions >= features.shape[1]:
+        raise ValueError(f"{content_directions} content directions leave nothing of features of {features.shape[1]} values")
     mean = share @ features
     spread = np.sqrt(share @ (features - mean) ** 2) + 1e-6
     standard = (features - mean) / spread
