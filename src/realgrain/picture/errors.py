@@ -21,6 +21,8 @@ Code = Literal[
     "decoder_crashed",
 ]
 
+NO_MEMORY = "there is not enough memory to decode it"
+"""Reason of a refusal that says less of the picture than of the machine, under the code ``too_many_pixels``."""
 MAX_TEXT = 300  # characters of a name or reason that are shown (our choice)
 
 

@@ -113,7 +113,7 @@ class TestRefusals:
     def test_a_run_of_another_version(self, judge, pictures, tmp_path):
         judge(tmp_path / "o", pictures, limit=3)
         file = tmp_path / "o" / "run.json"
-        file.write_text(file.read_text().replace('"version": 2', '"version": 1'))
+        file.write_text(file.read_text().replace('"version": 3', '"version": 2'))
         with pytest.raises(RunError, match=r"run\.json: of a run by another version of realgrain; go on with that one, or take another folder$"):
             judge(tmp_path / "o", pictures, limit=3)
 

@@ -23,7 +23,7 @@ from realgrain.measuring.batch.outcomes import Outcome, as_array, judged, refuse
 from realgrain.measuring.batch.pins import Scoring, scoring
 from realgrain.measuring.batch.reading import Reader
 from realgrain.measuring.lock import differences
-from realgrain.picture.image import PictureError
+from realgrain.picture.errors import NO_MEMORY, PictureError
 
 _turn = threading.Lock()
 _reader = Reader()  # one of a process: a parquet file is read on from where the items before ended, not from the start of its group of rows each time
@@ -116,5 +116,10 @@ def _look(detector: Detector, known: Known | None, item: Item, read: Callable[[]
         return _Ready(before, digest)
     picture = detector.open(data, name=item.uri)
     if isinstance(picture, PictureError):
-        return _Ready(refused(picture, digest, len(data)))
+        return _Ready(refused(_passing(picture), digest, len(data)))
     return _Ready(None, digest, detector.seen(picture).without_pixels())
+
+
+def _passing(error: PictureError) -> PictureError:
+    """Want of memory may be over when the item is asked for again, which ``unreachable`` stands for."""
+    return PictureError(error.name, "unreachable", error.reason) if error.reason == NO_MEMORY else error
