@@ -234,6 +234,24 @@ def test_large_rows_are_held_few_at_a_time(size, held, tmp_path):
     reader.close()
 
 
+def test_a_group_of_rows_is_not_read_at_once(tmp_path, monkeypatch):
+    data = [os.urandom(200_000) for _ in range(40)]
+    file, asked = tmp_path / "x.parquet", []
+    pq.write_table(pa.table({"bytes": data}), file, use_dictionary=False, write_batch_size=1)  # in pages of a few rows
+
+    class Watched(io.FileIO):
+        def read(self, size=-1):
+            asked.append(size)
+            return super().read(size)
+
+    found = list(items([str(file)]))
+    monkeypatch.setattr(reading, "open_packed", lambda item: Watched(item.target))
+    reader = reading.Reader()
+    assert [reader.job(item, Limits())() for item in found] == data
+    reader.close()
+    assert 0 < max(asked) <= 2 * reading.PAGES
+
+
 def test_rows_above_the_limit_are_not_taken_out(tmp_path):
     (item,) = items([str(packs.parquet(tmp_path / "x.parquet", [bytes(2000)]))])
     reader = reading.Reader()
@@ -251,13 +269,23 @@ def test_finished_shards_are_not_read_at_each_start(judge, tmp_path, monkeypatch
     assert judge(tmp_path / "o", tmp_path / "a.jpg").judged == 0
 
 
+def test_threads_bound_decoding(tiny_bundle, judge, tmp_path, monkeypatch):
+    asked = []
+    for module in (detect, worker):
+        monkeypatch.setattr(module, "ahead", lambda jobs, threads: asked.append(threads) or (job() for job in jobs))
+    (tmp_path / "a.jpg").write_bytes(DATA[0])
+    judge(tmp_path / "o", tmp_path / "a.jpg", threads=3)
+    list(detect.load(tiny_bundle, threads=5, offline=True).detect_many([tmp_path / "a.jpg"]))
+    assert asked == [3, 5]
+
+
 def test_no_pixels_wait(tiny_detector, tmp_path, monkeypatch):
     """A photograph of 24 megapixels is 72 MB of pixels, and 1 MB of what the runtime looks at."""
     (tmp_path / "a.jpg").write_bytes(DATA[0])
     ready = worker._look(tiny_detector, None, Item("a.jpg", b""), lambda: DATA[0])
     assert ready.seen.picture.pixels.size == 0 and ready.seen.picture.width > 0 and ready.seen.views.size > 0
     waiting = []
-    monkeypatch.setattr(detect, "ahead", lambda jobs: (waiting.append(job()) or waiting[-1] for job in jobs))
+    monkeypatch.setattr(detect, "ahead", lambda jobs, threads: (waiting.append(job()) or waiting[-1] for job in jobs))
     (report,) = tiny_detector.detect_many([tmp_path / "a.jpg"])
     assert waiting[0].picture.pixels.size == 0
     assert report == tiny_detector.detect(tmp_path / "a.jpg")

@@ -325,7 +325,6 @@ class TestParquet:
         (item,) = items(["x.parquet"])
         assert contents([item])[0].startswith("missing: cannot be read")
 
-
     @pytest.mark.parametrize("values", [["abc"], [[1, 2, 3]], [{"bytes": "abc"}], [{"bytes": [1, 2, 3]}]])
     def test_columns_of_other_types_are_no_pictures(self, values, folder):
         pq.write_table(pa.table({"image": values, "jpg": DATA[:1]}), "x.parquet")
@@ -373,7 +372,7 @@ def test_a_folder_on_a_disk_that_fails(folder, monkeypatch):
 
     monkeypatch.setattr(os, "scandir", fail)
     for source in ("p", "p/*.jpg"):
-        with pytest.raises(SourceError, match="p/?: out of reach, so what it holds is not known: Input/output error"):
+        with pytest.raises(SourceError, match=r"p/?: out of reach, so what it holds is not known: Input/output error"):
             list(items([source]))
 
 

@@ -92,7 +92,7 @@ def _ordered(raw: sqlite3.Connection, final: sqlite3.Connection, limit: int | No
 
 
 def _named_apart(rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
-    """Sorted rows without those that come twice; of others under one name, such as members of a tar file, the later ones are called ``NAME@START``."""
+    """Sorted rows without those that come twice; of others of one name, such as members of a tar file, later ones are called ``NAME@START``."""
     last, uri = None, None
     for row in rows:
         name = (row[0], row[1], row[2], row[4])

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from realgrain._version import __version__
 from realgrain.detector.bundle import Bundle
 from realgrain.detector.decision import Policy
-from realgrain.detector.runtime import RUNTIMES
+from realgrain.detector.runtime import RUNTIMES, check_parity
 from realgrain.measuring.alone import RunError
 from realgrain.measuring.batch.items import is_text, shown
 from realgrain.measuring.batch.listing import ListingRef
@@ -121,11 +121,13 @@ def scoring(bundle: Bundle, runtime: str, asked: Asked, device: str = "cpu") -> 
 
     Raises:
         ValueError: no such runtime.
+        BundleError: the bundle lacks what the runtime needs.
     """
     from PIL import features
 
     if runtime not in RUNTIMES:
         raise ValueError(f"no runtime {runtime!r}; there are {', '.join(RUNTIMES)}")
+    check_parity(runtime, bundle)
     card = bundle.card
     decoders = {name: features.version(name) for name in DECODERS}
     return Scoring(

@@ -20,7 +20,7 @@ from realgrain.picture.source import check_bytes, may_pass, read_source
 
 ROWS = 16  # of a parquet file that are in memory at once ...
 HELD = 2**22  # ... or fewer, so that they take no more bytes than this, unless one does ...
-PAGES = 2**20  # ... beside so many bytes of it as stored; without this, a whole group of rows would be
+PAGES = 2**20  # ... beside so many bytes of it as stored; without this, and with ``pre_buffer``, a whole group of rows would be
 PLACES = 2  # in parquet files that are open at once: on a cluster, calls may overtake one another
 
 
@@ -137,7 +137,7 @@ class _Rows:
         self._file = open_packed(item)
         try:
             _check_state(item, state_of(item, self._file))
-            self._table = pq.ParquetFile(self._file, buffer_size=PAGES)
+            self._table = pq.ParquetFile(self._file, buffer_size=PAGES, pre_buffer=False)
         except BaseException:
             self._file.close()
             raise

@@ -108,7 +108,9 @@ def _folder(folder: str) -> Iterator[Item]:
         packed += sum(map(_is_packed, files))
     yield from map(_closed, errors)
     if packed:
-        log.warning("%s: of .tar and .parquet files in a folder, here %d, nothing is read; name them, or a pattern that finds them", shown(folder), packed)
+        log.warning(
+            "%s: of .tar and .parquet files in a folder, here %d, nothing is read; name them, or a pattern that finds them", shown(folder), packed
+        )
 
 
 def _may_pass(error: Exception) -> bool:
@@ -250,7 +252,8 @@ def _packed(one: Item, wanted: Wanted) -> Iterator[Item]:
     """What a tar or parquet file holds; one that is broken gives what can be had of it, and an item that says so.
 
     Raises:
-        SourceError: its store refused or did not answer, or its disk or share fails: the list of items, which is for good, must not go without what it holds.
+        SourceError: its store refused or did not answer, or its disk or share fails: the list of items, which is for good, must not go without what
+            it holds.
     """
     try:
         with open_packed(one) as file:

@@ -94,7 +94,7 @@ class _Ready:
 def outcomes(detector: Detector, known: Known | None, items: Sequence[Item]) -> Iterator[Outcome]:
     """Judge items in order, reading and decoding ahead; each content is judged once."""
     found: dict[str, Outcome] = {}
-    for ready in ahead(partial(_look, detector, known, item, _reader.job(item, detector.limits)) for item in items):
+    for ready in ahead((partial(_look, detector, known, item, _reader.job(item, detector.limits)) for item in items), detector.threads):
         outcome = ready.outcome or found.get(ready.sha256)
         if outcome is None:
             assert ready.seen is not None
