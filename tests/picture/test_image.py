@@ -394,13 +394,16 @@ class TestSources:
     @pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EMFILE, errno.EACCES])
     @pytest.mark.parametrize("call", ["stat", "open"])
     def test_what_says_nothing_of_the_file_is_no_missing_file(self, call, number, tmp_path, monkeypatch):
-        (tmp_path / "a.png").write_bytes(saved(Image.fromarray(RGB), "PNG"))
+        file, real = tmp_path / "a.png", getattr(os, call)
+        file.write_bytes(saved(Image.fromarray(RGB), "PNG"))
 
-        def fail(*_):
-            raise OSError(number, os.strerror(number))
+        def fail(path, *rest, **options):
+            if path == str(file):
+                raise OSError(number, os.strerror(number))
+            return real(path, *rest, **options)
 
         monkeypatch.setattr(source.os, call, fail)
-        error = refusal(tmp_path / "a.png")
+        error = refusal(str(file))
         assert (error.code, error.reason) == ("unreachable", f"cannot be read: {os.strerror(number)}")
 
     def test_name_is_printable(self):

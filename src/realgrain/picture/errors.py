@@ -4,8 +4,8 @@ from dataclasses import dataclass, fields
 from typing import Literal
 
 Code = Literal[
-    "missing",
-    "unreachable",
+    "missing",  # it is not there
+    "unreachable",  # it could not be read, which says nothing of it
     "not_a_file",
     "empty",
     "too_many_bytes",

@@ -493,6 +493,16 @@ class TestS3:
         store("y.parquet", packs.parquet(folder / "y.parquet", [DATA[0], None]).read_bytes())
         assert contents(list(items(["s3://pictures/y.parquet"]))) == [DATA[0], "missing: cannot be read: the row has no bytes"]
 
+    @pytest.mark.parametrize("kind", ["tar", "parquet"])
+    def test_packed_that_was_changed(self, kind, store, folder):
+        """Stores tell no time, but the size."""
+        make = {"tar": lambda data: packs.tar(folder / "z", {"a.jpg": data}), "parquet": lambda data: packs.parquet(folder / "z", [data])}[kind]
+        store(f"z.{kind}", make(DATA[0]).read_bytes())
+        found = list(items([f"s3://pictures/z.{kind}"]))
+        assert contents(found) == DATA[:1]
+        store(f"z.{kind}", make(DATA[1] + bytes(20480)).read_bytes())
+        assert contents(found) == ["missing: the tar or parquet file that holds it is another one since the run began, or was changed"]
+
     def test_nothing_there(self, store, folder):
         with pytest.raises(SourceError, match="no picture behind it"):
             named("s3://pictures/nothing")
