@@ -44,6 +44,21 @@ def test_draws_and_keeps_no_more_than_it_says():
     assert most[0] <= cores()
 
 
+@pytest.mark.parametrize("threads", [1, 3])
+def test_threads_as_asked(threads):
+    begun = []
+
+    def job():
+        begun.append(threading.current_thread().name)
+        time.sleep(0.005)
+
+    results = ahead((job for _ in range(100)), threads)
+    next(results)
+    results.close()
+    assert len(set(begun)) == threads
+    assert len(begun) <= AHEAD * threads + 1
+
+
 def test_runs_while_its_reader_works():
     done = []
     results = ahead((lambda n=n: done.append(n)) for n in range(AHEAD * cores()))

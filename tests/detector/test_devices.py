@@ -56,6 +56,35 @@ def test_providers_fall_back_to_the_processor():
     assert [name if isinstance(name, str) else name[0] for name in devices.providers("tensorrt:0")] == ALL
 
 
+def test_auto_takes_no_card_that_is_not_there(tiny_bundle, monkeypatch):
+    """ONNX Runtime names what it was built with."""
+    import onnxruntime
+
+    from realgrain.detector.detect import load
+
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ALL)
+    with pytest.warns(UserWarning, match="CUDAExecutionProvider"):
+        assert devices.here("auto", "onnxruntime") == "cpu"
+    assert devices.here("cuda", "onnxruntime") == "cuda:0"  # who names one is told that it does not work
+    with pytest.warns(UserWarning, match="CUDAExecutionProvider"), pytest.raises(devices.DeviceError, match="ONNX Runtime cannot use it"):
+        load(tiny_bundle, device="cuda:0")
+
+
+def test_auto_takes_a_card_that_opens(monkeypatch):
+    import onnxruntime
+
+    class Session:
+        def __init__(self, model, providers):
+            self.given = [name if isinstance(name, str) else name[0] for name in providers]
+
+        def get_providers(self):
+            return self.given
+
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ALL)
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
+    assert devices.here("auto", "onnxruntime") == "cuda:0"
+
+
 def test_here_without_a_card(tiny_bundle):
     from realgrain.detector.detect import load
 

@@ -44,6 +44,14 @@ def test_dry_run(command, tmp_path, capsys):
     assert capsys.readouterr().out.startswith("5 pictures in 3 shards, 2 of them done; 2 pictures to judge, about 1 min at the pace")
 
 
+def test_dry_run_of_what_is_done(command, capsys):
+    options = ["--shard", "2"]
+    assert main([*command, *options]) == 0
+    capsys.readouterr()
+    assert main([*command, *options, "--dry-run"]) == 0
+    assert capsys.readouterr().out == "5 pictures in 3 shards, 3 of them done; 0 pictures to judge\n"
+
+
 def test_limit_takes_a_sample_that_order_does_not_change(command, tmp_path, capsys):
     assert main([*command, "--limit", "2"]) == 0
     assert "2 pictures, 2 of them judged now" in capsys.readouterr().err
@@ -64,8 +72,11 @@ def test_limit_takes_a_sample_that_order_does_not_change(command, tmp_path, caps
         (["gone"], "gone: no such file, and no picture behind it"),
         ([], "no sources"),
         (["http://127.0.0.1:1/a.jpg"], "--allow-urls"),
-        (["p", "--shard", "0"], "shard"),
-        (["p", "--limit", "0"], "limit"),
+        (["p", "--shard", "0"], 'Invalid value "0" for --shard. Must be >= 1.'),
+        (["p", "--shard", "100001"], "Must be <= 100000."),
+        (["p", "--limit", "0"], 'Invalid value "0" for --limit. Must be >= 1.'),
+        (["p", "--runtime", "openvino-int8", "--dry-run"], "its card does not say how far eight bits are off"),
+        (["p", "--engine", "ray", "--address", "host"], "Ray at host: no address; HOST:PORT, ray://HOST:PORT or auto"),
         (["p", "--profile", "nonsense"], "no profile 'nonsense'"),
         (["p", "--address", "auto"], "--engine ray"),
         (["p", "--engine", "spark"], "spark"),
@@ -76,6 +87,12 @@ def test_wrong_usage(options, words, command, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(["batch", *options, *command[2:]]) == 2
     assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", ["0", "-1"])
+def test_no_threads(number, command, capsys):
+    assert main([number if word == "1" else word for word in command]) == 2
+    assert f'Invalid value "{number}" for --threads. Must be >= 1.' in capsys.readouterr().err.replace("\n", " ")
 
 
 def test_another_run(command, capsys):

@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import io
 import os
@@ -14,11 +15,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageFile, ImageOps, PngImagePlugin
 
-from realgrain.picture import decode, facts
+from realgrain.picture import decode, facts, source
 from realgrain.picture.image import Limits, PictureError, open_picture
 
 CODES = {
-    *("missing", "not_a_file", "empty", "too_many_bytes", "unknown_format"),
+    *("missing", "unreachable", "not_a_file", "empty", "too_many_bytes", "unknown_format"),
     *("unsupported_format", "truncated", "corrupt", "too_many_pixels", "too_small"),
 }
 SMALL = Limits(min_side=1)
@@ -389,6 +390,21 @@ class TestSources:
         assert refusal("").code == "missing"
         assert refusal("a\0b.jpg").code == "missing"
         assert refusal("\ud800.jpg").code == "missing"
+
+    @pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EMFILE, errno.EACCES])
+    @pytest.mark.parametrize("call", ["stat", "open"])
+    def test_what_says_nothing_of_the_file_is_no_missing_file(self, call, number, tmp_path, monkeypatch):
+        file, real = tmp_path / "a.png", getattr(os, call)
+        file.write_bytes(saved(Image.fromarray(RGB), "PNG"))
+
+        def fail(path, *rest, **options):
+            if path == str(file):
+                raise OSError(number, os.strerror(number))
+            return real(path, *rest, **options)
+
+        monkeypatch.setattr(source.os, call, fail)
+        error = refusal(str(file))
+        assert (error.code, error.reason) == ("unreachable", f"cannot be read: {os.strerror(number)}")
 
     def test_name_is_printable(self):
         error = refusal(b"x", name="a\nb\x1b[31m\u202e")

@@ -44,6 +44,7 @@ class Detector:
     evidence: bool = True  # whether reports say what files say of themselves; scores are the same either way
     trust_list: TrustList | None = None
     policy: Policy = Policy()  # noqa: RUF009  (frozen)
+    threads: int | None = None  # that decode ahead of the runtime; None: one for each processor
 
     @cached_property
     def decision(self) -> Decision:
@@ -78,7 +79,7 @@ class Detector:
             except PictureError as error:
                 return error
 
-        for outcome in ahead(partial(seen, source) for source in sources):
+        for outcome in ahead((partial(seen, source) for source in sources), self.threads):
             yield outcome if isinstance(outcome, PictureError) else self.judged(outcome)
 
     def judge(self, picture: Picture, evidence: Evidence | None = None) -> Report:
@@ -214,4 +215,5 @@ def load(
     if policy.fuse is not None and not evidence:
         raise ValueError("fuse counts what a file says of itself, which is not to be looked at (--no-evidence): leave one of them out")
     decision_of(bundle, policy)  # what cannot be asked of it is said before the base is fetched
-    return Detector(bundle, open_runtime(runtime, bundle, threads=threads, offline=offline, device=device), limits, evidence, trust_list, policy)
+    opened = open_runtime(runtime, bundle, threads=threads, offline=offline, device=device)
+    return Detector(bundle, opened, limits, evidence, trust_list, policy, threads)

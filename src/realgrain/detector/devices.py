@@ -59,7 +59,7 @@ def providers(device: str) -> list[Any]:
 
 
 def here(asked: str, runtime: str) -> str:
-    """As ``chosen``, of this machine.
+    """As ``chosen``, of this machine; ``auto`` takes a card only where ONNX Runtime can use it, and not for being built for one.
 
     Raises:
         DeviceError: it is not there.
@@ -76,4 +76,20 @@ def here(asked: str, runtime: str) -> str:
 
     import onnxruntime
 
-    return chosen(asked, runtime, onnxruntime.get_available_providers(), torch_has_cuda)
+    found = chosen(asked, runtime, onnxruntime.get_available_providers(), torch_has_cuda)
+    return CPU if asked == "auto" and runtime == "onnxruntime" and found != CPU and not _opens(found) else found
+
+
+def _opens(device: str) -> bool:
+    """Whether ONNX Runtime runs a graph on a device, tried with the smallest one: its list of providers says what it was built with."""
+    import onnxruntime
+    from onnx import TensorProto, helper
+
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in ("x", "y")]
+    graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "one", ends[:1], ends[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    try:
+        session = onnxruntime.InferenceSession(model.SerializeToString(), providers=providers(device))
+    except Exception:  # without drivers or a card, it raises nearly anything
+        return False
+    return session.get_providers()[0] != "CPUExecutionProvider"

@@ -177,10 +177,8 @@ class OpenVinoInt8(OpenVino):
 
     def __init__(self, bundle: Bundle, *, threads: int, offline: bool) -> None:
         super().__init__(bundle, threads=threads, offline=offline)
-        stated = bundle.card.runtimes.get(self.name)
-        if stated is None:
-            raise BundleError(f"{bundle.folder}: its card does not say how far eight bits are off; `realgrain export` measures that")
-        self.parity = stated
+        check_parity(self.name, bundle)
+        self.parity = bundle.card.runtimes[self.name]
         self._exact = partial(OnnxRuntime, bundle, threads=threads, offline=offline)
         self._loaded: OnnxRuntime | None = None
         self._lock = threading.Lock()
@@ -251,8 +249,17 @@ class Torch:
 RUNTIMES = {kind.name: kind for kind in (OnnxRuntime, OpenVino, OpenVinoInt8, OpenVinoDynamic, Torch)}
 EXTRAS = {OpenVino.name: "openvino", OpenVinoInt8.name: "openvino", OpenVinoDynamic.name: "openvino", Torch.name: "train"}
 
-
 ON_CARDS = (OnnxRuntime.name, Torch.name)
+
+
+def check_parity(name: str, bundle: Bundle) -> None:
+    """See to it that a bundle says how far a runtime in eight bits is off, which its verdicts are given by.
+
+    Raises:
+        BundleError: it does not.
+    """
+    if issubclass(RUNTIMES[name], OpenVinoInt8) and name not in bundle.card.runtimes:
+        raise BundleError(f"{bundle.folder}: its card does not say how far eight bits are off; `realgrain export` measures that")
 
 
 def open_runtime(name: str, bundle: Bundle, *, threads: int | None = None, offline: bool = False, device: str = CPU) -> Runtime:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from realgrain.faces.options import DONE, SOME_FAILED, Bundle, Offline, Runtime, Threads, say
 
@@ -19,8 +20,8 @@ def batch(
         ),
     ],
     output: Annotated[Path, Parameter(alias="-o", help="Folder of the run. A run that was killed goes on where it stopped.")],
-    limit: Annotated[int | None, Parameter(help="Pictures at most: a sample, the same one each time.")] = None,
-    shard: Annotated[int, Parameter(help="Pictures in a parquet file.")] = 512,
+    limit: Annotated[int | None, Parameter(help="Pictures at most: a sample, the same one each time.", validator=Number(gte=1))] = None,
+    shard: Annotated[int, Parameter(help="Pictures in a parquet file.", validator=Number(gte=1, lte=100_000))] = 512,
     column: Annotated[str | None, Parameter(help="Of parquet files: holds the bytes of pictures.")] = None,
     allow_urls: Annotated[bool, Parameter(negative="", help="Fetch what is named by http:// and https://.")] = False,
     dry_run: Annotated[bool, Parameter(negative="", help="Say what would be done, and do nothing.")] = False,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -18,7 +19,7 @@ DONE, SOME_FAILED, WRONG_USAGE, REFUSED = 0, 1, 2, 3
 Runtime = Literal["onnxruntime", "openvino", "openvino-int8", "openvino-int8-dynamic", "torch"]
 Bundle = Annotated[Path | None, Parameter(help="A detector's folder; without it, the one that realgrain ships.")]
 Offline = Annotated[bool, Parameter(negative="", help="Never touch the network.")]
-Threads = Annotated[int | None, Parameter(help="Processors to use; without it, all.")]
+Threads = Annotated[int | None, Parameter(help="Processors to use; without it, all.", validator=Number(gte=1))]
 Json = Annotated[bool, Parameter(negative="", help="Print JSON instead of tables.")]
 
 

@@ -62,7 +62,7 @@ def score(
     """
     degrade = {name: condition(name) for name in conditions}
     known: dict[tuple[str, str], dict[str, Any]] = {}
-    for seen in ahead(islice(_jobs(detector, samples, degrade, known), skip, None)):
+    for seen in ahead(islice(_jobs(detector, samples, degrade, known), skip, None), detector.threads):
         row = {**(seen.sample.model_extra or {}), **seen.sample.model_dump(include=set(SAMPLE)), "condition": seen.condition}
         row |= {"bundle": detector.bundle.hash, "runtime": detector.runtime.name}
         if day is not None and not (row.get("day") or row.get("time")):

@@ -18,7 +18,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from realgrain.picture import structure
-from realgrain.picture.errors import Code, Refused
+from realgrain.picture.errors import NO_MEMORY, Code, Refused
 
 
 class _Jpeg(JpegImageFile):
@@ -87,7 +87,7 @@ def explain(error: Exception) -> tuple[Code, str]:
     if isinstance(error, (Image.DecompressionBombError, Image.DecompressionBombWarning)):
         return "too_many_pixels", text
     if isinstance(error, MemoryError):
-        return "too_many_pixels", "there is not enough memory to decode it"
+        return "too_many_pixels", NO_MEMORY
     if any(word in lower for word in _UNSUPPORTED):
         return "unsupported_format", text
     if isinstance(error, struct.error) or isinstance(error.__cause__, struct.error):

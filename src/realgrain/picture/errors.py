@@ -4,8 +4,8 @@ from dataclasses import dataclass, fields
 from typing import Literal
 
 Code = Literal[
-    "missing",
-    "unreachable",
+    "missing",  # it is not there
+    "unreachable",  # it could not be read, which says nothing of it
     "not_a_file",
     "empty",
     "too_many_bytes",
@@ -21,6 +21,8 @@ Code = Literal[
     "decoder_crashed",
 ]
 
+NO_MEMORY = "there is not enough memory to decode it"
+"""Reason of a refusal that says less of the picture than of the machine, under the code ``too_many_pixels``."""
 MAX_TEXT = 300  # characters of a name or reason that are shown (our choice)
 
 

@@ -1,10 +1,14 @@
 """From a path or bytes to bytes: a size check before any reading, and nothing that can block."""
 
+import errno
 import os
 import stat
 from typing import BinaryIO
 
 from realgrain.picture.errors import Limits, Refused
+
+GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
+"""How systems say that there is no such file."""
 
 
 def read_source(source: str | os.PathLike[str] | bytes, limits: Limits) -> bytes:
@@ -18,12 +22,12 @@ def read_source(source: str | os.PathLike[str] | bytes, limits: Limits) -> bytes
         The content, between 1 and `limits.max_bytes` bytes.
 
     Raises:
-        Refused: missing, not_a_file, too_many_bytes or empty.
+        Refused: missing, unreachable, not_a_file, too_many_bytes or empty.
         TypeError: `source` is neither bytes nor a path.
     """
     if isinstance(source, bytes):
         data = source
-        _check_bytes(len(data), limits.max_bytes)
+        check_bytes(len(data), limits.max_bytes)
     else:
         data = _read_file(os.fspath(source), limits)
     if not data:
@@ -37,7 +41,7 @@ def _read_file(path: str, limits: Limits) -> bytes:
             data = file.read(limits.max_bytes + 1)  # bounded: a file may grow while it is read
         except OSError as error:
             raise _unreadable(error) from None
-    _check_bytes(len(data), limits.max_bytes)
+    check_bytes(len(data), limits.max_bytes)
     return data
 
 
@@ -45,7 +49,7 @@ def open_regular(path: str, max_bytes: int) -> BinaryIO:
     """Open a regular file to be read (links are followed), if it is not too large.
 
     Raises:
-        Refused: missing, not_a_file or too_many_bytes.
+        Refused: missing, unreachable, not_a_file or too_many_bytes.
     """
     try:
         # Looked at before it is opened because opening a device or a pipe can itself have effects or wait for ever.
@@ -56,7 +60,7 @@ def open_regular(path: str, max_bytes: int) -> BinaryIO:
         try:
             status = os.fstat(file.fileno())
             _check_regular(status.st_mode)
-            _check_bytes(status.st_size, max_bytes)
+            check_bytes(status.st_size, max_bytes)
         except BaseException:
             file.close()
             raise
@@ -67,11 +71,21 @@ def open_regular(path: str, max_bytes: int) -> BinaryIO:
     return file
 
 
+def may_pass(error: Exception) -> bool:
+    """Whether an error is the system's and says nothing of the file: a disk or share that fails, no right to read it, too many open files."""
+    return isinstance(error, OSError) and error.errno is not None and error.errno not in GONE
+
+
 def _unreadable(error: Exception) -> Refused:
-    return Refused("missing", f"cannot be read: {getattr(error, 'strerror', None) or error}")
+    return Refused("unreachable" if may_pass(error) else "missing", f"cannot be read: {getattr(error, 'strerror', None) or error}")
 
 
-def _check_bytes(count: int, most: int) -> None:
+def check_bytes(count: int, most: int) -> None:
+    """Whether a file is small enough.
+
+    Raises:
+        Refused: too_many_bytes.
+    """
     if count > most:
         raise Refused("too_many_bytes", f"{count:,} bytes is more than the limit of {most:,} bytes")
 

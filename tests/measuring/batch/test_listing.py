@@ -1,3 +1,4 @@
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,12 @@ def sample(folder: Path, items: list[Item], limit: int | None) -> list[Item]:
     return Listing(file).part(0, ref.items)
 
 
+def test_members_of_one_name_are_told_apart(tmp_path):
+    found = sample(tmp_path, MEMBERS * 2, None)
+    assert [item.uri for item in found] == ["x.tar#a.jpg", *(f"x.tar#a.jpg@{512 * number}" for number in range(2, 21))]
+    assert [replace(item, uri="x.tar#a.jpg") for item in found] == MEMBERS
+
+
 class TestLimit:
     @pytest.mark.parametrize("items", [NAMES, MEMBERS])
     @pytest.mark.parametrize("limit", [1, 5, 20, 30])
@@ -33,3 +40,11 @@ class TestLimit:
     def test_keeps_the_same_where_the_folder_is_moved(self, tmp_path):
         moved = [replace(item, where=b"/there" + item.where) for item in NAMES + MEMBERS]
         assert [replace(item, where=b"/there" + item.where) for item in sample(tmp_path, NAMES + MEMBERS, 7)] == sample(tmp_path, moved, 7)
+
+    def test_is_not_held_in_memory(self, tmp_path):
+        """A list of what is kept would be; the database has room on the disk."""
+        tracemalloc.start()
+        write_listing(tmp_path / "listing.sqlite", (Item(f"p/{number}.jpg", b"/here/p/%d.jpg" % number) for number in range(20_000)), 15_000)
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert most < 2**20

@@ -67,6 +67,12 @@ def test_two_workers_give_the_rows_of_one_machine(start, tmp_path):
     assert crowd.shards(tmp_path / "killed") == crowd.shards(tmp_path / "here")
 
 
+def test_without_an_address_it_is_this_machine_alone(start, tmp_path, monkeypatch):
+    """Also where the environment names a cluster, which Ray would go to of itself."""
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    finish(start(tmp_path / "o", "--engine", "ray", "--limit", "100"))
+
+
 def test_a_cluster_that_is_not_there(start, tmp_path):
     process = start(tmp_path / "o", "--engine", "ray", "--address", "127.0.0.1:1")
     said = process.communicate(timeout=120)[1]

@@ -1,12 +1,20 @@
 """Reading on the worker: what is out of reach is asked for again, what is large is read once, what waits is small."""
 
+import errno
 import http.server
+import io
+import os
 import sqlite3
 import threading
+from collections.abc import Iterable
+from pathlib import Path
 
 import crowd
 import packs
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from realgrain.detector import detect
 from realgrain.detector.devices import DeviceError
@@ -15,7 +23,8 @@ from realgrain.measuring.alone import RunError
 from realgrain.measuring.batch import engine, pins, reading, run, shards, worker
 from realgrain.measuring.batch.items import Item
 from realgrain.measuring.batch.sources import items
-from realgrain.picture.errors import Limits
+from realgrain.picture import decode, source
+from realgrain.picture.errors import Limits, PictureError
 
 DATA = [crowd.picture(number) for number in range(5)]
 
@@ -116,6 +125,142 @@ def test_a_file_that_was_written_anew_is_read_anew(judge, tmp_path, monkeypatch,
     assert crowd.rows(tmp_path / "0")[0]["sha256"] != crowd.rows(tmp_path / "1")[0]["sha256"]
 
 
+def rebuilt(kind: str, file: Path, numbers: Iterable[int]) -> Path:
+    """A tar or parquet file with pictures of one size, in an order."""
+    data = {f"{number}.bmp": even(number) for number in numbers}
+    return packs.tar(file, data) if kind == "tar" else packs.parquet(file, list(data.values()))
+
+
+def even(number: int) -> bytes:
+    """A picture of the same size for each number."""
+    file = io.BytesIO()
+    Image.new("RGB", (64, 64), (number, 0, 0)).save(file, "BMP")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["tar", "parquet"])
+def test_a_packed_file_that_was_changed_gives_no_rows_of_others(kind, judge, tmp_path):
+    """A place in it, and a row of it, mean other pictures than the listing says."""
+    file = rebuilt(kind, tmp_path / f"x.{kind}", range(4))
+    judge(tmp_path / "o", file, shard=2)
+    before = crowd.rows(tmp_path / "o")
+    (tmp_path / "o" / "shard-00001.parquet").unlink()  # as a kill leaves it
+    rebuilt(kind, file, range(4)[::-1])
+    assert judge(tmp_path / "o", file, shard=2).failed == 2
+    now = crowd.rows(tmp_path / "o")
+    assert now[:2] == before[:2]
+    for row in now[2:]:
+        assert (row["error_code"], row["sha256"]) == ("missing", None)
+        assert "is another one since the run began, or was changed" in row["error"]
+
+
+@pytest.mark.parametrize("kind", ["tar", "parquet"])
+def test_a_packed_file_that_is_as_it_was_goes_on(kind, judge, tmp_path):
+    file = rebuilt(kind, tmp_path / f"x.{kind}", range(4))
+    judge(tmp_path / "o", file, shard=2)
+    (tmp_path / "o" / "shard-00001.parquet").unlink()
+    done = judge(tmp_path / "o", file, shard=2)
+    assert (done.judged, done.failed) == (2, 0)
+
+
+@pytest.mark.parametrize("kind", ["file", "tar", "parquet"])
+@pytest.mark.parametrize("number", [errno.EIO, errno.EMFILE, errno.EACCES])
+def test_a_disk_that_fails_for_a_while(kind, number, judge, tmp_path, monkeypatch):
+    """What could not be read is asked for again, also of what is here."""
+    files = {"file": tmp_path / "x.bmp", "tar": tmp_path / "x.tar", "parquet": tmp_path / "x.parquet"}
+    files["file"].write_bytes(even(1))
+    for packed in ("tar", "parquet"):
+        rebuilt(packed, files[packed], [1])
+
+    def fail(file, *rest):
+        if file in (str(files["file"]), item):
+            raise OSError(number, os.strerror(number))
+        return real(file, *rest)
+
+    (item,), real = items([str(files[kind])]), os.open
+    with monkeypatch.context() as patch:
+        patch.setattr(source.os, "open", fail) if kind == "file" else patch.setattr(reading, "open_packed", fail)
+        assert judge(tmp_path / "o", files[kind]).failed == 1
+    (row,) = crowd.rows(tmp_path / "o")
+    assert (row["error_code"], row["error"]) == ("unreachable", f"cannot be read: {os.strerror(number)}")
+    done = judge(tmp_path / "o", files[kind])
+    assert (done.judged, done.failed) == (1, 0)
+
+
+def test_memory_that_is_short_for_a_while(judge, tmp_path, monkeypatch):
+    (tmp_path / "a.jpg").write_bytes(DATA[0])
+
+    def fail(*_):
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(decode, "start", fail)
+        assert judge(tmp_path / "o", tmp_path / "a.jpg").failed == 1
+    (row,) = crowd.rows(tmp_path / "o")
+    assert (row["error_code"], row["error"]) == ("unreachable", "there is not enough memory to decode it")
+    assert judge(tmp_path / "o", tmp_path / "a.jpg").failed == 0
+
+
+def test_an_object_is_read_to_its_end_whatever_its_size_was(moody):
+    item = Item(f"{moody[0]}/a.jpg", f"{moody[0]}/a.jpg".encode(), size=10)
+    assert reading.Reader().job(item, Limits())() == DATA[0]
+
+
+def test_rows_without_bytes_close_no_file(tmp_path, opened):
+    data = [None if number % 2 else b"%d" % number for number in range(60)]
+    found = list(items([str(packs.parquet(tmp_path / "x.parquet", data))]))
+    reader = reading.Reader()
+    for item, content in zip(found, data, strict=True):
+        job = reader.job(item, Limits())
+        if content is None:
+            with pytest.raises(PictureError, match="cannot be read: the row has no bytes"):
+                job()
+        else:
+            assert job() == content
+    reader.close()
+    assert opened == [0]
+
+
+@pytest.mark.parametrize(("size", "held"), [(100, reading.ROWS), (2**20, 4), (5 * 2**20, 1)])
+def test_large_rows_are_held_few_at_a_time(size, held, tmp_path):
+    data = [bytes([number]) * size for number in range(20)]
+    file = tmp_path / "x.parquet"
+    pq.write_table(pa.table({"bytes": pa.array(data, pa.binary())}), file, use_dictionary=False)
+    found = list(items([str(file)]))
+    reader = reading.Reader()
+    for item, content in zip(found, data, strict=True):
+        assert reader.job(item, Limits())() == content
+        assert len(reader._open[0]._held) <= held
+    reader.close()
+
+
+def test_a_group_of_rows_is_not_read_at_once(tmp_path, monkeypatch):
+    data = [os.urandom(200_000) for _ in range(40)]
+    file, asked = tmp_path / "x.parquet", []
+    pq.write_table(pa.table({"bytes": data}), file, use_dictionary=False, write_batch_size=1)  # in pages of a few rows
+
+    class Watched(io.FileIO):
+        def read(self, size=-1):
+            asked.append(size)
+            return super().read(size)
+
+    found = list(items([str(file)]))
+    monkeypatch.setattr(reading, "open_packed", lambda item: Watched(item.target))
+    reader = reading.Reader()
+    assert [reader.job(item, Limits())() for item in found] == data
+    reader.close()
+    assert 0 < max(asked) <= 2 * reading.PAGES
+
+
+def test_rows_above_the_limit_are_not_taken_out(tmp_path):
+    (item,) = items([str(packs.parquet(tmp_path / "x.parquet", [bytes(2000)]))])
+    reader = reading.Reader()
+    with pytest.raises(PictureError, match="2,000 bytes is more than the limit of 1,000 bytes") as error:
+        reader.job(item, Limits(max_bytes=1000))()
+    assert error.value.code == "too_many_bytes"
+    reader.close()
+
+
 def test_finished_shards_are_not_read_at_each_start(judge, tmp_path, monkeypatch):
     (tmp_path / "a.jpg").write_bytes(DATA[0])
     judge(tmp_path / "o", tmp_path / "a.jpg")
@@ -124,13 +269,23 @@ def test_finished_shards_are_not_read_at_each_start(judge, tmp_path, monkeypatch
     assert judge(tmp_path / "o", tmp_path / "a.jpg").judged == 0
 
 
+def test_threads_bound_decoding(tiny_bundle, judge, tmp_path, monkeypatch):
+    asked = []
+    for module in (detect, worker):
+        monkeypatch.setattr(module, "ahead", lambda jobs, threads: asked.append(threads) or (job() for job in jobs))
+    (tmp_path / "a.jpg").write_bytes(DATA[0])
+    judge(tmp_path / "o", tmp_path / "a.jpg", threads=3)
+    list(detect.load(tiny_bundle, threads=5, offline=True).detect_many([tmp_path / "a.jpg"]))
+    assert asked == [3, 5]
+
+
 def test_no_pixels_wait(tiny_detector, tmp_path, monkeypatch):
     """A photograph of 24 megapixels is 72 MB of pixels, and 1 MB of what the runtime looks at."""
     (tmp_path / "a.jpg").write_bytes(DATA[0])
-    ready = worker._look(tiny_detector, None, Item("a.jpg", b"", None, None, None, None, None), lambda: DATA[0])
+    ready = worker._look(tiny_detector, None, Item("a.jpg", b""), lambda: DATA[0])
     assert ready.seen.picture.pixels.size == 0 and ready.seen.picture.width > 0 and ready.seen.views.size > 0
     waiting = []
-    monkeypatch.setattr(detect, "ahead", lambda jobs: (waiting.append(job()) or waiting[-1] for job in jobs))
+    monkeypatch.setattr(detect, "ahead", lambda jobs, threads: (waiting.append(job()) or waiting[-1] for job in jobs))
     (report,) = tiny_detector.detect_many([tmp_path / "a.jpg"])
     assert waiting[0].picture.pixels.size == 0
     assert report == tiny_detector.detect(tmp_path / "a.jpg")

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from realgrain.detector.detect import load
+from realgrain.detector.runtime import RUNTIMES
 from realgrain.measuring.alone import RunError, alone
 from realgrain.measuring.batch import pins, run, shards, worker
 
@@ -113,7 +114,7 @@ class TestRefusals:
     def test_a_run_of_another_version(self, judge, pictures, tmp_path):
         judge(tmp_path / "o", pictures, limit=3)
         file = tmp_path / "o" / "run.json"
-        file.write_text(file.read_text().replace('"version": 2', '"version": 1'))
+        file.write_text(file.read_text().replace('"version": 3', '"version": 2'))
         with pytest.raises(RunError, match=r"run\.json: of a run by another version of realgrain; go on with that one, or take another folder$"):
             judge(tmp_path / "o", pictures, limit=3)
 
@@ -138,6 +139,20 @@ class TestRefusals:
         other = wanted.model_copy(update={"packages": {**wanted.packages, "pillow": "1.0"}})
         with pytest.raises(RunError, match=r"other scores: packages\.pillow was 1\.0, is"):
             worker.opened(worker.Plan(str(tiny_bundle.folder), other.model_dump_json()))
+
+
+@pytest.mark.parametrize(
+    ("runtime", "package"),
+    [("onnxruntime", "onnxruntime-gpu"), ("openvino-int8", "onnxruntime"), ("openvino-int8-dynamic", "openvino"), ("torch", "transformers")],
+)
+def test_all_that_computes_is_pinned(runtime, package, tiny_bundle, monkeypatch):
+    monkeypatch.setattr(pins, "check_parity", lambda *_: None)
+    monkeypatch.setattr(pins, "versions", lambda names: dict.fromkeys(names, "1.0"))
+    assert package in pins.scoring(tiny_bundle, runtime, pins.Asked()).packages
+
+
+def test_each_runtime_is_pinned():
+    assert set(pins.BEHIND) == set(RUNTIMES)
 
 
 def test_a_full_disk_costs_nothing_that_is_done(judge, pictures, tmp_path, monkeypatch):

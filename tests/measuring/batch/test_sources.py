@@ -1,3 +1,4 @@
+import errno
 import functools
 import glob
 import http.server
@@ -11,8 +12,11 @@ from pathlib import Path
 
 import crowd
 import packs
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from realgrain.measuring.batch import pins, sources
 from realgrain.measuring.batch.items import Item
 from realgrain.measuring.batch.reading import Reader
 from realgrain.measuring.batch.sources import SourceError, Wanted, items
@@ -125,6 +129,23 @@ class TestHere:
         assert item.uri == "p/\\udcff.jpg" or item.uri == "p/\\xff.jpg"
         assert contents([item]) == DATA[:1]
 
+    def test_names_that_are_no_text_are_no_others(self, folder):
+        for name in (b"p/\xff.jpg", b"p/\\xff.jpg"):
+            Path(os.fsdecode(name)).write_bytes(DATA[0])
+        assert [name for name in named("p") if "xff" in name] == ["p/\\\\xff.jpg", "p/\\xff.jpg"]
+
+    def test_names_with_backslashes_are_sources_and_in_lists(self, folder):
+        (folder / "a\\b.jpg").write_bytes(DATA[0])
+        (folder / "list.txt").write_text("a\\b.jpg\n")
+        for source in ("a\\b.jpg", "list.txt"):
+            assert pins.Settings(sources=(source,)).sources == (source,)
+            assert contents(list(items([source]))) == DATA[:1]
+
+    def test_packed_files_in_a_folder_are_spoken_of(self, folder, caplog):
+        packs.tar(folder / "p" / "q" / "x.tar", {"a.jpg": DATA[0]})
+        assert named("p") == ["p/a.jpg", "p/b.PNG", "p/q/c.jpeg", "p/q/r/d.webp"]
+        assert caplog.messages == ["p: of .tar and .parquet files in a folder, here 1, nothing is read; name them, or a pattern that finds them"]
+
     def test_links_in_a_circle(self, folder):
         (folder / "p" / "q" / "up").symlink_to(folder / "p")
         assert named("p") == ["p/a.jpg", "p/b.PNG", "p/q/c.jpeg", "p/q/r/d.webp"]
@@ -168,7 +189,8 @@ class TestHere:
         ("https://example.invalid/a.jpg", None, "--allow-urls"),
         ("x.txt", b"https://example.invalid/a.jpg\n", "--allow-urls"),
         ("x.txt", b"s3://bucket/\xff.jpg\n", "line 1: no name of a file"),
-        ("empty", "folder", "no picture behind it"),
+        ("empty", "folder", "empty: holds no picture"),
+        ("x.tar", bytes(10240), "x.tar: holds no picture"),
     ],
 )
 def test_refused(name, content, words, folder):
@@ -266,7 +288,9 @@ class TestTar:
             for data in DATA[:2]:
                 archive.addfile(packs.member("a.jpg", size=len(data)), io.BytesIO(data))
         assert judge(folder / "o", "x.tar").items == 2
-        assert len({row["sha256"] for row in crowd.rows(folder / "o")}) == 2
+        found = crowd.rows(folder / "o")
+        assert len({row["sha256"] for row in found}) == 2
+        assert [row["uri"] for row in found] == ["x.tar#a.jpg", f"x.tar#a.jpg@{2 * 512 + -(-len(DATA[0]) // 512) * 512}"]
 
     def test_a_member_above_the_limit(self, folder):
         packs.tar(folder / "x.tar", {"a.jpg": DATA[0]})
@@ -290,7 +314,7 @@ class TestParquet:
 
     def test_the_column_can_be_named(self, folder):
         packs.parquet(folder / "x.parquet", list(DATA), column="what")
-        with pytest.raises(SourceError, match=r"no column of bytes, image.*--column names it"):
+        with pytest.raises(SourceError, match=r"x\.parquet: holds no picture: no column of bytes, image.*--column names it"):
             named("x.parquet")
         assert contents(list(items(["x.parquet"], Wanted(column="what")))) == DATA
         with pytest.raises(SourceError, match="no column id "):
@@ -300,6 +324,56 @@ class TestParquet:
         (folder / "x.parquet").write_bytes(b"PAR1 it says")
         (item,) = items(["x.parquet"])
         assert contents([item])[0].startswith("missing: cannot be read")
+
+    @pytest.mark.parametrize("values", [["abc"], [[1, 2, 3]], [{"bytes": "abc"}], [{"bytes": [1, 2, 3]}]])
+    def test_columns_of_other_types_are_no_pictures(self, values, folder):
+        pq.write_table(pa.table({"image": values, "jpg": DATA[:1]}), "x.parquet")
+        assert contents(list(items(["x.parquet"]))) == DATA[:1]
+        with pytest.raises(SourceError, match="no column image of type binary"):
+            named("x.parquet", column="image")
+
+    @pytest.mark.parametrize("kind", [pa.large_binary(), pa.dictionary(pa.int32(), pa.binary()), pa.struct([("bytes", pa.large_binary())])])
+    def test_other_types_with_bytes(self, kind, folder):
+        values = [{"bytes": one} for one in DATA] if pa.types.is_struct(kind) else DATA
+        pq.write_table(pa.table({"image": pa.array(values, pa.binary()).cast(kind) if values is DATA else pa.array(values, kind)}), "x.parquet")
+        assert contents(list(items(["x.parquet"]))) == DATA
+
+    def test_one_without_pictures_that_a_pattern_finds_stops_nothing(self, folder):
+        pq.write_table(pa.table({"caption": ["a cat"]}), folder / "p" / "meta.parquet")
+        found = {item.uri: item for item in items(["p/*"])}
+        assert sorted(found) == ["p/a.jpg", "p/b.PNG", "p/meta.parquet"]
+        assert found["p/meta.parquet"].error.startswith("holds no picture: no column of bytes, ")
+        with pytest.raises(SourceError, match=r"p/meta\.parquet: holds no picture: no column of bytes"):
+            named("p/meta.parquet")
+
+
+@pytest.mark.parametrize("name", ["p/x.tar", "p/x.parquet"])
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES])
+def test_a_packed_file_on_a_disk_that_fails(name, number, folder, monkeypatch):
+    """A list of items is for good; what may not be read stays so, and is an error of its own."""
+    packs.tar(folder / "p/x.tar", {"a.jpg": DATA[0]})
+    packs.parquet(folder / "p/x.parquet", DATA[:1])
+
+    def fail(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(sources, "open_packed", fail)
+    if number == errno.EACCES:
+        (item,) = items([name])
+        assert item.error == "cannot be read: [Errno 13] Permission denied"
+    else:
+        with pytest.raises(SourceError, match=f"{name}: out of reach, so what it holds is not known: "):
+            list(items([name]))
+
+
+def test_a_folder_on_a_disk_that_fails(folder, monkeypatch):
+    def fail(path):
+        raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+
+    monkeypatch.setattr(os, "scandir", fail)
+    for source in ("p", "p/*.jpg"):
+        with pytest.raises(SourceError, match=r"p/?: out of reach, so what it holds is not known: Input/output error"):
+            list(items([source]))
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
@@ -418,6 +492,16 @@ class TestS3:
         """Not out of reach: that would be asked for again at each start."""
         store("y.parquet", packs.parquet(folder / "y.parquet", [DATA[0], None]).read_bytes())
         assert contents(list(items(["s3://pictures/y.parquet"]))) == [DATA[0], "missing: cannot be read: the row has no bytes"]
+
+    @pytest.mark.parametrize("kind", ["tar", "parquet"])
+    def test_packed_that_was_changed(self, kind, store, folder):
+        """Stores tell no time, but the size."""
+        make = {"tar": lambda data: packs.tar(folder / "z", {"a.jpg": data}), "parquet": lambda data: packs.parquet(folder / "z", [data])}[kind]
+        store(f"z.{kind}", make(DATA[0]).read_bytes())
+        found = list(items([f"s3://pictures/z.{kind}"]))
+        assert contents(found) == DATA[:1]
+        store(f"z.{kind}", make(DATA[1] + bytes(20480)).read_bytes())
+        assert contents(found) == ["missing: the tar or parquet file that holds it is another one since the run began, or was changed"]
 
     def test_nothing_there(self, store, folder):
         with pytest.raises(SourceError, match="no picture behind it"):

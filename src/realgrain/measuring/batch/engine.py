@@ -58,7 +58,8 @@ def _start_ray(daft: Any, address: str | None) -> int:
     import ray
 
     if not ray.is_initialized():
-        options: dict[str, Any] = {"include_dashboard": False} if address is None else {"address": address}
+        # "local": without it, Ray would go to a cluster that the environment names, or that it finds on this machine.
+        options: dict[str, Any] = {"address": "local", "include_dashboard": False} if address is None else {"address": address}
         try:
             ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
         except (ConnectionError, ValueError, RuntimeError) as error:
@@ -78,9 +79,11 @@ def _reach(address: str) -> None:
     if address == "auto":
         return
     host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdecimal():
+        raise RunError(f"Ray at {address}: no address; HOST:PORT, ray://HOST:PORT or auto")
     try:
         socket.create_connection((host, int(port)), timeout=REACH).close()
-    except (OSError, ValueError) as error:
+    except (OSError, OverflowError) as error:
         raise RunError(f"Ray at {address}: {error}") from error
 
 

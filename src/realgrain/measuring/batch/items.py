@@ -17,12 +17,15 @@ class Item:
     """A picture, or what was to be one.
 
     Attributes:
-        uri: what it is called, valid text, unlike any other's: a path as it was given, a URL, ``FILE.tar#MEMBER`` or ``FILE.parquet#ROW``.
+        uri: what it is called, valid text: a path as it was given, a URL, ``FILE.tar#MEMBER`` or ``FILE.parquet#ROW``. In a listing unlike any
+            other's; two spellings of a path are two.
         where: the file or object that holds it: an absolute path as the system's bytes, or a URL.
         start: first byte of the picture in it; None: it is the whole of it.
-        size: bytes of the picture; None where that is not known.
+        size: bytes of a picture in a tar file; None elsewhere.
         row: of the picture in a parquet file; None elsewhere.
         column: that holds it there.
+        state: of the tar or parquet file that holds it, as it was listed: bytes, and time of change where that is known. Another one means another
+            content, in which places and rows mean other pictures. None: it is the whole of its file.
         error: why it cannot be had, known before anything is read; None elsewhere.
     """
 
@@ -32,6 +35,7 @@ class Item:
     size: int | None = None
     row: int | None = None
     column: str | None = None
+    state: str | None = None
     error: str | None = None
 
     @property
@@ -55,6 +59,7 @@ SCHEMA = pa.schema(
         ("size", pa.int64()),
         ("row", pa.int64()),
         ("column", pa.string()),
+        ("state", pa.string()),
         ("error", pa.string()),
     ]
 )
@@ -67,5 +72,10 @@ def is_remote(name: str) -> bool:
 
 
 def shown(path: str) -> str:
-    """A path as valid text: bytes that are no text are escaped."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+    """A path as valid text, another one for each path: bytes that are no text are escaped, and so are backslashes."""
+    return os.fsencode(path).replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")
+
+
+def is_text(name: str) -> bool:
+    """Whether the bytes of a name are valid UTF-8."""
+    return os.fsencode(name).decode("utf-8", "ignore") == name

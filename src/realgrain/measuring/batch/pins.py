@@ -10,9 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from realgrain._version import __version__
 from realgrain.detector.bundle import Bundle
 from realgrain.detector.decision import Policy
-from realgrain.detector.runtime import RUNTIMES
+from realgrain.detector.runtime import RUNTIMES, check_parity
 from realgrain.measuring.alone import RunError
-from realgrain.measuring.batch.items import shown
+from realgrain.measuring.batch.items import is_text, shown
 from realgrain.measuring.batch.listing import ListingRef
 from realgrain.measuring.batch.sources import absolute
 from realgrain.measuring.ledger import versions
@@ -21,8 +21,16 @@ from realgrain.measuring.lock import DECODERS, BundleRef
 RUN = "run.json"
 PACKAGES = ("numpy", "pillow", "pillow-heif")
 """Pictures are opened and cut with them."""
-BEHIND = {name: name.partition("-")[0] for name in RUNTIMES}
-"""Runtime -> the package that computes."""
+ONNX = ("onnxruntime", "onnxruntime-gpu")
+"""ONNX Runtime, by the names under which it is installed."""
+BEHIND = {
+    "onnxruntime": ONNX,
+    "openvino": ("openvino",),
+    "openvino-int8": ("openvino", *ONNX),
+    "openvino-int8-dynamic": ("openvino", *ONNX),
+    "torch": ("torch", "transformers"),
+}
+"""Runtime -> the packages that compute; what is near a threshold in eight bits is computed again by ONNX Runtime."""
 
 
 class _Part(BaseModel):
@@ -80,7 +88,7 @@ class Settings(_Part):
     @classmethod
     def _is_text(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         for name in names:
-            if name != shown(name):  # no ValueError, of which pydantic would make its own
+            if not is_text(name):  # no ValueError, of which pydantic would make its own
                 raise OSError(f"{shown(name)}: the name of a source must be valid UTF-8; name the folder that it is in, or a link to it")
         return names
 
@@ -92,7 +100,7 @@ class Pins(_Part):
         sources: those of the settings as absolute paths, for the same words mean others in another folder.
     """
 
-    version: Literal[2] = 2
+    version: Literal[3] = 3
     settings: Settings
     sources: tuple[str, ...]
     scoring: Scoring
@@ -113,11 +121,13 @@ def scoring(bundle: Bundle, runtime: str, asked: Asked, device: str = "cpu") -> 
 
     Raises:
         ValueError: no such runtime.
+        BundleError: the bundle lacks what the runtime needs.
     """
     from PIL import features
 
     if runtime not in RUNTIMES:
         raise ValueError(f"no runtime {runtime!r}; there are {', '.join(RUNTIMES)}")
+    check_parity(runtime, bundle)
     card = bundle.card
     decoders = {name: features.version(name) for name in DECODERS}
     return Scoring(
@@ -127,7 +137,7 @@ def scoring(bundle: Bundle, runtime: str, asked: Asked, device: str = "cpu") -> 
         device=device,
         asked=asked,
         packages={
-            **versions((*PACKAGES, BEHIND[runtime])),
+            **versions((*PACKAGES, *BEHIND[runtime])),
             **{name: version for name, version in decoders.items() if version is not None},
             "realgrain": __version__,
         },

@@ -84,7 +84,7 @@ class Outlook:
         shards: of the whole run.
         finished: shards that are done.
         left: items that are not.
-        seconds: how long they take, by the pace of the shards that are done; None where fewer than two are.
+        seconds: how long they take, by the pace of the shards that are done; None where fewer than two are, or nothing is left.
     """
 
     items: int
@@ -150,7 +150,7 @@ def outlook(folder: Path, settings: Settings, scoring: Scoring) -> Outlook:
 
 def _seconds(shards: Shards, done: Sequence[int], left: int) -> float | None:
     """By the times at which finished shards were written; a pause between two starts counts as work, so this may say too much, hardly too little."""
-    if len(done) < 2:
+    if len(done) < 2 or not left:
         return None
     times = sorted((shards.file(number).stat().st_mtime, shards.rows(number)) for number in done)
     rows = sum(count for _, count in times[1:])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import glob
+import logging
 import os
 import posixpath
 import re
@@ -19,9 +20,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from realgrain.learning.data import SUFFIXES
-from realgrain.measuring.batch.items import URLS, Item, is_remote, shown
-from realgrain.measuring.batch.stores import glob_remote, is_away, open_remote
+from realgrain.measuring.batch.items import URLS, Item, is_remote, is_text, shown
+from realgrain.measuring.batch.stores import glob_remote, is_away, open_remote, size_of
+from realgrain.picture.source import may_pass
 
+log = logging.getLogger(__name__)
 COLUMNS = ("bytes", "image", "content", "jpg", "jpeg", "png", "webp", "data")
 """Names under which a parquet file's pictures are looked for, in this order, where none is asked for (our choice)."""
 PACKED = (".tar", ".parquet")
@@ -32,6 +35,10 @@ SPECIAL = re.compile(r"[\\{}]")
 
 class SourceError(ValueError):
     """A source that leads nowhere, or that is not allowed. The message names it."""
+
+
+class NoPicturesError(SourceError):
+    """A parquet file without a column of pictures."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +72,11 @@ def items(sources: Iterable[str], wanted: Wanted = Wanted()) -> Iterator[Item]:
             empty = False
             yield item
         if empty:
-            raise SourceError(f"{shown(name) or repr('')}: no such file, and no picture behind it")
+            raise SourceError(f"{shown(name) or repr('')}: {'holds no picture' if _is_there(name) else 'no such file, and no picture behind it'}")
+
+
+def _is_there(name: str) -> bool:
+    return _is_packed(name) and not glob.has_magic(name) if is_remote(name) else name != "" and Path(name).exists()
 
 
 def absolute(name: str) -> str:
@@ -91,13 +102,30 @@ def _of(name: str, wanted: Wanted) -> Iterator[Item]:
 def _folder(folder: str) -> Iterator[Item]:
     """Pictures below a folder, by suffix; links to folders are not followed, for they may lead round in a circle."""
     errors: list[OSError] = []
+    packed = 0
     for parent, _, files in os.walk(folder, onerror=errors.append):
         yield from (_local(str(Path(parent) / name)) for name in files if _is_picture(name))
+        packed += sum(map(_is_packed, files))
     yield from map(_closed, errors)
+    if packed:
+        log.warning(
+            "%s: of .tar and .parquet files in a folder, here %d, nothing is read; name them, or a pattern that finds them", shown(folder), packed
+        )
+
+
+def _may_pass(error: Exception) -> bool:
+    """Of what is here: that it may not be read passes only if somebody changes that, so it is an error of its own and stops nothing."""
+    return may_pass(error) and not isinstance(error, PermissionError)
 
 
 def _closed(error: OSError) -> Item:
-    """A folder that cannot be looked into."""
+    """A folder that cannot be looked into.
+
+    Raises:
+        SourceError: because its disk or share fails: the list of items, which is for good, must not go without what it holds.
+    """
+    if _may_pass(error):
+        raise SourceError(f"{shown(error.filename)}: out of reach, so what it holds is not known: {error.strerror}")
     return replace(_local(error.filename.rstrip(os.sep) or os.sep), error=f"a folder that cannot be read: {error.strerror}")
 
 
@@ -132,7 +160,7 @@ def _matched(pattern: str, wanted: Wanted) -> Iterator[Item]:
                 if _is_picture(name):
                     yield _local(name)
                 elif _is_packed(name):
-                    yield from _packed(_local(name), wanted)
+                    yield from _found(_local(name), wanted)
 
 
 def _file(name: str, wanted: Wanted, lists: frozenset[str] = frozenset()) -> Iterator[Item]:
@@ -161,10 +189,10 @@ def _remote(url: str, wanted: Wanted) -> Iterator[Item]:
     if url.startswith(URLS) or (not patterned and PurePosixPath(url).suffix.lower() in (*PACKED, *SUFFIXES)):
         yield from _named(url, wanted)
         return
-    for found, size in glob_remote(url if patterned else SPECIAL.sub(r"\\\g<0>", url.rstrip("/")) + "/**"):
-        one = Item(found, found.encode(), size=size)
+    for found in glob_remote(url if patterned else SPECIAL.sub(r"\\\g<0>", url.rstrip("/")) + "/**"):
+        one = Item(found, found.encode())
         if patterned and _is_packed(found):
-            yield from _packed(one, wanted)
+            yield from _found(one, wanted)
         elif _is_picture(found):
             yield one
 
@@ -184,7 +212,7 @@ def _named(url: str, wanted: Wanted) -> Iterator[Item]:
 def _listed(file: Path, suffix: str, wanted: Wanted, lists: frozenset[str]) -> Iterator[Item]:
     """Names in a list are pictures, packed files or further lists, relative to the list's folder; none is a pattern, a folder or a prefix."""
     for number, name in _names(file, suffix):
-        if is_remote(name) and name == shown(name):
+        if is_remote(name) and is_text(name):
             yield from _named(name, wanted)
         elif is_remote(name) or "\0" in name:
             raise SourceError(f"{file}, line {number}: no name of a file")
@@ -212,15 +240,25 @@ def _names(file: Path, suffix: str) -> Iterator[tuple[int, str]]:
         raise SourceError(f"{file}: not a CSV manifest: {error}") from error
 
 
+def _found(one: Item, wanted: Wanted) -> Iterator[Item]:
+    """What a packed file holds that a pattern found, and nobody named; one without pictures stops nothing, and is an item that says so."""
+    try:
+        yield from _packed(one, wanted)
+    except NoPicturesError as error:
+        yield replace(one, error=str(error).removeprefix(f"{one.uri}: "))
+
+
 def _packed(one: Item, wanted: Wanted) -> Iterator[Item]:
     """What a tar or parquet file holds; one that is broken gives what can be had of it, and an item that says so.
 
     Raises:
-        SourceError: its store refused or did not answer: the list of items, which is for good, must not go without what it holds.
+        SourceError: its store refused or did not answer, or its disk or share fails: the list of items, which is for good, must not go without what
+            it holds.
     """
     try:
         with open_packed(one) as file:
-            yield from _members(one, file) if one.uri.lower().endswith(".tar") else _rows(one, file, wanted)
+            listed = replace(one, state=state_of(one, file))
+            yield from _members(listed, file) if one.uri.lower().endswith(".tar") else _rows(listed, file, wanted)
     except SourceError:
         raise
     except Exception as error:  # tarfile, pyarrow and the stores raise nearly anything on broken files
@@ -228,7 +266,7 @@ def _packed(one: Item, wanted: Wanted) -> Iterator[Item]:
 
 
 def _unreadable(one: Item, error: Exception) -> Item:
-    if one.remote and is_away(error):
+    if is_away(error) if one.remote else _may_pass(error):
         raise SourceError(f"{one.uri}: out of reach, so what it holds is not known: {error}".splitlines()[0])
     return replace(one, error=f"cannot be read: {error}".splitlines()[0])
 
@@ -236,6 +274,14 @@ def _unreadable(one: Item, error: Exception) -> Item:
 def open_packed(one: Item) -> Any:
     """A tar or parquet file, wherever it is."""
     return open_remote(one.target) if one.remote else Path(one.target).open("rb")
+
+
+def state_of(one: Item, file: Any) -> str:
+    """``Item.state`` of an opened tar or parquet file; stores tell the size alone."""
+    if one.remote:
+        return str(size_of(file))
+    found = os.fstat(file.fileno())
+    return f"{found.st_size} {found.st_mtime_ns}"
 
 
 def _members(one: Item, file: BinaryIO) -> Iterator[Item]:
@@ -313,15 +359,22 @@ def _rows(one: Item, file: BinaryIO, wanted: Wanted) -> Iterator[Item]:
         column = _column(one, table.schema_arrow, wanted.column)
         digits = max(9, len(str(table.metadata.num_rows)))  # so that the order of names is that of rows
         for row in range(table.metadata.num_rows):
-            yield replace(one, uri=f"{one.uri}#{row:0{digits}}", size=None, row=row, column=column)
+            yield replace(one, uri=f"{one.uri}#{row:0{digits}}", row=row, column=column)
 
 
 def _column(one: Item, schema: pa.Schema, asked: str | None) -> str:
     for name in [asked] if asked else COLUMNS:
         if name in schema.names:
             kind = schema.field(name).type
-            if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:  # as Hugging Face stores pictures
+            if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0 and _is_binary(kind.field("bytes").type):  # as Hugging Face has it
                 return f"{name}.bytes"
-            if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+            if _is_binary(kind):
                 return name
-    raise SourceError(f"{one.uri}: no column {asked or 'of ' + ', '.join(COLUMNS)} with the bytes of pictures; --column names it")
+    asked = asked or "of " + ", ".join(COLUMNS)
+    raise NoPicturesError(f"{one.uri}: holds no picture: no column {asked} of type binary, or struct with such a field bytes; --column names it")
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
@@ -24,8 +25,8 @@ def import_daft() -> ModuleType:
     return daft
 
 
-def glob_remote(pattern: str) -> Iterator[tuple[str, int | None]]:
-    """URL and size of each object that a pattern matches.
+def glob_remote(pattern: str) -> Iterator[str]:
+    """URL of each object that a pattern matches.
 
     Raises:
         OSError: the store cannot be listed.
@@ -33,7 +34,7 @@ def glob_remote(pattern: str) -> Iterator[tuple[str, int | None]]:
     daft = import_daft()
     try:
         for batch in daft.from_glob_path(pattern).to_arrow_iter():
-            yield from zip(batch["path"].to_pylist(), batch["size"].to_pylist(), strict=True)
+            yield from batch["path"].to_pylist()
     except daft.exceptions.DaftCoreException as error:
         if MISSING not in str(error):
             raise OSError(f"{pattern}: cannot be listed: {error}") from error
@@ -60,6 +61,23 @@ def open_remote(url: str) -> Any:
     return open_file(url, "rb")
 
 
+def size_of(file: Any) -> int:
+    """Bytes of an object that was opened; it is then read from its beginning."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    return size
+
+
+def size_remote(url: str) -> int:
+    """Bytes of an object.
+
+    Raises:
+        OSError: it cannot be had.
+    """
+    with _as_os_error(), open_remote(url) as file:
+        return size_of(file)
+
+
 def read_remote(url: str, start: int | None, size: int) -> bytes:
     """At most ``size`` bytes of an object, from ``start``.
 
@@ -68,9 +86,14 @@ def read_remote(url: str, start: int | None, size: int) -> bytes:
     """
     daft = import_daft()
     part = {} if start is None else {"position": start, "size": size}
+    with _as_os_error(), daft.File(url, **part).open() as file:
+        return file.read(size)
+
+
+@contextmanager
+def _as_os_error() -> Iterator[None]:
     try:
-        with daft.File(url, **part).open() as file:
-            return file.read(size)
+        yield
     except OSError:
         raise
     except Exception as error:  # what the stores raise is Daft's affair

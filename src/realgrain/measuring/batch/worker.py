@@ -23,7 +23,7 @@ from realgrain.measuring.batch.outcomes import Outcome, as_array, judged, refuse
 from realgrain.measuring.batch.pins import Scoring, scoring
 from realgrain.measuring.batch.reading import Reader
 from realgrain.measuring.lock import differences
-from realgrain.picture.image import PictureError
+from realgrain.picture.errors import NO_MEMORY, PictureError
 
 _turn = threading.Lock()
 _reader = Reader()  # one of a process: a parquet file is read on from where the items before ended, not from the start of its group of rows each time
@@ -94,7 +94,7 @@ class _Ready:
 def outcomes(detector: Detector, known: Known | None, items: Sequence[Item]) -> Iterator[Outcome]:
     """Judge items in order, reading and decoding ahead; each content is judged once."""
     found: dict[str, Outcome] = {}
-    for ready in ahead(partial(_look, detector, known, item, _reader.job(item, detector.limits)) for item in items):
+    for ready in ahead((partial(_look, detector, known, item, _reader.job(item, detector.limits)) for item in items), detector.threads):
         outcome = ready.outcome or found.get(ready.sha256)
         if outcome is None:
             assert ready.seen is not None
@@ -116,5 +116,10 @@ def _look(detector: Detector, known: Known | None, item: Item, read: Callable[[]
         return _Ready(before, digest)
     picture = detector.open(data, name=item.uri)
     if isinstance(picture, PictureError):
-        return _Ready(refused(picture, digest, len(data)))
+        return _Ready(refused(_passing(picture), digest, len(data)))
     return _Ready(None, digest, detector.seen(picture).without_pixels())
+
+
+def _passing(error: PictureError) -> PictureError:
+    """Want of memory may be over when the item is asked for again, which ``unreachable`` stands for."""
+    return PictureError(error.name, "unreachable", error.reason) if error.reason == NO_MEMORY else error
