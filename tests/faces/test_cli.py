@@ -143,6 +143,49 @@ class TestExitCodes:
         assert all(command in shown for command in ("detect", "score", "evaluate", "train", "crossval", "export", "weights"))
 
 
+class TestNothingIsWrittenOverItsSource:
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ["score", "a", "-o", "a"],
+            ["evaluate", "b", "--folds", "a", "-o", "a"],
+            ["crossval", "b", "--data", "a", "-o", "a"],
+            ["crossval", "a", "--data", "b", "-o", "c.json", "--scores", "a"],
+            ["ablate", "b", "--data", "a", "-o", "a"],
+            ["ablation", "comparison.json", "-o", "."],
+            ["inspect", "m.png", "-o", "r.json", "-o", "m.png"],
+            ["adapt", "--fake", "f", "--real", "r", "-o", "new", "--replay", "a", "--report", "a"],
+            ["drift", "b", "m.png", "--plot", "m.png"],
+        ],
+    )
+    def test_each_command_refuses(self, capsys, arguments, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        files = [Path(name) for name in ("a", "b", "m.png", "comparison.json")]
+        for file in files:
+            file.write_text("what was there")
+        assert main(arguments) == 2
+        assert "is what this is made from; name another file" in capsys.readouterr().err
+        assert sorted(tmp_path.iterdir()) == sorted(file.absolute() for file in files)
+        assert {file.read_text() for file in files} == {"what was there"}
+
+    def test_a_manifest_under_another_name(self, bundle, toy_pictures, tmp_path, capsys):
+        shutil.copyfile(toy_pictures[0], tmp_path / "good.png")
+        manifest = toy.write_manifest(tmp_path / "m.csv", [{"path": "good.png", "label": "real"}])
+        before = manifest.read_bytes()
+        (tmp_path / "link").symlink_to(manifest)
+        assert main(["score", str(manifest), "-o", str(tmp_path / "link"), *bundle]) == 2
+        assert "link: is what this is made from" in capsys.readouterr().err
+        assert manifest.read_bytes() == before
+
+    @pytest.mark.parametrize(
+        "arguments", [["crossval", "a", "--data", "b", "-o", "c", "--scores", "./c"], ["drift", "a", "-o", "c", "--plot", "./c"]]
+    )
+    def test_two_outputs_are_two_files(self, capsys, arguments, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        assert main(arguments) == 2
+        assert "c: is named for two outputs" in capsys.readouterr().err
+
+
 class TestWhatIsJudged:
     def test_folder(self, judge, toy_manifest):
         (toy_manifest.parent / "notes.txt").write_text("not a picture")

@@ -1,4 +1,5 @@
 import json
+import sys
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -420,6 +421,21 @@ class TestCommand:
         assert json.loads(found.out) == json.loads((tmp_path / "new" / "drift.json").read_text())["result"]
         assert Drift.model_validate_json(found.out).alarms == {"format": "2026-01-09"}
         assert (tmp_path / "new" / "drift.png").read_bytes().startswith(b"\x89PNG")
+
+    @pytest.mark.parametrize("name", ["drift.jpg", "drift"])
+    def test_a_plot_is_png(self, call, tmp_path, name):
+        """It would be PNG whatever its name; that is said before the work."""
+        found = call(stream(0), "--plot", tmp_path / name)
+        assert (found.code, found.out) == (2, "")
+        assert f"{name}: a plot is a .png file" in found.err
+        assert not (tmp_path / name).exists()
+
+    def test_what_draws_is_looked_for_before_the_work(self, call, tmp_path, monkeypatch):
+        monkeypatch.setitem(sys.modules, "matplotlib", None)
+        found = call(stream(0), "-o", tmp_path / "drift.json", "--plot", tmp_path / "drift.png")
+        assert (found.code, found.out) == (2, "")
+        assert "needs the package matplotlib" in found.err
+        assert not (tmp_path / "drift.json").exists()
 
     def test_plot_shows_the_finding(self):
         quiet, loud = (

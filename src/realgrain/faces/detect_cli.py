@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from realgrain.faces.judging import AS_USUAL, Judging
-from realgrain.faces.options import DONE, SOME_FAILED, say
+from realgrain.faces.options import DONE, SOME_FAILED, check_drawing, say, spare
 
 if TYPE_CHECKING:
     from realgrain.picture.clip import ClipLimits
@@ -78,7 +78,10 @@ def detect(
     if not paths and not missing:
         raise ValueError("no pictures: give files, folders, globs, or - for a list on standard input")
     if timeline is not None:
-        _check_timeline(timeline, sum(map(is_clip, paths)))
+        if (clips := sum(map(is_clip, paths))) != 1:
+            raise ValueError(f"--timeline draws one clip, and there are {clips}")
+        check_drawing(timeline, "a timeline")
+        spare(paths, timeline)
     detector = judging.load()
     if short := unmet(detector.policy, detector.decision):
         say(short)
@@ -100,14 +103,6 @@ def detect(
             say(f"{timeline}: timeline")
     printer.close()
     return SOME_FAILED if failed or flagged else DONE
-
-
-def _check_timeline(file: Path, clips: int) -> None:
-    if clips != 1:
-        raise ValueError(f"--timeline draws one clip, and there are {clips}")
-    if file.suffix.lower() != ".png":
-        raise ValueError(f"{file}: a timeline is a .png file")
-    import matplotlib  # noqa: F401  (what is missing is said before work is done)
 
 
 def _watch(folder: Path, more: bool, judging: Judging, limits: ClipLimits) -> int:
