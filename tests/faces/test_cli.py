@@ -394,6 +394,16 @@ class TestScoreAndEvaluate:
         assert "no pictures in split 'none'" in capsys.readouterr().err
         assert not (tmp_path / "t.parquet").exists()
 
+    @pytest.mark.skipif(sys.platform != "linux", reason="names that are no text exist on Linux alone")
+    def test_names_that_are_no_text(self, bundle, toy_pictures, tmp_path, capsys):
+        (tmp_path / "in").mkdir()
+        for name in (b"bad\xff.png", "bäd.png".encode()):
+            shutil.copyfile(toy_pictures[0], tmp_path / "in" / os.fsdecode(name))
+        assert main(["score", str(tmp_path / "in"), "-o", str(tmp_path / "s.parquet"), *bundle]) == 0
+        table = pq.read_table(tmp_path / "s.parquet")
+        assert set(table["path"].to_pylist()) == {r"bad\xff.png", "bäd.png"}
+        assert len(set(table["logit"].to_pylist())) == 1
+
     def test_a_bad_file_is_named_once(self, bundle, toy_pictures, tmp_path, capsys):
         shutil.copyfile(toy_pictures[0], tmp_path / "good.png")
         (tmp_path / "bad.png").write_bytes(b"no picture")
