@@ -238,6 +238,15 @@ class TestWhatIsJudged:
         assert all(report.picture.name.isprintable() for report in reports)
         assert len(judge(tmp_path)[1]) == len(names)
 
+    @pytest.mark.parametrize("name", ["nul\0.png", "nul\0/*.png", "*/nul\0"])
+    def test_a_name_with_nul_stops_nothing(self, run, bundle, toy_pictures, name):
+        """As where a picture comes instead of a list."""
+        found = run("-m", "realgrain", "detect", "-", "--json", *bundle, input=f"{name}\n{toy_pictures[0]}\n")
+        assert found.returncode == 1
+        assert [json.loads(line)["picture"]["name"] for line in found.stdout.splitlines()] == [str(toy_pictures[0])]
+        shown = name.replace("\0", r"\x00")
+        assert found.stderr == f"realgrain: {shown}: no such file, and no picture behind it\n"
+
     def test_a_name_too_long_to_be_one(self, judge, toy_pictures, tmp_path):
         code, reports, err = judge(tmp_path / ("a" * 3000), toy_pictures[0])
         assert (code, len(reports)) == (1, 1)
