@@ -19,6 +19,7 @@ from realgrain.detector.bundle import read_bundle
 from realgrain.detector.decision import Policy, decision_of
 from realgrain.detector.detect import load
 from realgrain.faces.cli import main
+from realgrain.faces.watching import Failed
 from realgrain.learning.data import Sample
 from realgrain.measuring import drift as watching
 from realgrain.measuring.drift import drift, psi
@@ -332,6 +333,15 @@ class TestLogs:
             for report in reports
         ]
 
+    def test_lines_of_a_watched_folder(self, tmp_path, tiny_detector, toy_pictures):
+        """Beside reports they say which files failed."""
+        failed = Failed(name="bad.png", code="truncated", reason="cut short")
+        lines = [tiny_detector.detect(toy_pictures[0]), failed, tiny_detector.detect(toy_pictures[1])]
+        (tmp_path / "watched.jsonl").write_text("".join(line.model_dump_json() + "\n" for line in lines))
+        found = read_logs([tmp_path / "watched.jsonl"])
+        assert [row.logit for row in found.rows] == [lines[0].logit, None, lines[2].logit]
+        assert found.bundle == tiny_detector.bundle.hash
+
     @pytest.mark.parametrize("asked", [{"profile": "art"}, {"max_fpr": 0.2}])
     def test_reports_by_other_thresholds_are_not_one_stream(self, tmp_path, tiny_bundle, toy_pictures, asked):
         """They call more or fewer pictures unsure, whatever comes in."""
@@ -365,6 +375,7 @@ class TestLogs:
             (b"", "no pictures"),
             (b"{}\n", "line 1"),
             (b"[1]\n", "line 1"),
+            (b'{"kind": "failed"}\n', "line 1"),
             (b"no json", "line 1"),
             (b"PAR1 cut off", "parquet"),
             (b"\xff\xfe\n", "line 1"),

@@ -135,22 +135,30 @@ def _table(path: Path) -> Iterator[Mapping[str, Any]]:
 
 
 def _reports(path: Path) -> Iterator[Mapping[str, Any]]:
-    """Reports as rows of a table."""
+    """Reports, and what ``detect --watch`` says of files that failed, as rows of a table."""
     with path.open(encoding="utf-8", errors="replace") as file:
         for number, text in enumerate(file, 1):
             if not text.strip():
                 continue
             try:
                 report = json.loads(text)
-                picture, verdict, bundle, logit = report["picture"], report["verdict"]["label"], report["detector"]["bundle"], report["logit"]
-                facts = {name: picture[name] for name in ("format", "width", "height")}
-                distance = (report.get("domain") or {}).get("distance")
-                rule = "verdicts of profile {profile} at a false-positive rate of {asked_fpr}".format(**report["decision"])
+                row = {"error": report["code"]} if report.get("kind") == "failed" else _reported(report)
             except (ValueError, KeyError, TypeError, AttributeError):
                 raise LogError(f"{path}, line {number}: neither a scores table nor a report of `realgrain detect --json`") from None
-            verdicts = {"verdict": verdict, "rule": rule, "stable_min": report.get("stability")}
-            scored = {"bundle": bundle, "logit": logit, "feature_distance": distance}
-            yield {**facts, **verdicts, **scored, "day": report.get("day"), "time": report.get("time")}
+            yield {**row, "day": report.get("day"), "time": report.get("time")}
+
+
+def _reported(report: Mapping[str, Any]) -> dict[str, Any]:
+    """What a table has of a picture.
+
+    Raises:
+        ValueError, KeyError, TypeError, AttributeError: it is no report.
+    """
+    facts = {name: report["picture"][name] for name in ("format", "width", "height")}
+    rule = "verdicts of profile {profile} at a false-positive rate of {asked_fpr}".format(**report["decision"])
+    verdicts = {"verdict": report["verdict"]["label"], "rule": rule, "stable_min": report.get("stability")}
+    scored = {"bundle": report["detector"]["bundle"], "logit": report["logit"], "feature_distance": (report.get("domain") or {}).get("distance")}
+    return {**facts, **verdicts, **scored}
 
 
 def _day(path: Path, line: Mapping[str, Any]) -> str:
