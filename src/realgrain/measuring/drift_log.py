@@ -46,6 +46,11 @@ class Row:
     side: float | None = None
     distance: float | None = None
 
+    @property
+    def outcome(self) -> str:
+        """``read``, or ``failed`` where it could not be."""
+        return "failed" if self.logit is None else "read"
+
 
 @dataclass(frozen=True)
 class Stream:
