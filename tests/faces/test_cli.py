@@ -72,8 +72,9 @@ class TestExitCodes:
     def test_all_input_failed(self, judge, tmp_path):
         (tmp_path / "bad.jpg").write_bytes(b"no picture")
         code, reports, err = judge(tmp_path / "bad.jpg")
-        assert (code, reports) == (1, [])
+        assert (code, reports) == (2, [])
         assert err.startswith(f"realgrain: {tmp_path / 'bad.jpg'}: ")
+        assert judge(tmp_path / "gone.jpg", "--fail-on", "ai")[:2] == (2, [])
 
     @pytest.mark.parametrize(
         ("arguments", "words"),
@@ -85,6 +86,8 @@ class TestExitCodes:
             (["detect", "a.png", "--runtime", "tensorrt"], "tensorrt"),
             (["detect", "a.png", "--fail-on", "camera"], "camera"),
             (["detect", "a.png", "--threads", "many"], "many"),
+            (["detect", "a.png", "--threads", "0"], "at least 1, got 0"),
+            (["score", "m.csv", "-o", "s.parquet", "--threads", "-3"], "at least 1, got -3"),
             (["score", "m.csv"], "output"),
             (["weights", "nonsense"], "nonsense"),
         ],
@@ -103,7 +106,7 @@ class TestExitCodes:
             (["detect"], "no pictures: give files"),
             (["detect", "a.png", "--bundle", "nowhere"], "nowhere: not a bundle"),
             (["score", "nowhere.csv", "-o", "s.parquet"], "nowhere.csv: not readable"),
-            (["evaluate", "nowhere.parquet"], "nowhere.parquet"),
+            (["evaluate", "nowhere.parquet"], "nowhere.parquet: no such file"),
             (["train", "nowhere.yaml", "--data", "m.csv", "-o", "b"], "nowhere.yaml"),
             (["crossval", "nowhere.yaml", "--data", "m.csv", "-o", "c.json"], "nowhere.yaml"),
             (["export", "--bundle", "nowhere", "--data", "m.csv", "-o", "b"], "nowhere: not a bundle"),
@@ -214,7 +217,7 @@ class TestWhatIsJudged:
         shutil.copyfile(toy_pictures[0], tmp_path / "picture.dat")
         code, reports, _ = judge(tmp_path / "picture.dat")
         assert (code, len(reports)) == (0, 1)
-        assert judge(tmp_path)[0] == 1  # in a folder, only what is named like a picture counts
+        assert judge(tmp_path)[0] == 2  # in a folder, only what is named like a picture counts
 
     @pytest.mark.parametrize("ending", ["\n", "\r\n"])
     def test_standard_input(self, run, bundle, toy_pictures, ending):

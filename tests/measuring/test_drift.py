@@ -438,6 +438,10 @@ class TestLogs:
             read_logs([one, two])
         with pytest.raises(LogError, match="twice"):
             read_logs([one, one])
+        (tmp_path / "link.parquet").hardlink_to(one)
+        for again in (tmp_path / ".." / tmp_path.name / one.name, tmp_path / "link.parquet"):
+            with pytest.raises(LogError, match="twice"):
+                read_logs([one, again])
         with pytest.raises(LogError, match="without a day"):
             read_logs([one, table(tmp_path, stream(0, days=1), "c.parquet", day="", bundle="a")])
         with pytest.raises(LogError, match="cannot be read"):

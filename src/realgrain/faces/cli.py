@@ -145,6 +145,8 @@ def evaluate(
     from realgrain.measuring.tables import render
 
     spare([scores, *([folds] if folds else [])], output)
+    if not scores.exists():
+        raise FileNotFoundError(f"{scores}: no such file")
     table = pq.read_table(scores)
     if split:
         table = table.filter(pc.field("split") == split)

@@ -15,10 +15,16 @@ if TYPE_CHECKING:
 
 DONE, SOME_FAILED, WRONG_USAGE, REFUSED = 0, 1, 2, 3
 
+
+def _at_least_one(_: object, number: int | None) -> None:
+    if number is not None and number < 1:
+        raise ValueError(f"must be at least 1, got {number}")
+
+
 Runtime = Literal["onnxruntime", "openvino", "openvino-int8", "openvino-int8-dynamic", "torch"]
 Bundle = Annotated[Path | None, Parameter(help="A detector's folder; without it, the one that realgrain ships.")]
 Offline = Annotated[bool, Parameter(negative="", help="Never touch the network.")]
-Threads = Annotated[int | None, Parameter(help="Processors to use; without it, all.")]
+Threads = Annotated[int | None, Parameter(help="Processors to use; without it, all.", validator=_at_least_one)]
 Json = Annotated[bool, Parameter(negative="", help="Print JSON instead of tables.")]
 
 

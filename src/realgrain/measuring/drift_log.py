@@ -85,8 +85,7 @@ def read_logs(paths: Sequence[Path], card_of: Bundle | None = None, condition: s
         LogError: a file is no log, its days cannot be read, or the logs are of several detectors or conditions, or tell in different ways what was
             unsure.
     """
-    if len(set(paths)) != len(paths):
-        raise LogError(f"{next(path for path in paths if paths.count(path) > 1)}: named twice")
+    _check_once(paths)
     found = [(path, line) for path in paths for line in _lines(path, condition)]
     bundles = sorted({str(line["bundle"]) for _, line in found if line.get("bundle")})
     if len(bundles) > 1:
@@ -107,6 +106,20 @@ def read_logs(paths: Sequence[Path], card_of: Bundle | None = None, condition: s
     days = tuple(sorted({row.day for row in rows}) if any(dated) else dict.fromkeys(row.day for row in rows))
     order = {day: place for place, day in enumerate(days)}
     return Stream(days, tuple(sorted(rows, key=lambda row: order[row.day])), bundle)
+
+
+def _check_once(paths: Sequence[Path]) -> None:
+    """Refuse a file that is named twice, under one name or two: its pictures would count twice."""
+    seen: set[object] = set()
+    for path in paths:
+        try:
+            there = path.stat()
+            place: object = (there.st_dev, there.st_ino)
+        except OSError:  # whoever opens it will say so
+            place = path
+        if place in seen:
+            raise LogError(f"{path}: named twice")
+        seen.add(place)
 
 
 def _lines(path: Path, condition: str) -> list[Mapping[str, Any]]:
