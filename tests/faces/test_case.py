@@ -490,7 +490,7 @@ class TestCommand:
             (["PICTURE", "-o", "c.pdf"], "a case report is an .html file"),
             (["PICTURE", "-o", "c.html", "--resamples", "5"], "for the report of runs"),
             (["PICTURE", "--json", "PICTURE"], "is what this is made from"),
-            (["PICTURE", "-o", "c.html", "--json", "./c.html"], "c.html: is the HTML file too"),
+            (["PICTURE", "-o", "c.html", "--json", "./c.html"], "c.html: is named for two outputs"),
             (["gone.jpg", "-o", "c.html", "--json", "c.json"], "gone.jpg: no such file or folder"),
             ([".", "-o", "c.html", "--no-regions"], "for the report of a picture"),
             ([".", "-o", "c.html", "--prior", "0.1"], "for the report of a picture"),

@@ -74,8 +74,9 @@ class TestExitCodes:
     def test_all_input_failed(self, judge, tmp_path):
         (tmp_path / "bad.jpg").write_bytes(b"no picture")
         code, reports, err = judge(tmp_path / "bad.jpg")
-        assert (code, reports) == (1, [])
+        assert (code, reports) == (2, [])
         assert err.startswith(f"realgrain: {tmp_path / 'bad.jpg'}: ")
+        assert judge(tmp_path / "gone.jpg", "--fail-on", "ai")[:2] == (2, [])
 
     @pytest.mark.parametrize(
         ("arguments", "words"),
@@ -87,6 +88,8 @@ class TestExitCodes:
             (["detect", "a.png", "--runtime", "tensorrt"], "tensorrt"),
             (["detect", "a.png", "--fail-on", "camera"], "camera"),
             (["detect", "a.png", "--threads", "many"], "many"),
+            (["detect", "a.png", "--threads", "0"], "Must be >= 1"),
+            (["score", "m.csv", "-o", "s.parquet", "--threads", "-3"], "Must be >= 1"),
             (["score", "m.csv"], "output"),
             (["weights", "nonsense"], "nonsense"),
         ],
@@ -105,7 +108,7 @@ class TestExitCodes:
             (["detect"], "no pictures: give files"),
             (["detect", "a.png", "--bundle", "nowhere"], "nowhere: not a bundle"),
             (["score", "nowhere.csv", "-o", "s.parquet"], "nowhere.csv: not readable"),
-            (["evaluate", "nowhere.parquet"], "nowhere.parquet"),
+            (["evaluate", "nowhere.parquet"], "nowhere.parquet: no such file"),
             (["train", "nowhere.yaml", "--data", "m.csv", "-o", "b"], "nowhere.yaml"),
             (["crossval", "nowhere.yaml", "--data", "m.csv", "-o", "c.json"], "nowhere.yaml"),
             (["export", "--bundle", "nowhere", "--data", "m.csv", "-o", "b"], "nowhere: not a bundle"),
@@ -145,6 +148,49 @@ class TestExitCodes:
         assert all(command in shown for command in ("detect", "score", "evaluate", "train", "crossval", "export", "weights"))
 
 
+class TestNothingIsWrittenOverItsSource:
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ["score", "a", "-o", "a"],
+            ["evaluate", "b", "--folds", "a", "-o", "a"],
+            ["crossval", "b", "--data", "a", "-o", "a"],
+            ["crossval", "a", "--data", "b", "-o", "c.json", "--scores", "a"],
+            ["ablate", "b", "--data", "a", "-o", "a"],
+            ["ablation", "comparison.json", "-o", "."],
+            ["inspect", "m.png", "-o", "r.json", "-o", "m.png"],
+            ["adapt", "--fake", "f", "--real", "r", "-o", "new", "--replay", "a", "--report", "a"],
+            ["drift", "b", "m.png", "--plot", "m.png"],
+        ],
+    )
+    def test_each_command_refuses(self, capsys, arguments, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        files = [Path(name) for name in ("a", "b", "m.png", "comparison.json")]
+        for file in files:
+            file.write_text("what was there")
+        assert main(arguments) == 2
+        assert "is what this is made from; name another file" in capsys.readouterr().err
+        assert sorted(tmp_path.iterdir()) == sorted(file.absolute() for file in files)
+        assert {file.read_text() for file in files} == {"what was there"}
+
+    def test_a_manifest_under_another_name(self, bundle, toy_pictures, tmp_path, capsys):
+        shutil.copyfile(toy_pictures[0], tmp_path / "good.png")
+        manifest = toy.write_manifest(tmp_path / "m.csv", [{"path": "good.png", "label": "real"}])
+        before = manifest.read_bytes()
+        (tmp_path / "link").symlink_to(manifest)
+        assert main(["score", str(manifest), "-o", str(tmp_path / "link"), *bundle]) == 2
+        assert "link: is what this is made from" in capsys.readouterr().err
+        assert manifest.read_bytes() == before
+
+    @pytest.mark.parametrize(
+        "arguments", [["crossval", "a", "--data", "b", "-o", "c", "--scores", "./c"], ["drift", "a", "-o", "c", "--plot", "./c"]]
+    )
+    def test_two_outputs_are_two_files(self, capsys, arguments, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        assert main(arguments) == 2
+        assert "c: is named for two outputs" in capsys.readouterr().err
+
+
 class TestWhatIsJudged:
     def test_folder(self, judge, toy_manifest):
         (toy_manifest.parent / "notes.txt").write_text("not a picture")
@@ -173,7 +219,7 @@ class TestWhatIsJudged:
         shutil.copyfile(toy_pictures[0], tmp_path / "picture.dat")
         code, reports, _ = judge(tmp_path / "picture.dat")
         assert (code, len(reports)) == (0, 1)
-        assert judge(tmp_path)[0] == 1  # in a folder, only what is named like a picture counts
+        assert judge(tmp_path)[0] == 2  # in a folder, only what is named like a picture counts
 
     @pytest.mark.parametrize("ending", ["\n", "\r\n"])
     def test_standard_input(self, run, bundle, toy_pictures, ending):
@@ -196,6 +242,15 @@ class TestWhatIsJudged:
         assert len(reports) == len(names)
         assert all(report.picture.name.isprintable() for report in reports)
         assert len(judge(tmp_path)[1]) == len(names)
+
+    @pytest.mark.parametrize("name", ["nul\0.png", "nul\0/*.png", "*/nul\0"])
+    def test_a_name_with_nul_stops_nothing(self, run, bundle, toy_pictures, name):
+        """As where a picture comes instead of a list."""
+        found = run("-m", "realgrain", "detect", "-", "--json", *bundle, input=f"{name}\n{toy_pictures[0]}\n")
+        assert found.returncode == 1
+        assert [json.loads(line)["picture"]["name"] for line in found.stdout.splitlines()] == [str(toy_pictures[0])]
+        shown = name.replace("\0", r"\x00")
+        assert found.stderr == f"realgrain: {shown}: no such file, and no picture behind it\n"
 
     def test_a_name_too_long_to_be_one(self, judge, toy_pictures, tmp_path):
         code, reports, err = judge(tmp_path / ("a" * 3000), toy_pictures[0])
@@ -381,6 +436,16 @@ class TestScoreAndEvaluate:
         assert main(["score", str(toy_manifest.parent / "other.csv"), "-o", str(tmp_path / "t.parquet"), "--split", "none", *bundle]) == 2
         assert "no pictures in split 'none'" in capsys.readouterr().err
         assert not (tmp_path / "t.parquet").exists()
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="names that are no text exist on Linux alone")
+    def test_names_that_are_no_text(self, bundle, toy_pictures, tmp_path, capsys):
+        (tmp_path / "in").mkdir()
+        for name in (b"bad\xff.png", "bäd.png".encode()):
+            shutil.copyfile(toy_pictures[0], tmp_path / "in" / os.fsdecode(name))
+        assert main(["score", str(tmp_path / "in"), "-o", str(tmp_path / "s.parquet"), *bundle]) == 0
+        table = pq.read_table(tmp_path / "s.parquet")
+        assert set(table["path"].to_pylist()) == {r"bad\xff.png", "bäd.png"}
+        assert len(set(table["logit"].to_pylist())) == 1
 
     def test_a_bad_file_is_named_once(self, bundle, toy_pictures, tmp_path, capsys):
         shutil.copyfile(toy_pictures[0], tmp_path / "good.png")

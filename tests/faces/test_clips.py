@@ -152,6 +152,13 @@ class TestCommand:
         code, _, err = judge(*(clips / f"{name}.mp4" for name in names), "--timeline", tmp_path / file)
         assert code == 2 and words in err and not list(tmp_path.iterdir())
 
+    def test_a_timeline_is_not_drawn_over_a_picture(self, judge, clips, tmp_path, toy_pictures):
+        content = toy_pictures[0].read_bytes()
+        (tmp_path / "a.png").write_bytes(content)
+        code, _, err = judge(clips / "real.mp4", tmp_path / "a.png", "--timeline", tmp_path / "a.png")
+        assert code == 2 and "is what this is made from" in err
+        assert (tmp_path / "a.png").read_bytes() == content
+
     def test_figure_shows_what_the_report_says(self, clips, tiny_detector):
         from realgrain.faces.timeline import figure_of
 

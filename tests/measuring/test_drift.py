@@ -1,4 +1,5 @@
 import json
+import sys
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -18,6 +19,7 @@ from realgrain.detector.bundle import read_bundle
 from realgrain.detector.decision import Policy, decision_of
 from realgrain.detector.detect import load
 from realgrain.faces.cli import main
+from realgrain.faces.watching import Failed
 from realgrain.learning.data import Sample
 from realgrain.measuring import drift as watching
 from realgrain.measuring.drift import drift, psi
@@ -110,6 +112,22 @@ class TestGuarantee:
         alarms = int((evidence.max(axis=1) >= np.log(1 / alpha)).sum())
         assert alarms <= binom.ppf(0.999, times, alpha)
 
+    @pytest.mark.parametrize("failing", [0.002, 0.05, 0.5])
+    def test_false_alarms_of_what_fails_by_chance(self, failing):
+        """Also where a reference saw no file that failed, or few."""
+        times, alpha, rng = 600, 0.2, np.random.default_rng(9)
+        day = np.repeat(np.arange(DAYS), 20)
+        ranks = np.stack([category_ranks((rng.random(len(day)) < failing).astype(int), rng) for _ in range(times)])
+        evidence = log_evidence(histograms(ranks, day, DAYS)[:, REFERENCE:])
+        assert (evidence.max(axis=1) >= np.log(1 / alpha)).sum() <= binom.ppf(0.999, times, alpha)
+
+    def test_all_signals_together_alarm_no_more_often(self):
+        """Reshuffles of one day's law, with files that fail by chance."""
+        times, alpha = 60, 0.2
+        failing = lambda day, rows, rng: [Row(row.day, None) if rng.random() < 0.1 else row for row in rows]  # noqa: E731
+        alarms = sum(bool(drift(stream(seed, failing, each=20), reference=REFERENCE, alpha=alpha).alarms) for seed in range(times))
+        assert alarms <= binom.ppf(0.999, times, alpha)
+
     def test_what_does_not_keep_its_word_would_be_seen(self):
         """The same bound catches a stream whose days differ, so the test above can fail."""
         times, rng = 300, np.random.default_rng(8)
@@ -168,7 +186,7 @@ class TestDrift:
         assert found == drift(stream(2), reference=REFERENCE)
         assert Drift.model_validate_json(found.model_dump_json()) == found
         assert found.notes == ["feature distance: not watched, the reference has too few values"]
-        assert found.log10_alarm == pytest.approx(np.log10(4 / 0.01))
+        assert found.log10_alarm == pytest.approx(np.log10(5 / 0.01))
         assert [(day.pictures, day.failed) for day in found.days] == [(EACH, 0)] * DAYS
 
     def test_another_day_changes_nothing_of_those_before_it(self):
@@ -189,10 +207,33 @@ class TestDrift:
         assert found.alarms == {}
 
     def test_days_without_pictures_and_failed_ones(self):
-        broken = lambda day, rows, rng: [Row(row.day, None) for row in rows] if day == 9 else rows  # noqa: E731
+        broken = lambda day, rows, rng: [Row(row.day, None) for row in rows[:2]] if day == 9 else rows  # noqa: E731
         found = drift(stream(4, broken), reference=REFERENCE)
-        assert (found.days[9].pictures, found.days[9].failed) == (0, EACH)
+        assert (found.days[9].pictures, found.days[9].failed) == (0, 2)
         assert (found.signals[0].days[9 - REFERENCE].psi, found.alarms) == (None, {})
+        assert found.notes[-1] == "2026-01-10: no picture could be read"
+        assert "no drift found" not in conclusion(found)
+        assert "no picture of 2026-01-10 could be read: what came then is not known" in conclusion(found)
+
+    @pytest.mark.parametrize("seed", range(4))
+    @pytest.mark.parametrize("share", [1.0, 0.3])
+    def test_files_that_cannot_be_read(self, seed, share):
+        """All of them, or more than before: five in a hundred."""
+
+        def broken(day, rows, rng):
+            return [Row(row.day, None) if rng.random() < (share if day >= 8 else 0.05) else row for row in rows]
+
+        found = drift(stream(seed, broken), reference=REFERENCE)
+        assert set(found.alarms) == {"failed"}
+        assert "2026-01-09" <= found.alarms["failed"] <= "2026-01-11"
+        signal = next(signal for signal in found.signals if signal.name == "failed")
+        assert (signal.reference.n, set(signal.reference.shares)) == (REFERENCE * EACH, {"read", "failed"})
+
+    def test_files_that_failed_change_nothing_of_the_others(self):
+        """Other signals are of files that could be read, whatever is known of a file that could not."""
+        strange = lambda day, rows, rng: [*rows, *(Row(row.day, None, None, "AVIF", 9.0, 9.0) for row in rows[:3])]  # noqa: E731
+        plain, found = drift(stream(1), reference=REFERENCE), drift(stream(1, strange), reference=REFERENCE)
+        assert [signal for signal in found.signals if signal.name != "failed"] == [signal for signal in plain.signals if signal.name != "failed"]
 
     @pytest.mark.parametrize(
         ("options", "words"),
@@ -331,6 +372,15 @@ class TestLogs:
             for report in reports
         ]
 
+    def test_lines_of_a_watched_folder(self, tmp_path, tiny_detector, toy_pictures):
+        """Beside reports they say which files failed."""
+        failed = Failed(name="bad.png", code="truncated", reason="cut short")
+        lines = [tiny_detector.detect(toy_pictures[0]), failed, tiny_detector.detect(toy_pictures[1])]
+        (tmp_path / "watched.jsonl").write_text("".join(line.model_dump_json() + "\n" for line in lines))
+        found = read_logs([tmp_path / "watched.jsonl"])
+        assert [row.logit for row in found.rows] == [lines[0].logit, None, lines[2].logit]
+        assert found.bundle == tiny_detector.bundle.hash
+
     @pytest.mark.parametrize("asked", [{"profile": "art"}, {"max_fpr": 0.2}])
     def test_reports_by_other_thresholds_are_not_one_stream(self, tmp_path, tiny_bundle, toy_pictures, asked):
         """They call more or fewer pictures unsure, whatever comes in."""
@@ -364,6 +414,7 @@ class TestLogs:
             (b"", "no pictures"),
             (b"{}\n", "line 1"),
             (b"[1]\n", "line 1"),
+            (b'{"kind": "failed"}\n', "line 1"),
             (b"no json", "line 1"),
             (b"PAR1 cut off", "parquet"),
             (b"\xff\xfe\n", "line 1"),
@@ -387,6 +438,10 @@ class TestLogs:
             read_logs([one, two])
         with pytest.raises(LogError, match="twice"):
             read_logs([one, one])
+        (tmp_path / "link.parquet").hardlink_to(one)
+        for again in (tmp_path / ".." / tmp_path.name / one.name, tmp_path / "link.parquet"):
+            with pytest.raises(LogError, match="twice"):
+                read_logs([one, again])
         with pytest.raises(LogError, match="without a day"):
             read_logs([one, table(tmp_path, stream(0, days=1), "c.parquet", day="", bundle="a")])
         with pytest.raises(LogError, match="cannot be read"):
@@ -420,6 +475,21 @@ class TestCommand:
         assert json.loads(found.out) == json.loads((tmp_path / "new" / "drift.json").read_text())["result"]
         assert Drift.model_validate_json(found.out).alarms == {"format": "2026-01-09"}
         assert (tmp_path / "new" / "drift.png").read_bytes().startswith(b"\x89PNG")
+
+    @pytest.mark.parametrize("name", ["drift.jpg", "drift"])
+    def test_a_plot_is_png(self, call, tmp_path, name):
+        """It would be PNG whatever its name; that is said before the work."""
+        found = call(stream(0), "--plot", tmp_path / name)
+        assert (found.code, found.out) == (2, "")
+        assert f"{name}: a plot is a .png file" in found.err
+        assert not (tmp_path / name).exists()
+
+    def test_what_draws_is_looked_for_before_the_work(self, call, tmp_path, monkeypatch):
+        monkeypatch.setitem(sys.modules, "matplotlib", None)
+        found = call(stream(0), "-o", tmp_path / "drift.json", "--plot", tmp_path / "drift.png")
+        assert (found.code, found.out) == (2, "")
+        assert "needs the package matplotlib" in found.err
+        assert not (tmp_path / "drift.json").exists()
 
     def test_plot_shows_the_finding(self):
         quiet, loud = (

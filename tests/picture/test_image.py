@@ -3,6 +3,7 @@ import hashlib
 import io
 import os
 import pickle
+import struct
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -227,6 +228,40 @@ class TestFrames:
         assert "first of 3 frames" in picture.notes
         assert np.abs(picture.pixels.astype(int) - 30).max() <= 2
         assert picture.format == ("JPEG" if kind == "MPO" else kind)
+
+    @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L"])
+    def test_an_animation_without_the_default_image(self, mode):
+        """Viewers show the animation: its first frame is judged, as it is alone."""
+        default, first, second = (Image.fromarray(noise(40, 56, 3, top=top)).convert(mode) for top in (256, 90, 30))
+        made = saved(default, "PNG", save_all=True, default_image=True, append_images=[first, second])
+        picture, alone = open_picture(made), open_picture(saved(first, "PNG"))
+        assert np.array_equal(picture.pixels, alone.pixels)
+        assert (picture.frames, picture.mode) == (2, mode)
+        assert picture.notes == ("first frame of the animation of 2 frames; the file's default image is not part of it", *alone.notes)
+        assert picture.sha256 == hashlib.sha256(made).hexdigest()
+
+    def test_an_animation_whose_first_frame_is_a_part(self):
+        """What lies around it is nothing that a file alone tells: the default image is judged, and that is said."""
+        default, first = Image.fromarray(noise(40, 56, 3)), Image.fromarray(noise(40, 56, 3, top=9))
+        made = saved(default, "PNG", save_all=True, default_image=True, append_images=[first])
+        at = made.index(b"fcTL") + 8
+        part = made[: at + 4] + struct.pack(">LL", 33, 33) + made[at + 12 :]
+        for strange in (part, made[: made.index(b"fcTL") - 4] + made[made.index(b"IEND") - 4 :]):
+            picture = open_picture(strange)
+            assert np.array_equal(picture.pixels, np.asarray(default))
+            assert picture.notes == ("default image, which is not part of the animation of 1 frame",)
+
+    def test_a_first_frame_that_is_cut_short(self):
+        default = Image.fromarray(noise(40, 56, 3))
+        made = saved(default, "PNG", save_all=True, default_image=True, append_images=[Image.fromarray(noise(40, 56, 3, top=90))])
+        assert refusal(made[: made.index(b"fdAT") + 900]).code in {"truncated", "corrupt"}
+
+    def test_metadata_beside_an_animation(self):
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        frames = [Image.fromarray(noise(40, 56, 3, top=top)) for top in (256, 90)]
+        made = saved(frames[0], "PNG", save_all=True, default_image=True, append_images=frames[1:], exif=exif)
+        assert (open_picture(made).orientation, open_picture(made).width) == (6, 40)
 
     def test_hostile_counts_are_bounded(self, tmp_path):
         accepted = hostile.build_accepted(tmp_path)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from realgrain.faces.options import DONE, REFUSED, SOME_FAILED, Bundle, Json, Offline, publish, say
+from realgrain.faces.options import DONE, REFUSED, SOME_FAILED, Bundle, Json, Offline, publish, say, spare
 
 
 def adapt(
@@ -43,6 +43,7 @@ def adapt(
 
     if output.exists():
         raise FileExistsError(f"{output}: exists already")
+    spare([replay] if replay else [], report)
     if not 0 <= margin <= 1:
         raise ValueError(f"margin {margin}: a share from 0 to 1")
     given = adapting.gather(read_bundle(bundle), fake, real, replayed=replay, generator=generator, camera=camera, offline=offline)

@@ -104,6 +104,7 @@ def score(
     from realgrain.measuring import score as scoring
     from realgrain.picture.conditions import expand
 
+    spare([manifest], output)
     conditions = expand(conditions)
     samples = [sample for sample in read_manifest(manifest, labelled=False) if not split or sample.split == split]
     if not samples:
@@ -143,7 +144,9 @@ def evaluate(
     from realgrain.measuring.resampling import clusters_by
     from realgrain.measuring.tables import render
 
-    spare([scores], output)
+    spare([scores, *([folds] if folds else [])], output)
+    if not scores.exists():
+        raise FileNotFoundError(f"{scores}: no such file")
     table = pq.read_table(scores)
     if split:
         table = table.filter(pc.field("split") == split)
@@ -186,6 +189,7 @@ def crossval(
     from realgrain.measuring.score import write_table
     from realgrain.measuring.tables import render
 
+    spare([recipe, data], output, scores)
     table = cross_validate(_recipe(recipe, settings), data)
     if processes.rank():
         return DONE
@@ -221,6 +225,7 @@ def ablate(
     from realgrain.measuring.plan import read_plan
     from realgrain.measuring.tables import render_ablation
 
+    spare([plan, data], output)
     what, code = read_plan(plan), DONE
     try:
         for line in ablating.ablate(what, data, output):
@@ -246,8 +251,10 @@ def ablation(
     from realgrain.measuring.compare import ablation_of
     from realgrain.measuring.tables import render_ablation
 
+    written = output and output / "comparison.json"
+    spare([ledger], written)
     found = ablation_of(ledger, _values(baseline) if baseline else None, resamples=resamples)
-    publish(found, render_ablation(found.comparisons), output and output / "comparison.json", [ledger])
+    publish(found, render_ablation(found.comparisons), written, [ledger])
     if output:
         from realgrain.measuring.plots import draw
 
@@ -282,6 +289,7 @@ def inspect(
     from realgrain.measuring import inspect_towers
 
     inspect_page.check_outputs(output)
+    spare([manifest], *output)
     chosen = {"split": split, "condition": condition, "limit": limit, "base": base, "views": views, "block": block}
     found = inspect_towers.inspect(manifest, read_bundle(bundle), offline=offline, **chosen)
     for file in output:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from realgrain.faces.judging import AS_USUAL, Judging
-from realgrain.faces.options import DONE, SOME_FAILED, say
+from realgrain.faces.options import DONE, SOME_FAILED, WRONG_USAGE, check_drawing, say, spare
 
 if TYPE_CHECKING:
     from realgrain.picture.clip import ClipLimits
@@ -55,7 +55,7 @@ def detect(
         ),
     ],
     json: Annotated[bool, Parameter(negative="", help="One report a line, as JSON.")] = False,
-    fail_on: Annotated[Literal["ai"] | None, Parameter(help="Exit with 1 when a picture gets this verdict.")] = None,
+    fail_on: Annotated[Literal["ai"] | None, Parameter(help="Exit with 1 when a picture gets this verdict, as when a file failed.")] = None,
     timeline: Annotated[Path | None, Parameter(help="Of one clip: PNG file to draw its frames' probabilities over time into.")] = None,
     watch: Annotated[
         Path | None,
@@ -78,11 +78,14 @@ def detect(
     if not paths and not missing:
         raise ValueError("no pictures: give files, folders, globs, or - for a list on standard input")
     if timeline is not None:
-        _check_timeline(timeline, sum(map(is_clip, paths)))
+        if (clips := sum(map(is_clip, paths))) != 1:
+            raise ValueError(f"--timeline draws one clip, and there are {clips}")
+        check_drawing(timeline, "a timeline")
+        spare(paths, timeline)
     detector = judging.load()
     if short := unmet(detector.policy, detector.decision):
         say(short)
-    failed, flagged = len(missing), 0
+    failed, flagged, judged = len(missing), 0, 0
     for error in missing:
         say(str(error))
     printer = show.JsonLines() if json else show.Table(detector.bundle.card.name)
@@ -91,6 +94,7 @@ def detect(
             failed += 1
             say(str(outcome))
             continue
+        judged += 1
         flagged += outcome.verdict.label == fail_on
         printer.add(outcome)
         if timeline is not None and isinstance(outcome, ClipReport):
@@ -99,15 +103,9 @@ def detect(
             draw(outcome, timeline)
             say(f"{timeline}: timeline")
     printer.close()
+    if not judged:
+        return WRONG_USAGE
     return SOME_FAILED if failed or flagged else DONE
-
-
-def _check_timeline(file: Path, clips: int) -> None:
-    if clips != 1:
-        raise ValueError(f"--timeline draws one clip, and there are {clips}")
-    if file.suffix.lower() != ".png":
-        raise ValueError(f"{file}: a timeline is a .png file")
-    import matplotlib  # noqa: F401  (what is missing is said before work is done)
 
 
 def _watch(folder: Path, more: bool, judging: Judging, limits: ClipLimits) -> int:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from realgrain.faces.options import DONE, SOME_FAILED, Bundle, Json, publish, say, spare
+from realgrain.faces.options import DONE, SOME_FAILED, Bundle, Json, check_drawing, publish, say, spare
 
 
 def drift(
@@ -31,7 +31,9 @@ def drift(
 
     if not logs:
         raise ValueError("no logs: give scores tables, or JSON lines of `realgrain detect --json`")
-    spare(logs, output)
+    spare(logs, output, plot)
+    if plot:
+        check_drawing(plot, "a plot")
     found = watching.drift(read_logs(logs, read_bundle(bundle), condition), reference=reference, alpha=alpha, seed=seed)
     publish(found, render(found), output, list(logs), json)
     if plot:

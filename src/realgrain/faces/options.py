@@ -37,14 +37,29 @@ def publish(found: BaseModel, tables: RenderableType, output: Path | None, input
 
 
 def spare(inputs: Sequence[Path], *outputs: Path | None) -> None:
-    """See to it, before long work, that nothing is written over what it is made from.
+    """See to it, before long work, that nothing is written over what it is made from, nor over another output.
 
     Raises:
-        ValueError: an output is one of the inputs, under this name or another.
+        ValueError: an output is one of the inputs, or another output, under this name or another.
     """
-    for output in outputs:
-        if output is not None and output.exists() and any(path.exists() and output.samefile(path) for path in inputs):
+    named = [output for output in outputs if output is not None]
+    for output in named:
+        if output.exists() and any(path.exists() and output.samefile(path) for path in inputs):
             raise ValueError(f"{output}: is what this is made from; name another file")
+    if len({output.resolve() for output in named}) < len(named):
+        raise ValueError(f"{named[-1]}: is named for two outputs; name another file")
+
+
+def check_drawing(file: Path, what: str) -> None:
+    """See to it, before long work, that a drawing is a PNG file, and that what draws it is installed.
+
+    Raises:
+        ValueError: it is another kind of file.
+        ModuleNotFoundError: matplotlib is missing.
+    """
+    if file.suffix.lower() != ".png":
+        raise ValueError(f"{file}: {what} is a .png file")
+    import matplotlib  # noqa: F401
 
 
 def say(message: str) -> None:

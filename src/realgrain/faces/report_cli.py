@@ -58,8 +58,6 @@ def _case(picture: Path, output: Path | None, json: Path | None, regions: bool, 
     if output is not None:
         page.check_output(output, "a case report is an .html file; --json names the other")
     spare([picture], output, json)
-    if output is not None and json is not None and output.resolve() == json.resolve():
-        raise ValueError(f"{json}: is the HTML file too; --json names another")
     detector = judging.load()
     if short := unmet(detector.policy, detector.decision):
         say(short)

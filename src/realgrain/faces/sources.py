@@ -40,7 +40,7 @@ def _listed() -> list[str]:
 
 
 def _paths(name: str) -> list[Path]:
-    if not name:  # which pathlib would take for the current folder
+    if not name or "\0" in name:  # pathlib would take nothing for the current folder, and no system has a name with NUL
         return []
     path = Path(name)
     try:

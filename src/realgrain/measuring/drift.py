@@ -35,12 +35,13 @@ QUANTILES = (5, 25, 50, 75, 95)
 
 @dataclass(frozen=True)
 class Watched:
-    """Something to watch: its name, its unit, the field of a row, and whether its values are categories."""
+    """Something to watch: its name, its unit, the field of a row, whether its values are categories, and whether pictures that failed have it too."""
 
     name: str
     unit: str
     field: str
     category: bool = False
+    of_failed: bool = False
 
 
 WATCHED = (
@@ -49,6 +50,7 @@ WATCHED = (
     Watched("format", "share of pictures", "format", category=True),
     Watched("size", "shorter side, pixels", "side"),
     Watched("feature distance", "from the training pictures", "distance"),
+    Watched("failed", "share of files", "outcome", category=True, of_failed=True),
 )
 
 
@@ -71,19 +73,19 @@ def drift(stream: Stream, *, reference: int = REFERENCE_DAYS, alpha: float = ALP
         raise ValueError(f"the false-alarm rate must be between 0 and 1, got {alpha}")
     if not 1 <= reference < len(stream.days):
         raise LogError(f"{len(stream.days)} days: a reference of {reference} needs at least one more; choose another with --reference")
-    rows = [row for row in stream.rows if row.logit is not None]
     order = {day: place for place, day in enumerate(stream.days)}
-    place = np.array([order[row.day] for row in rows], np.int64)
-    if (place < reference).sum() < LEAST:
-        raise LogError(f"{(place < reference).sum()} pictures in the reference window of {reference} days: at least {LEAST} are needed")
-    fit = {watched: _values(rows, watched) for watched in WATCHED}
+    place = np.array([order[row.day] for row in stream.rows], np.int64)
+    read = np.array([row.logit is not None for row in stream.rows])
+    if (place[read] < reference).sum() < LEAST:
+        raise LogError(f"{(place[read] < reference).sum()} pictures in the reference window of {reference} days: at least {LEAST} are needed")
+    fit = {watched: _values(stream.rows, watched) for watched in WATCHED}
     usable = {watched: there for watched, there in fit.items() if (place[there[0]] < reference).sum() >= LEAST}
     rngs = np.random.default_rng(seed).spawn(len(usable))
     signals = [
         _watch(watched, values, place[known], stream.days, reference, len(usable) / alpha, rng)
         for (watched, (known, values)), rng in zip(usable.items(), rngs, strict=True)
     ]
-    counts = [[sum(row.day == day for row in some) for day in stream.days] for some in (rows, stream.rows)]
+    counts = [np.bincount(some, minlength=len(stream.days)).tolist() for some in (place[read], place)]
     return Drift(
         alpha=alpha,
         log10_alarm=float(np.log10(len(usable) / alpha)),
@@ -94,13 +96,16 @@ def drift(stream: Stream, *, reference: int = REFERENCE_DAYS, alpha: float = ALP
         reference=list(stream.days[:reference]),
         days=[DayCount(day=day, pictures=good, failed=whole - good) for day, good, whole in zip(stream.days, *counts, strict=True)],
         signals=signals,
-        notes=[f"{watched.name}: not watched, the reference has too few values" for watched in WATCHED if watched not in usable],
+        notes=[
+            *(f"{watched.name}: not watched, the reference has too few values" for watched in WATCHED if watched not in usable),
+            *(f"{day}: no picture could be read" for day, good in zip(stream.days, counts[0], strict=True) if not good),
+        ],
     )
 
 
 def _values(rows: Sequence[Row], watched: Watched) -> tuple[NDArray[np.bool_], NDArray]:
     """Which of N rows have a value, and the values: (K,) float64, or text for categories."""
-    values = [getattr(row, watched.field) for row in rows]
+    values = [getattr(row, watched.field) if watched.of_failed or row.logit is not None else None for row in rows]
     known = np.array([value is not None for value in values])
     there = [value for value in values if value is not None]
     if not watched.category:

@@ -46,6 +46,11 @@ class Row:
     side: float | None = None
     distance: float | None = None
 
+    @property
+    def outcome(self) -> str:
+        """``read``, or ``failed`` where it could not be."""
+        return "failed" if self.logit is None else "read"
+
 
 @dataclass(frozen=True)
 class Stream:
@@ -80,8 +85,7 @@ def read_logs(paths: Sequence[Path], card_of: Bundle | None = None, condition: s
         LogError: a file is no log, its days cannot be read, or the logs are of several detectors or conditions, or tell in different ways what was
             unsure.
     """
-    if len(set(paths)) != len(paths):
-        raise LogError(f"{next(path for path in paths if paths.count(path) > 1)}: named twice")
+    _check_once(paths)
     found = [(path, line) for path in paths for line in _lines(path, condition)]
     bundles = sorted({str(line["bundle"]) for _, line in found if line.get("bundle")})
     if len(bundles) > 1:
@@ -102,6 +106,20 @@ def read_logs(paths: Sequence[Path], card_of: Bundle | None = None, condition: s
     days = tuple(sorted({row.day for row in rows}) if any(dated) else dict.fromkeys(row.day for row in rows))
     order = {day: place for place, day in enumerate(days)}
     return Stream(days, tuple(sorted(rows, key=lambda row: order[row.day])), bundle)
+
+
+def _check_once(paths: Sequence[Path]) -> None:
+    """Refuse a file that is named twice, under one name or two: its pictures would count twice."""
+    seen: set[object] = set()
+    for path in paths:
+        try:
+            there = path.stat()
+            place: object = (there.st_dev, there.st_ino)
+        except OSError:  # whoever opens it will say so
+            place = path
+        if place in seen:
+            raise LogError(f"{path}: named twice")
+        seen.add(place)
 
 
 def _lines(path: Path, condition: str) -> list[Mapping[str, Any]]:
@@ -135,22 +153,30 @@ def _table(path: Path) -> Iterator[Mapping[str, Any]]:
 
 
 def _reports(path: Path) -> Iterator[Mapping[str, Any]]:
-    """Reports as rows of a table."""
+    """Reports, and what ``detect --watch`` says of files that failed, as rows of a table."""
     with path.open(encoding="utf-8", errors="replace") as file:
         for number, text in enumerate(file, 1):
             if not text.strip():
                 continue
             try:
                 report = json.loads(text)
-                picture, verdict, bundle, logit = report["picture"], report["verdict"]["label"], report["detector"]["bundle"], report["logit"]
-                facts = {name: picture[name] for name in ("format", "width", "height")}
-                distance = (report.get("domain") or {}).get("distance")
-                rule = "verdicts of profile {profile} at a false-positive rate of {asked_fpr}".format(**report["decision"])
+                row = {"error": report["code"]} if report.get("kind") == "failed" else _reported(report)
             except (ValueError, KeyError, TypeError, AttributeError):
                 raise LogError(f"{path}, line {number}: neither a scores table nor a report of `realgrain detect --json`") from None
-            verdicts = {"verdict": verdict, "rule": rule, "stable_min": report.get("stability")}
-            scored = {"bundle": bundle, "logit": logit, "feature_distance": distance}
-            yield {**facts, **verdicts, **scored, "day": report.get("day"), "time": report.get("time")}
+            yield {**row, "day": report.get("day"), "time": report.get("time")}
+
+
+def _reported(report: Mapping[str, Any]) -> dict[str, Any]:
+    """What a table has of a picture.
+
+    Raises:
+        ValueError, KeyError, TypeError, AttributeError: it is no report.
+    """
+    facts = {name: report["picture"][name] for name in ("format", "width", "height")}
+    rule = "verdicts of profile {profile} at a false-positive rate of {asked_fpr}".format(**report["decision"])
+    verdicts = {"verdict": report["verdict"]["label"], "rule": rule, "stable_min": report.get("stability")}
+    scored = {"bundle": report["detector"]["bundle"], "logit": report["logit"], "feature_distance": (report.get("domain") or {}).get("distance")}
+    return {**facts, **verdicts, **scored}
 
 
 def _day(path: Path, line: Mapping[str, Any]) -> str:

@@ -51,7 +51,7 @@ class Signal(_Frozen):
     """One thing that is watched.
 
     Attributes:
-        name: ``score``, ``abstention``, ``format``, ``size`` or ``feature distance``.
+        name: ``score``, ``abstention``, ``format``, ``size``, ``feature distance`` or ``failed``.
         unit: of its numbers, or what its shares are of.
         reference: its distribution in the reference window.
         days: after the reference, in order.
@@ -86,7 +86,7 @@ class Drift(_Frozen):
         reference: days of the reference window.
         days: all days, in order.
         signals: in order.
-        notes: what could not be watched, and why.
+        notes: what could not be watched, and why; days of which no picture could be read.
     """
 
     alpha: float
@@ -104,3 +104,8 @@ class Drift(_Frozen):
     def alarms(self) -> dict[str, str]:
         """Name of each signal that raised an alarm, and the day."""
         return {signal.name: signal.alarm for signal in self.signals if signal.alarm is not None}
+
+    @property
+    def unread(self) -> list[str]:
+        """Days after the reference of which no picture could be read."""
+        return [day.day for day in self.days[len(self.reference) :] if not day.pictures]

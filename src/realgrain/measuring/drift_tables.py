@@ -22,8 +22,11 @@ def render(found: Drift) -> RenderableType:
 def conclusion(found: Drift) -> str:
     """The finding in a sentence."""
     surely = f"the chance of any alarm without a change is at most {found.alpha:.2g}"
+    watched = ", ".join(signal.name for signal in found.signals)
+    if not found.alarms and found.unread:
+        return f"no alarm in {watched} ({surely}), but no picture of {', '.join(found.unread)} could be read: what came then is not known"
     if not found.alarms:
-        return f"no drift found in {', '.join(signal.name for signal in found.signals)} ({surely}); small or slow changes may take more pictures"
+        return f"no drift found in {watched} ({surely}); small or slow changes may take more pictures"
     said = ", ".join(f"{name} since {day} or before" for name, day in found.alarms.items())
     return f"drift: {said} ({surely}). Error rates measured before need not hold now: label some recent pictures and calibrate again"
 

@@ -20,6 +20,7 @@ from realgrain.detector.calibration import probability
 from realgrain.detector.detect import Detector
 from realgrain.detector.domain import placed
 from realgrain.learning.data import Sample
+from realgrain.measuring.batch.items import shown
 from realgrain.measuring.whole import whole
 from realgrain.picture.conditions import condition
 from realgrain.picture.degrade import Pixels
@@ -154,13 +155,13 @@ def _jobs(
 
 
 def as_table(rows: Iterable[dict[str, Any]], threshold: float | None) -> pa.Table:
-    """A scores table; columns beyond the schema are kept as text.
+    """A scores table; columns beyond the schema are kept as text. Of names that are no text, such bytes are kept as codes, as ``batch`` has them.
 
     Args:
         rows: as ``score`` gives them.
         threshold: logit from which a picture is flagged, kept in the table's metadata.
     """
-    rows = list(rows)
+    rows = [{**row, "path": shown(row["path"])} for row in rows]
     return table_of(rows, schema_with({name for row in rows for name in row}, threshold=threshold))
 
 

@@ -35,7 +35,8 @@ class Picture:
         bytes: Size of the file.
         sha256: Of the file's bytes, 64 lower-case hexadecimal digits.
         mode: Pillow's name for the pixels as stored, e.g. "CMYK", "I;16", "P"; ";16" is added for 16-bit colour.
-        frames: Pictures in the file, of which this is the first; a lower bound if a note says "many".
+        frames: Pictures in the file, of which this is the first; a lower bound if a note says "many". Of a PNG whose default image is not part of its
+            animation, those of the animation; the first is taken where it fills the picture, else the default image, as a note says.
         orientation: EXIF orientation found and applied, 1..8; 1 is none.
         icc: Description of the ICC profile, which is not applied; None without one.
         jpeg_quality: 1..100, see `facts.jpeg_quality`; None if not JPEG.
@@ -114,13 +115,14 @@ def _attempt(source: str | os.PathLike[str] | bytes, name: str, limits: Limits) 
 
 
 def _decode(data: bytes, kind: str, frames: structure.Frames | None, name: str, limits: Limits) -> Picture:
-    with decode.start(kind, data) as image:
+    animation = structure.animation(data) if kind == "PNG" else None
+    with decode.start(kind, animation.first if animation and animation.first else data) as image:
         check_size(*image.size, limits)
         mode, raw = image.mode, decode.raw_mode(image)
         image.load()
         pixels, notes = colour.to_rgb(image, raw)
         turn = facts.orientation(data if kind == "TIFF" else image.info.get("exif"))
-        frames = frames or structure.Frames(_frames_in_header(image), True)
+        frames = frames or structure.Frames(animation.frames if animation else _frames_in_header(image), True)
         icc = facts.icc_description(image.info.get("icc_profile"))
         quality = _quality(image) if kind == "JPEG" else None
         sampling = facts.subsampling(getattr(image, "layer", [])) if kind == "JPEG" else None
@@ -142,7 +144,11 @@ def _decode(data: bytes, kind: str, frames: structure.Frames | None, name: str, 
         jpeg_quality=quality,
         subsampling=sampling,
         progressive=progressive,
-        notes=(*_frame_note(frames), *notes, *([f"EXIF orientation {turn} applied"] if turn != 1 else [])),
+        notes=(
+            *(_animation_note(animation) if animation else _frame_note(frames)),
+            *notes,
+            *([f"EXIF orientation {turn} applied"] if turn != 1 else []),
+        ),
     )
 
 
@@ -157,6 +163,11 @@ def _frame_note(frames: structure.Frames) -> list[str]:
     if not frames.complete:
         return [f"first of many frames (counting stopped at {frames.count})"]
     return [f"first of {frames.count} frames"] if frames.count > 1 else []
+
+
+def _animation_note(animation: structure.Animation) -> list[str]:
+    of = f"the animation of {animation.frames} frames" if animation.frames > 1 else "the animation of 1 frame"
+    return [f"first frame of {of}; the file's default image is not part of it" if animation.first else f"default image, which is not part of {of}"]
 
 
 def _quality(image: ImageFile.ImageFile) -> int | None:

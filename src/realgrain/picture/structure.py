@@ -27,6 +27,7 @@ MAX_VALUES = 1_000_000  # TIFF, numbers in one tag
 # The next marker of a JPEG that is neither a stuffed byte, padding nor a restart marker.
 _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]", re.DOTALL)
 _SOI, EOI, SOS, _TEM = 0xD8, 0xD9, 0xDA, 0x01
+_ANIMATED = frozenset({b"acTL", b"fcTL", b"fdAT", b"IDAT"})  # chunks of a PNG that hold its frames
 _TEXTS = frozenset({b"tEXt", b"zTXt", b"iTXt"})  # chunks of a PNG
 
 
@@ -128,6 +129,40 @@ def without_text(data: bytes) -> bytes:
             kept.append(data[at : part.start])
             at = part.end + 4
     return b"".join((*kept, data[at:])) if kept else data
+
+
+class Animation(NamedTuple):
+    """A PNG whose default image is no part of its animation: viewers show the animation, programs that know of none the default image.
+
+    Attributes:
+        frames: of the animation, as the header says.
+        first: its first frame as a PNG of its own; None where there is none that fills the picture.
+    """
+
+    frames: int
+    first: bytes | None
+
+
+def animation(data: bytes) -> Animation | None:
+    """Return the animation of a PNG that its default image is no part of (PNG, third edition, 4.9): no fcTL comes before IDAT. Else None."""
+    parts = list(png_chunks(data))
+    image, header, controls = ([part for part in parts if part.name == name] for name in (b"IDAT", b"acTL", b"fcTL"))
+    if not image or not header or header[0].start > image[0].start or (controls and controls[0].start < image[0].start):
+        return None
+    frames = int.from_bytes(data[header[0].body : header[0].body + 4], "big")
+    return Animation(frames, _first_frame(data, parts, image[0], controls)) if frames else None
+
+
+def _first_frame(data: bytes, parts: list[Part], image: Part, controls: list[Part]) -> bytes | None:
+    size = data[16:24]
+    if not controls or data[controls[0].body + 4 : controls[0].body + 20] != size + bytes(8):
+        return None
+    end = controls[1].start if len(controls) > 1 else len(data)
+    packed = b"".join(data[part.body + 4 : part.end] for part in parts if part.name == b"fdAT" and controls[0].start < part.start < end)
+    kept = [part for part in parts if part.name not in _ANIMATED]
+    before, after = (b"".join(data[part.start : part.end + 4] for part in kept if (part.start < image.start) == first) for first in (True, False))
+    body = b"IDAT" + packed
+    return data[:8] + before + struct.pack(">L", len(packed)) + body + struct.pack(">L", zlib.crc32(body)) + after if packed else None
 
 
 def _walk_jpeg(data: bytes) -> None:
