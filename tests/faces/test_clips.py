@@ -123,14 +123,14 @@ class TestCommand:
         (tmp_path / "c.txt").write_bytes((clips / "fake.mp4").read_bytes())
         assert [report.clip.name for report in judge(tmp_path)[1]] == [str(tmp_path / "a.MP4"), str(tmp_path / "b.mp4")]
         monkeypatch.setattr("realgrain.picture.clip.readable", lambda: False)
-        assert judge(tmp_path)[0] == 1  # without the extra there is nothing in it to judge
+        assert judge(tmp_path)[0] == 2  # without the extra there is nothing in it to judge
 
     def test_what_is_too_long_or_too_large(self, judge, clips):
         for option, words in (("--max-seconds=1", "3.0 s is more than the limit of 1 s"), ("--max-clip-mib=0.01", "more than the limit of 10,485")):
             code, reports, err = judge(clips / "real.mp4", option)
-            assert (code, reports) == (1, []) and words in err
+            assert (code, reports) == (2, []) and words in err
         code, _, err = judge(clips / "real.mp4", "--decode-seconds=1e-9")
-        assert code == 1 and "takes more than 1e-09 seconds to decode" in err
+        assert code == 2 and "takes more than 1e-09 seconds to decode" in err
         assert judge(clips / "real.mp4", "--frames=0") == (2, [], "realgrain: frames must be above 0, got 0\n")
 
     @pytest.mark.skipif(sys.platform != "linux", reason="names that are no text exist on Linux alone")
