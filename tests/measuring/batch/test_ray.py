@@ -70,7 +70,10 @@ def test_two_workers_give_the_rows_of_one_machine(start, tmp_path):
 def test_without_an_address_it_is_this_machine_alone(start, tmp_path, monkeypatch):
     """Also where the environment names a cluster, which Ray would go to of itself."""
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
-    finish(start(tmp_path / "o", "--engine", "ray", "--limit", "100"))
+    process = start(tmp_path / "o", "--engine", "ray", "--limit", "100")
+    said = process.communicate(timeout=280)[1]
+    assert process.returncode in (0, 1), said  # whether a broken picture is in the sample hangs on where the folder is
+    assert "100 of them judged now" in said
 
 
 def test_a_cluster_that_is_not_there(start, tmp_path):

@@ -425,8 +425,8 @@ function wrong(report) {
   if (label === "camera" && !decision.missed) return t("rate.missed.unknown");
   const said = label === "ai" ? t("rate.flagged", rated(decision.false_positive)) : t("rate.missed", rated(decision.missed));
   const elsewhere = label === "ai" ? decision.worst_false_positive_unseen : decision.worst_missed_unseen;
-  const unseen = label === "ai" ? "rate.flagged.unseen" : "rate.missed.unseen";
-  return [said, ...(elsewhere ? [t(unseen, rated(elsewhere.rate))] : []), ...worth(decision, label)].join(" ");
+  const unseen = (rate) => (label === "ai" ? t("rate.flagged.unseen", rate) : t("rate.missed.unseen", rate));
+  return [said, ...(elsewhere ? [unseen(rated(elsewhere.rate))] : []), ...worth(decision, label)].join(" ");
 }
 
 /** How often such a verdict is given where it is right, and whether that tells anything. */
