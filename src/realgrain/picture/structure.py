@@ -8,6 +8,7 @@ import re
 import struct
 import zlib
 from collections.abc import Iterator
+from itertools import takewhile
 from typing import NamedTuple
 
 from realgrain.picture import ifd
@@ -145,12 +146,15 @@ class Animation(NamedTuple):
 
 def animation(data: bytes) -> Animation | None:
     """Return the animation of a PNG that its default image is no part of (PNG, third edition, 4.9): no fcTL comes before IDAT. Else None."""
-    parts = list(png_chunks(data))
-    image, header, controls = ([part for part in parts if part.name == name] for name in (b"IDAT", b"acTL", b"fcTL"))
-    if not image or not header or header[0].start > image[0].start or (controls and controls[0].start < image[0].start):
+    before = list(takewhile(lambda part: part.name != b"IDAT", png_chunks(data)))  # of most files a few chunks, and not all
+    header = next((part for part in before if part.name == b"acTL"), None)
+    if header is None or any(part.name == b"fcTL" for part in before):
         return None
-    frames = int.from_bytes(data[header[0].body : header[0].body + 4], "big")
-    return Animation(frames, _first_frame(data, parts, image[0], controls)) if frames else None
+    parts = list(png_chunks(data))
+    frames = int.from_bytes(data[header.body : header.body + 4], "big")
+    if not frames or len(before) == len(parts):
+        return None
+    return Animation(frames, _first_frame(data, parts, parts[len(before)], [part for part in parts if part.name == b"fcTL"]))
 
 
 def _first_frame(data: bytes, parts: list[Part], image: Part, controls: list[Part]) -> bytes | None:
