@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from realgrain.detector.calibration import Calibration, OperatingPoint, rate
+from realgrain.detector.decision import trained
 from realgrain.detector.verdict import decide
 
 AI, CAMERA, SMALLEST = 1.5, -0.5, 128
@@ -67,6 +68,16 @@ def test_uncalibrated(card, missing):
 def test_thresholds_that_meet_leave_no_gap(card):
     met = card.model_copy(update={"operating_point": card.operating_point.model_copy(update={"camera": AI})})
     assert [decide(logit, 500, met)[0].label for logit in (below(AI), AI, above(AI))] == ["camera", "ai", "ai"]
+
+
+@pytest.mark.parametrize(("logit", "label"), [(9.0, "ai"), (-9.0, "camera"), (0.0, "unsure")])
+@pytest.mark.parametrize("worth", [0, 20])
+def test_programs_learn_whether_it_tells_anything(card, logit, label, worth):
+    right = rate([True] * worth + [False] * (20 - worth))
+    found = trained(card, "").model_copy(update={"caught": right, "passed": right})
+    verdict, _ = decide(logit, 500, card, found)
+    assert verdict.label == label
+    assert verdict.tells_little == (label != "unsure" and worth == 0)
 
 
 def test_the_stated_threshold_decides(card):

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from realgrain.detector.bundle import Card
 from realgrain.detector.calibration import Rate, probability
-from realgrain.detector.decision import Decision, Posterior, middle, sentence, trained
+from realgrain.detector.decision import Decision, Posterior, middle, sentence, tells_little, trained
 from realgrain.detector.domain import InDomain
 from realgrain.detector.fusion import Fused
 from realgrain.detector.stability import Stability
@@ -53,6 +53,7 @@ class Verdict(_Part):
         threshold: logit at or above which ``ai`` is said; None where the detector is uncalibrated.
         false_positive: share of real validation photographs, of sources unseen in training, that this threshold flags; None likewise.
         missed: share of generated validation pictures, of sources unseen in training, that are called ``camera``; None likewise.
+        tells_little: whether it is not surely said more often where it is right than where it is wrong, however seldom that is.
     """
 
     label: Label
@@ -60,6 +61,7 @@ class Verdict(_Part):
     threshold: float | None = None
     false_positive: Rate | None = None
     missed: Rate | None = None
+    tells_little: bool = False
 
 
 class DetectorFacts(_Part):
@@ -146,7 +148,15 @@ def decide(
     elif stability is not None and not _one_side(stability.logits, middle(point)):
         reasons.append("unstable")
     label: Label = "unsure" if reasons else "ai" if logit >= point.ai else "camera"
-    return Verdict(label=label, reasons=reasons, threshold=point.ai, false_positive=point.false_positive, missed=point.missed), chance
+    verdict = Verdict(
+        label=label,
+        reasons=reasons,
+        threshold=point.ai,
+        false_positive=point.false_positive,
+        missed=point.missed,
+        tells_little=label != "unsure" and tells_little(label, point),
+    )
+    return verdict, chance
 
 
 def _one_side(logits: list[float], between: float | None) -> bool:

@@ -426,15 +426,15 @@ function wrong(report) {
   const said = label === "ai" ? t("rate.flagged", rated(decision.false_positive)) : t("rate.missed", rated(decision.missed));
   const elsewhere = label === "ai" ? decision.worst_false_positive_unseen : decision.worst_missed_unseen;
   const unseen = (rate) => (label === "ai" ? t("rate.flagged.unseen", rate) : t("rate.missed.unseen", rate));
-  return [said, ...(elsewhere ? [unseen(rated(elsewhere.rate))] : []), ...worth(decision, label)].join(" ");
+  return [said, ...(elsewhere ? [unseen(rated(elsewhere.rate))] : []), ...worth(report)].join(" ");
 }
 
 /** How often such a verdict is given where it is right, and whether that tells anything. */
-function worth(decision, label) {
-  const [right, mistaken] = label === "ai" ? [decision.caught, decision.false_positive] : [decision.passed, decision.missed];
+function worth({ decision, verdict: { label, tells_little: little } }) {
+  const right = label === "ai" ? decision.caught : decision.passed;
   if (!right) return [];
-  if (right.low > mistaken.high) return [label === "ai" ? t("rate.caught", rated(right)) : t("rate.passed", rated(right))];
-  return [label === "ai" ? t("rate.caught.little", rated(right)) : t("rate.passed.little", rated(right))];
+  if (label === "ai") return [little ? t("rate.caught.little", rated(right)) : t("rate.caught", rated(right))];
+  return [little ? t("rate.passed.little", rated(right)) : t("rate.passed", rated(right))];
 }
 
 function wrongOfClip({ decision, verdict: { label } }) {
