@@ -2,7 +2,8 @@
 
     python benchmarks/stability.py data/manifest.csv --each 10 -o results/benchmarks/stability.json
 
-Of each source of the test split the pictures whose sha256 comes first are taken. Time is that of one picture after another on the threads given.
+Of each source of the test split the pictures whose sha256 comes first are taken. Each is judged both ways in turn, so that what else the machine does
+falls on both alike; time is that of one picture after another on the threads given.
 """
 
 import argparse
@@ -12,6 +13,7 @@ from collections import Counter
 from pathlib import Path
 
 from pydantic import BaseModel
+from tqdm import tqdm
 
 from realgrain.detector.calibration import Rate, rate_of
 from realgrain.detector.decision import Policy
@@ -33,14 +35,16 @@ class Found(BaseModel):
     unstable: dict[str, Rate]
 
 
-def judged(detector: Detector, samples: list[Sample]) -> tuple[list[Report], float]:
-    """Reports, and the median time of one in milliseconds."""
-    reports, times = [], []
-    for sample in samples:
-        start = time.perf_counter()
-        reports.append(detector.detect(sample.file))
-        times.append(time.perf_counter() - start)
-    return reports, 1000 * statistics.median(times)
+def judged(detectors: dict[str, Detector], samples: list[Sample]) -> tuple[dict[str, list[Report]], dict[str, float]]:
+    """Reports of each detector, and the median time of one in milliseconds."""
+    reports: dict[str, list[Report]] = {name: [] for name in detectors}
+    times: dict[str, list[float]] = {name: [] for name in detectors}
+    for sample in tqdm(samples, "judging", disable=None):
+        for name, detector in detectors.items():
+            start = time.perf_counter()
+            reports[name].append(detector.detect(sample.file))
+            times[name].append(time.perf_counter() - start)
+    return reports, {name: 1000 * statistics.median(each) for name, each in times.items()}
 
 
 def main() -> None:
@@ -53,20 +57,20 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, required=True)
     options = parser.parse_args()
     samples = first_of_each([sample for sample in read_manifest(options.manifest) if sample.split == options.split], options.each)
-    found = {name: judged(load(threads=options.threads, policy=Policy(stability=name == "with")), samples) for name in ("without", "with")}
+    detectors = {name: load(threads=options.threads, policy=Policy(stability=name == "with")) for name in ("without", "with")}
+    reports, milliseconds = judged(detectors, samples)
     verdicts = {
         label: {
-            name: dict(Counter(report.verdict.label for report, sample in zip(reports, samples, strict=True) if sample.label == label))
-            for name, (reports, _) in found.items()
+            name: dict(Counter(report.verdict.label for report, sample in zip(each, samples, strict=True) if sample.label == label))
+            for name, each in reports.items()
         }
         for label in ("real", "fake")
     }
     lost = {}
     for verdict in ("ai", "camera"):
-        pairs = [(now, then) for now, then in zip(found["with"][0], found["without"][0], strict=True) if then.verdict.label == verdict]
+        pairs = [(now, then) for now, then in zip(reports["with"], reports["without"], strict=True) if then.verdict.label == verdict]
         if pairs:
             lost[verdict] = rate_of(sum(now.verdict.label != then.verdict.label for now, then in pairs), len(pairs))
-    milliseconds = {name: each for name, (_, each) in found.items()}
     times = milliseconds["with"] / milliseconds["without"]
     result = Found(pictures=len(samples), threads=options.threads, milliseconds=milliseconds, times_as_much=times, verdicts=verdicts, unstable=lost)
     write_result(options.output, result, [options.manifest])
