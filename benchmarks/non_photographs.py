@@ -83,6 +83,22 @@ def screenshot(rng: np.random.Generator) -> Image.Image:
     return window
 
 
+def page(rng: np.random.Generator) -> Image.Image:
+    """A screenshot with a photograph in it: part of one that scikit-learn or matplotlib ships, over a third to three quarters of each side."""
+    import matplotlib
+    import sklearn
+
+    folders = Path(sklearn.__file__).parent / "datasets/images", Path(matplotlib.get_data_path()) / "sample_data"
+    files = sorted(file for folder in folders for file in folder.glob("*.jpg"))
+    window, share = screenshot(rng), rng.uniform(1 / 3, 3 / 4)
+    with Image.open(files[rng.integers(len(files))]) as photograph:
+        left, top = (rng.uniform(0, 0.3, 2) * photograph.size).astype(int)
+        part = photograph.convert("RGB").crop((left, top, left + int(0.7 * photograph.width), top + int(0.7 * photograph.height)))
+    size = int(share * window.width), int(share * window.height)
+    window.paste(part.resize(size), ((window.width - size[0]) // 2, (window.height - size[1]) // 2))
+    return window
+
+
 def drawing(rng: np.random.Generator) -> Image.Image:
     """Lines, curves and outlined shapes on white."""
     side = int(rng.integers(500, 900))
@@ -149,6 +165,7 @@ RENDERED: dict[str, Callable[[np.random.Generator], Image.Image]] = {
     "drawing": drawing,
     "art": art,
     "chart": chart,
+    "page": page,
 }
 
 

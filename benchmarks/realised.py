@@ -9,7 +9,7 @@ calibration pictures, and the worst of a source that its threshold was set witho
 """
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +48,7 @@ class InGroup(BaseModel):
         at_worst: the surely highest rate of a source left out, which is the second that is stated; None: there is no other source.
         realised: of photographs of the test sources; None: none are of this group.
         left_out: by calibration source.
+        left_out_together: of all calibration pictures, each at the threshold that its source had no part in; None of one source.
         surpassing: those that get more than the upper ends of both intervals that would be stated without them.
     """
 
@@ -56,6 +57,7 @@ class InGroup(BaseModel):
     at_worst: Rate | None
     realised: Rate | None
     left_out: dict[str, LeftOut]
+    left_out_together: Rate | None
     surpassing: list[str]
 
 
@@ -65,6 +67,7 @@ class Held(BaseModel):
     Attributes:
         stated: of all calibration pictures together; verdicts state that of a group.
         realised: of all photographs of the test sources.
+        left_out: of all calibration pictures, each at the threshold of its group that its source had no part in.
         by_group: both as they are stated.
         by_source: realised by source.
         kept: whether the realised rate is at most the upper end of what was stated first, in each group.
@@ -74,6 +77,7 @@ class Held(BaseModel):
 
     stated: Rate
     realised: Rate
+    left_out: Rate | None
     by_group: dict[int, InGroup]
     by_source: dict[str, Rate]
     kept: bool
@@ -115,6 +119,12 @@ def flagged(logits: Logits, at: dict[int, float], source: str | None = None) -> 
     return rate_of(sum(int(np.sum(values >= at.get(group, np.inf))) for values, group in chosen), sum(len(values) for values, _ in chosen))
 
 
+def together(rates: Iterable[Rate | None]) -> Rate | None:
+    """Of all the pictures that some rates are of; None of none."""
+    known = [rate for rate in rates if rate]
+    return rate_of(sum(rate.k for rate in known), sum(rate.n for rate in known)) if known else None
+
+
 def worst_of(rates: dict[str, Rate]) -> Rate | None:
     """The one that is surely highest, as a verdict's sentence takes it; None of none."""
     worst = highest(rates)
@@ -136,6 +146,7 @@ def in_group(real: Logits, group: int, test: Mapping[str, np.ndarray], asked: fl
         at_worst=worst_of({source: of.realised for source, of in left_out.items()}),
         realised=flags(test, at) if test else None,
         left_out=left_out,
+        left_out_together=together(of.realised for of in left_out.values()),
         surpassing=[source for source, of in left_out.items() if of.surpasses],
     )
 
@@ -148,6 +159,7 @@ def held(real: Logits, test: Logits, asked: float) -> Held:
     return Held(
         stated=flagged(real, at),
         realised=flagged(test, at),
+        left_out=together(of.left_out_together for of in groups.values()),
         by_group=groups,
         by_source={source: flagged(test, at, source) for source in sorted({source for of in test.values() for source in of})},
         kept=all(value <= of.stated.high for value, of in tested),

@@ -144,6 +144,9 @@ def test_realised_rates_are_kept_on_like_pictures_and_not_on_others():
     assert {group: set(of.left_out) for group, of in alike.by_group.items()} == {0: {"a", "b"}, 1: set()}
     assert (alike.kept_at_worst, other.kept_at_worst, alike.by_group[0].surpassing) == (True, False, [])
     assert alike.stated.n == 3000
+    assert alike.by_group[1].left_out_together is None
+    assert alike.left_out == alike.by_group[0].left_out_together
+    assert alike.left_out.n == 2000 and alike.left_out.k == sum(of.realised.k for of in alike.by_group[0].left_out.values())
     assert {group: of.realised.n for group, of in alike.by_group.items()} == {0: 1000, 1: 1000}
     assert other.by_group[1].realised is None
     assert other.realised.value > 0.99
@@ -157,6 +160,7 @@ def test_a_source_unlike_the_others_surpasses_what_they_state():
     assert group.at_worst == group.left_out["c"].realised
     assert group.left_out["c"].stated_at_worst.value < 0.1 < group.left_out["a"].stated_at_worst.value
     assert (found.within, found.kept_at_worst) == (False, True)
+    assert found.left_out.value > found.stated.high
 
 
 class TestReadme:

@@ -78,7 +78,7 @@ class TestReport:
     def test_round_trip(self, tiny_detector, some):
         found = tiny_detector.detect(some[0])
         assert Report.model_validate_json(found.model_dump_json()) == found
-        assert json.loads(found.model_dump_json())["version"] == 1
+        assert json.loads(found.model_dump_json())["version"] == 2
 
     def test_byte_identical(self, tiny_detector, tiny_bundle, some):
         again = load(read_bundle(tiny_bundle.folder), threads=1)

@@ -77,7 +77,8 @@ def test_programs_learn_whether_it_tells_anything(card, logit, label, worth):
     found = trained(card, "").model_copy(update={"caught": right, "passed": right})
     verdict, _ = decide(logit, 500, card, found)
     assert verdict.label == label
-    assert verdict.tells_little == (label != "unsure" and worth == 0)
+    assert verdict.tells_little == (None if label == "unsure" else worth == 0)
+    assert decide(logit, 500, card)[0].tells_little is None
 
 
 def test_the_stated_threshold_decides(card):

@@ -399,7 +399,7 @@ class TestVerify:
             ("[]", "not a case report"),
             ('{"report": 1}', "not a case report"),
             ('{"kind": "realgrain-case", "version": 9}', "version 9"),
-            ('{"kind": "realgrain-case", "version": 1}', "not a whole case report"),
+            ('{"kind": "realgrain-case", "version": 2}', "not a whole case report"),
             ("[" * 100_000, "not JSON"),
             ('{"kind": "realgrain-case", "version": 9, "version": 1}', "the key 'version' stands twice"),
         ],

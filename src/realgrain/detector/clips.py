@@ -103,7 +103,7 @@ class ClipReport(_Part):
         frames: that were looked at, in order of time.
     """
 
-    version: Literal[1] = 1
+    version: Literal[2] = 2
     kind: Literal["clip"] = "clip"
     clip: ClipFacts
     aggregate: Literal["median"] = "median"

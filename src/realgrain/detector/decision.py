@@ -367,10 +367,12 @@ def of_real(found: Decision, at: str = "at this threshold") -> str:
     return text + (f"; {short}" if short else "")
 
 
-def tells_little(label: str, found: Decision) -> bool:
-    """Whether a verdict, however seldom wrong, is not surely given more often where it is right: to generated pictures, or to photographs."""
+def tells_little(label: str, found: Decision) -> bool | None:
+    """Whether a verdict, however seldom wrong, is not surely given more often where it is right: to generated pictures, or to photographs; None where
+    that is not known.
+    """
     right, wrong = (found.caught, found.false_positive) if label == "ai" else (found.passed, found.missed)
-    return right is not None and wrong is not None and right.low <= wrong.high
+    return None if right is None or wrong is None else right.low <= wrong.high
 
 
 def worth(label: str, found: Decision) -> str:

@@ -53,7 +53,8 @@ class Verdict(_Part):
         threshold: logit at or above which ``ai`` is said; None where the detector is uncalibrated.
         false_positive: share of real validation photographs, of sources unseen in training, that this threshold flags; None likewise.
         missed: share of generated validation pictures, of sources unseen in training, that are called ``camera``; None likewise.
-        tells_little: whether it is not surely said more often where it is right than where it is wrong, however seldom that is.
+        tells_little: whether it is not surely said more often where it is right than where it is wrong, however seldom that is; None where that is
+            not known, and of ``unsure``.
     """
 
     label: Label
@@ -61,7 +62,7 @@ class Verdict(_Part):
     threshold: float | None = None
     false_positive: Rate | None = None
     missed: Rate | None = None
-    tells_little: bool = False
+    tells_little: bool | None = None
 
 
 class DetectorFacts(_Part):
@@ -93,7 +94,7 @@ class Report(_Part):
         fused: a second probability, of pixels and trusted claims together, beside the first; None unless the user asked for it.
     """
 
-    version: Literal[1] = 1
+    version: Literal[2] = 2
     picture: FileFacts
     logit: float
     view_logits: list[float]
@@ -154,7 +155,7 @@ def decide(
         threshold=point.ai,
         false_positive=point.false_positive,
         missed=point.missed,
-        tells_little=label != "unsure" and tells_little(label, point),
+        tells_little=None if label == "unsure" else tells_little(label, point),
     )
     return verdict, chance
 

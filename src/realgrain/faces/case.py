@@ -11,6 +11,7 @@ import os
 import platform
 import shlex
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -28,7 +29,7 @@ from realgrain.picture.degrade import Pixels
 from realgrain.picture.errors import printable
 from realgrain.picture.image import open_file
 
-KIND, VERSION = "realgrain-case", 1
+KIND, VERSION = "realgrain-case", 2
 PACKAGES = ("realgrain", "numpy", "pillow", "pillow-heif", "c2pa-python")
 """That a picture goes through before and after the runtime, whose version the report has."""
 LIMITS = (
@@ -102,7 +103,7 @@ class Case(_Part):
     """
 
     kind: Literal["realgrain-case"] = KIND
-    version: Literal[1] = VERSION
+    version: Literal[2] = VERSION
     made: datetime
     report: Report
     regions: Regions | None
@@ -132,7 +133,8 @@ def look(detector: Detector, picture: str | os.PathLike[str], *, tiles: int | No
     Raises:
         PictureError: it cannot be read as a picture.
     """
-    opened, data = open_file(picture, name=name or Path(picture).name, limits=detector.limits)
+    opened, data = open_file(picture, limits=detector.limits)
+    opened = replace(opened, name=printable(name or Path(picture).name))
     said = provenance.provenance(data, opened, trust_list=detector.trust_list) if detector.evidence else None
     report = detector.judge(opened, said)
     spec = detector.bundle.card.views

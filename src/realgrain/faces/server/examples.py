@@ -55,7 +55,7 @@ REPORT: dict[str, Any] = {
     "content": {
         "application/json": {
             "example": {
-                "version": 1,
+                "version": 2,
                 "picture": {
                     "name": "picture.jpg",
                     "sha256": "…",
