@@ -397,7 +397,8 @@ def verdicts() -> str:
         f"{rows(header, lines)}\n\nOf {sent['pictures']} pictures sent on in {len(sent['ways'])} ways, {turned['k']} of {turned['n']:,} verdicts "
         f"turned from one to the other; without a look at stability {without['k']}. Counted by picture, {of_all['k']} of {of_all['n']} (up to "
         f"{of_all['high']:.1%}); "
-        f"{of_judged['n']} of them had a verdict that could turn (up to {of_judged['high']:.1%} of such)."
+        f"{of_judged['n']} of them had a verdict that could turn (up to {of_judged['high']:.1%} of such). The look at stability took back "
+        f"{found['why_unsure'].get('unstable', 0)} verdicts on the {found['both']} pictures."
     )
 
 
@@ -433,8 +434,8 @@ def false_positives() -> str:
     )
     return (
         f"{rows(header, lines)}\n\nAll calibration photographs, each judged by the threshold that its source had no part in: {left_out}. "
-        f"On test sources the realised rate lies, beside the interval that is stated first, {test}. Of {cases} sources in groups, each left out in turn, "
-        f"more than both upper ends of what would be stated without them: {surpassing(found)}; where 1 % is asked: "
+        f"On test sources the realised rate lies, beside the interval that is stated first, {test}. Of {cases} sources in groups, each left out in "
+        f"turn, more than both upper ends of what would be stated without them: {surpassing(found)}; where 1 % is asked: "
         f"{surpassing({name: of['0.01'] for name, of in profiles.items()})}. {untested(found)}"
     )
 
@@ -475,13 +476,15 @@ def doubt() -> str:
     packaged, page = outside.pop("packaged"), outside.pop("page")
     drawn = list(outside.values())
     counts = [sum(of[part] for of in drawn) for part in ("k", "n")]
-    spoofs = result("evidence/spoofing.json")["result"]["spoofs"]
-    each = [of for kinds in spoofs.values() for of in kinds.values()]
+    spoofing = result("evidence/spoofing.json")["result"]
+    each = [of for kinds in spoofing["spoofs"].values() for of in kinds.values()]
+    decided = sum(count for of in spoofing["verdicts"].values() for verdict, count in of.items() if verdict != "unsure")
     files, logits, verdict, believed = (sum(of[name] for of in each) for name in ("files", "same_logits", "same_verdict", "believed"))
     return (
         f"Of {counts[1]} rendered pages, scans, screenshots, drawings, posters and charts {counts[0]} are `unsure: out_of_domain`, of "
         f"{packaged['n']} non-photographs from packages {packaged['k']}, of {page['n']} screenshots that show a photograph {page['k']}, of "
-        f"photographs of test sources {share(found['false_alarm'])}. In {files} files with false metadata the logits stayed the same in {logits}, "
+        f"photographs of test sources {share(found['false_alarm'])}. In {files} files with false metadata, of {sum(spoofing['pictures'].values())} "
+        f"pictures of which {decided} have a verdict to sway, the logits stayed the same in {logits}, "
         f"the verdict in {verdict}, and {believed} claims were believed. Looking at re-saves takes {cost['times_as_much']:.1f} times as long."
     )
 
