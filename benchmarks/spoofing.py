@@ -2,9 +2,9 @@
 
     python benchmarks/spoofing.py data/manifest.csv --each 10 -o results/evidence/spoofing.json
 
-Real photographs get what generators write, at its proper place and where it does not belong; generated ones get a camera's EXIF. Segments of JPEG and
-chunks of PNG are put in as they are; files of other formats are passed over. Of each source of the test split the pictures whose sha256 comes first
-are taken.
+Real photographs get what generators write, at its proper place and where it does not belong; generated ones get a camera's EXIF. Segments of JPEG
+and chunks of PNG and WebP are put in as they are; files of other formats are passed over. Of each source of the test split the pictures whose sha256
+comes first are taken.
 """
 
 import argparse
@@ -80,6 +80,19 @@ def chunk(name: bytes, body: bytes) -> bytes:
     return struct.pack(">L", len(body)) + name + body + struct.pack(">L", zlib.crc32(name + body))
 
 
+def riff(data: bytes, name: bytes, body: bytes) -> bytes:
+    """A WebP file with one chunk more, and the header that metadata takes (https://developers.google.com/speed/webp/docs/riff_container)."""
+    chunks = data[12:]
+    if chunks[:4] != b"VP8X":
+        with Image.open(io.BytesIO(data)) as image:
+            alpha, size = 0x10 * (image.mode == "RGBA"), b"".join((side - 1).to_bytes(3, "little") for side in image.size)
+        chunks = b"VP8X" + struct.pack("<LL", 10, alpha) + size + chunks
+    flags = chunks[8] | {b"EXIF": 0x08, b"XMP ": 0x04}.get(name, 0)
+    more = name + struct.pack("<L", len(body)) + body + bytes(len(body) % 2)
+    chunks = chunks[:8] + bytes([flags]) + chunks[9:18] + more + chunks[18:]
+    return b"RIFF" + struct.pack("<L", len(chunks) + 4) + b"WEBP" + chunks
+
+
 def exif(orientation: int | None, comment: bytes = b"", camera: tuple[str, str] | None = None) -> bytes:
     """A block of EXIF. It turns the picture as the file's own does, since it comes before it."""
     block = Image.Exif()
@@ -93,7 +106,7 @@ def exif(orientation: int | None, comment: bytes = b"", camera: tuple[str, str] 
 
 
 def spoofs(data: bytes, picture: Picture, *, fake: bool) -> dict[str, bytes]:
-    """The same picture with words that are not true, by kind of spoof; none for formats other than JPEG and PNG.
+    """The same picture with words that are not true, by kind of spoof; none for formats other than JPEG, PNG and WebP.
 
     Args:
         data: the file.
@@ -118,6 +131,14 @@ def spoofs(data: bytes, picture: Picture, *, fake: bool) -> dict[str, bytes]:
             "C2PA bytes in a text chunk": put(b"tEXt", b"Comment\0" + C2PA.replace(b"\0", b"\1")),
             "JPEG segment in a PNG chunk": put(b"prVt", segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + XMP)),
         }
+    elif picture.format == "WEBP":
+        put = lambda name, body: riff(data, name, body)  # noqa: E731
+        block, packet = (b"EXIF", b""), (b"XMP ", XMP)
+        wrong = {
+            "WebUI text in a chunk of no standard": put(b"tEXt", b"parameters\0" + WEBUI.encode()),
+            "C2PA bytes in a chunk of no standard": put(b"c2pa", C2PA),
+            "PNG chunk in a WebP chunk": put(b"prVt", chunk(b"tEXt", b"parameters\0" + WEBUI.encode())),
+        }
     else:
         return {}
 
@@ -130,6 +151,8 @@ def spoofs(data: bytes, picture: Picture, *, fake: bool) -> dict[str, bytes]:
     proper = {"WebUI text in EXIF": with_exif(comment=WEBUI.encode()), "trained model in XMP": put(*packet)}
     if picture.format == "PNG":
         proper |= {"WebUI text chunk": put(b"tEXt", b"parameters\0" + WEBUI.encode()), "broken C2PA chunk": put(b"caBX", C2PA)}
+    if picture.format == "WEBP":
+        proper["broken C2PA chunk"] = put(b"C2PA", C2PA)
     return {**proper, **wrong, "appended trailer": data + chunk(b"tEXt", b"parameters\0" + WEBUI.encode()) + XMP + C2PA}
 
 

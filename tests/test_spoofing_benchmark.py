@@ -21,19 +21,21 @@ SHOWN = {"WebUI text in EXIF", "trained model in XMP", "WebUI text chunk", "came
 
 
 def pictures() -> list[tuple[str, bytes, bool]]:
-    """Of both labels and formats, one of them turned by its own EXIF; and one WebP, which is passed over."""
+    """Of both labels and three formats, some turned by their own EXIF, one with alpha; and one BMP, which is passed over."""
     turned = Image.Exif()
     turned[0x0112] = 6
-    found = [(f"{kind} {fake}", toy.saved(toy.picture(2, fake=fake), kind), fake) for kind in ("JPEG", "PNG") for fake in (False, True)]
-    found += [(f"turned {kind}", toy.saved(toy.picture(3, fake=False), kind, exif=turned), False) for kind in ("JPEG", "PNG")]
-    return [*found, ("webp", toy.saved(toy.picture(4, fake=False), "WEBP"), False)]
+    found = [(f"{kind} {fake}", toy.saved(toy.picture(2, fake=fake), kind), fake) for kind in ("JPEG", "PNG", "WEBP") for fake in (False, True)]
+    found += [(f"turned {kind}", toy.saved(toy.picture(3, fake=False), kind, exif=turned), False) for kind in ("JPEG", "PNG", "WEBP")]
+    seen = toy.picture(5, fake=False)
+    found.append(("alpha", toy.saved(np.dstack([seen, seen[..., 0]]), "WEBP", lossless=True), False))
+    return [*found, ("bmp", toy.saved(toy.picture(4, fake=False), "BMP"), False)]
 
 
 @pytest.mark.parametrize(("name", "data", "fake"), pictures()[:-1])
 def test_pixels_are_left_alone(name, data, fake):
     before = open_picture(data)
     made = benchmark.spoofs(data, before, fake=fake)
-    assert len(made) == (1 if fake else 8 if before.format == "PNG" else 6)
+    assert len(made) == (1 if fake else {"JPEG": 6, "PNG": 8, "WEBP": 7}[before.format])
     for kind, spoofed in made.items():
         after = open_picture(spoofed)
         assert np.array_equal(before.pixels, after.pixels), kind
@@ -47,7 +49,7 @@ def found(tiny_bundle):
 
 def test_no_verdict_moves_and_no_word_is_believed(found):
     assert found.faults == []
-    assert found.pictures == {"real": 4, "fake": 2} and found.passed_over == {"WEBP": 1}
+    assert found.pictures == {"real": 7, "fake": 3} and found.passed_over == {"BMP": 1}
     for kinds in found.spoofs.values():
         for kind, count in kinds.items():
             assert count.files == count.same_logits == count.same_verdict > 0, kind
