@@ -287,14 +287,24 @@ def regions() -> str:
 
 def adapt() -> str:
     """What a few pictures of a generator that was left out of training gain, and what the gate says."""
-    lines = []
+    lines, passed = [], []
     for file in sorted((ROOT / "results" / "adapt").glob("*.json")):
-        for of in json.loads(file.read_text())["result"]["summary"]:
+        found = json.loads(file.read_text())["result"]
+        for of in found["summary"]:
+            gates = [trial["gate"] for trial in found["trials"] if (trial["replay"], trial["count"]) == (of["replay"], of["count"])]
+            shares = sorted({gate["share"] for gate in gates if gate["passed"]}, reverse=True)
+            passed += [gate for gate in gates if gate["passed"]]
             gains = [f"{of[f'{metric}_before']:.2f} → {of[f'{metric}_after']:.2f}" for metric in ("tpr", "auc")]
             falls = [f"{of[f'fall_{group}']:+.3f}" for group in ("left_out", "known")]
-            lines.append([file.stem, str(of["count"]), REPLAYS[of["replay"]], *gains, *falls, f"{of['passed']} of {of['of']}"])
+            at = f" (share {' or '.join(f'{share:g}' for share in shares)})" if shares else ""
+            lines.append([file.stem, str(of["count"]), REPLAYS[of["replay"]], *gains, *falls, f"{of['passed']} of {of['of']}{at}"])
     header = ["left out of training", "pictures of it", "replayed", "its recall at 5 % false positives", "its AUC"]
-    return rows([*header, "recall lost on other left-out generators", "on known ones", "passed the gate"], lines)
+    table = rows([*header, "recall lost on other left-out generators", "on known ones", "passed the gate"], lines)
+    falls = {
+        mean: [row["before"] - row["after"] for gate in passed for row in gate["rows"] if (row["name"] == "mean") == mean] for mean in (True, False)
+    }
+    most = f"{max(falls[True]):.3f} in a mean, {max(falls[False]):.3f} on one generator" if passed else "none"
+    return f"{table}\n\nOf {len(passed)} heads that passed, the largest loss of recall: {most}."
 
 
 def batch_crash() -> str:
