@@ -80,7 +80,7 @@ class Ran(BaseModel):
 
     Attributes:
         condition: that the figures are of: the first.
-        figures: ``auc``, ``ap``, ``balanced_accuracy`` at the bundle's own threshold.
+        figures: ``auc``, ``ap``, ``balanced_accuracy`` at the bundle's own thresholds.
         no_interval: why they have none; empty where they have.
         no_spread: figures without an interval because all resamples give one value.
         auc_by_condition: of all.

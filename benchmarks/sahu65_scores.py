@@ -35,7 +35,7 @@ from realgrain.picture.image import PictureError, open_picture
 
 SCHEMA = pa.schema(
     [(name, pa.string()) for name in ("path", "label", "generator", "source", "split", "condition", "sha256")]
-    + [("bundle", pa.string()), ("runtime", pa.string()), ("logit", pa.float64()), ("probability", pa.float64())]
+    + [("bundle", pa.string()), ("runtime", pa.string()), ("logit", pa.float64()), ("probability", pa.float64()), ("threshold", pa.float64())]
     + [("error", pa.string()), ("verdict", pa.string())]
 )
 COPIED = ("path", "label", "generator", "source", "split")
@@ -101,6 +101,7 @@ def degraded(data: bytes, name: str) -> bytes:
 
 def rows(manifest: Path, running: Peer, conditions: list[str]) -> Iterator[dict[str, Any]]:
     """Scores the manifest's pictures in each condition, one row per picture and condition."""
+    threshold = running.threshold()
     with manifest.open(newline="", encoding="utf-8") as file:
         samples = list(csv.DictReader(file))
     started = time.monotonic()
@@ -115,6 +116,7 @@ def rows(manifest: Path, running: Peer, conditions: list[str]) -> Iterator[dict[
                 "runtime": "onnxruntime-dynamic-int8",
                 "logit": logit(found["raw"]) if "raw" in found else None,
                 "probability": found.get("probability"),
+                "threshold": threshold if "raw" in found else None,
                 "error": found["error"],
                 "verdict": found.get("verdict", ""),
             }
@@ -137,14 +139,12 @@ def main() -> None:
     """Scores, checks the threshold against the peer's own verdicts, and writes the table."""
     options = arguments()
     with Peer(options.venv.resolve(), options.threads) as running:
-        threshold = running.threshold()
         scored = list(rows(options.manifest, running, options.conditions))
     good = [row for row in scored if not row["error"]]
-    unlike = [row["path"] for row in good if (row["logit"] >= threshold) != (row["verdict"] == "likely_ai")]
+    unlike = [row["path"] for row in good if (row["logit"] >= row["threshold"]) != (row["verdict"] == "likely_ai")]
     if unlike:
-        print(f"warning: {len(unlike)} verdicts disagree with the threshold {threshold:.6f}, first: {unlike[0]}")
+        print(f"warning: {len(unlike)} verdicts disagree with the threshold {good[0]['threshold']:.6f}, first: {unlike[0]}")
     about = {
-        "threshold": threshold,
         "threads": options.threads,
         "versions": peer.versions(peer.python(options.venv), peer.NAME, "onnxruntime", "numpy", "pillow"),
     }

@@ -51,10 +51,13 @@ class TestCheck:
         assert "not whole; every picture was opened" in out
 
     def test_shorter_than_a_number_that_may_be_wrong(self, bench, tmp_path):
-        code, out, _ = bench("check", "genimage", fill(tmp_path, benchmark("genimage").layout["re-layout"]), "--quick")
-        assert code == 0
-        assert "remark: 1 of 6000 real pictures of set ADM (test); the number is recalled" in out
-        assert out.endswith("\nnothing is broken or surely missing; no picture was opened\n")
+        root = fill(tmp_path, [f"seeingdark/{folder}/{number}.png" for folder in ("0_real", "1_fake") for number in range(170)])
+        fill(root, [path for path in benchmark("forensynths").layout["official"] if "seeingdark" not in path])
+        _, out, _ = bench("check", "forensynths", root, "--quick")
+        assert "remark: 170 of 180 real pictures of set seeingdark (test); the number is recalled" in out
+        code, out, _ = bench("check", "genimage", fill(tmp_path / "other", benchmark("genimage").layout["re-layout"]), "--quick")
+        assert code == 1
+        assert "short: 1 of 6000 real pictures of set ADM (test); the number is recalled" in out
 
     def test_not_whole(self, bench, tmp_path):
         root = fill(tmp_path, ["dalle3/a.jpg", "real/a.jpg", "real/b.jpg", "midjourney/a.jpg", "sora/[/]a.jpg"])
@@ -89,6 +92,15 @@ class TestCheck:
         code, out, err = bench("check", *arguments)
         assert (code, out) == (2, "")
         assert err
+
+
+@pytest.mark.parametrize("words", [["check"], ["manifest", "-o", "m.csv"], ["run", "-o", "run"]])
+def test_the_hub_is_not_asked_offline(bench, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("realgrain.measuring.benchmarks.huggingface.look", None)
+    code, _, err = bench(words[0], "huggingface", "hub:owner/name", *words[1:], "--offline")
+    assert (code, err) == (2, "realgrain: hub:owner/name: is on the hub, and this is offline\n")
+    assert not list(tmp_path.iterdir())
 
 
 class TestManifest:

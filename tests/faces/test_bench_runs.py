@@ -3,6 +3,7 @@ import re
 import shutil
 from pathlib import Path
 
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -89,6 +90,11 @@ def test_run_with_a_bad_file(command, toy_manifest, tmp_path, capsys):
     [
         (["run", "nonsense", "x", "-o", "y"], "'nonsense' is no benchmark; there are"),
         (["run", "csv", "gone.csv", "-o", "y"], "gone.csv"),
+        (["run", "csv", "gone.csv", "-o", "y", "--limit", "0"], "Must be >= 1"),
+        (["run", "csv", "gone.csv", "-o", "y", "--seed", "-1"], "Must be >= 0"),
+        (["run", "csv", "gone.csv", "-o", "y", "--resamples", "-1"], "Must be >= 0"),
+        (["compare", "gone", "gone", "--resamples", "-1"], "Must be >= 0"),
+        (["verify", "gone", "x", "--count", "-1"], "Must be >= 0"),
         (["verify", "gone", "x"], "not the folder of a run"),
         (["compare", "gone", "gone"], "not the folder of a run"),
         (["ledger", "gone"], "no such folder"),
@@ -99,6 +105,12 @@ def test_wrong_usage(arguments, words, capsys, tmp_path, monkeypatch):
     assert main(["bench", *arguments]) == 2
     assert words in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_no_condition(command, tmp_path, capsys):
+    assert main([*command, "-o", str(tmp_path / "run"), "--conditions"]) == 2
+    assert "no condition" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 class TestVerify:
@@ -141,6 +153,16 @@ def test_compare(done, tmp_path, capsys):
     found = PairedRuns.model_validate_json(capsys.readouterr().out)
     assert list(found.conditions) == ["clean", "web"]
     assert json.loads((tmp_path / "found.json").read_text())["result"] == found.model_dump(mode="json")
+
+
+def test_comparing_what_gives_no_figure(done, tmp_path, capsys):
+    """Of one class there is nothing to tell apart; a table of dashes would be no comparison."""
+    shutil.copytree(done, tmp_path / "run")
+    table = pq.read_table(done / "scores.parquet")
+    pq.write_table(table.filter(pc.field("label") == "real"), tmp_path / "run" / "scores.parquet")
+    assert main(["bench", "compare", str(tmp_path / "run"), str(done)]) == 2
+    out, err = capsys.readouterr()
+    assert (out, "pictures of both classes" in err) == ("", True)
 
 
 def test_comparing_overwrites_no_run(done, tmp_path, capsys):

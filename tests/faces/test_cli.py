@@ -394,7 +394,7 @@ class TestScoreAndEvaluate:
         assert Evaluation.model_validate(written["result"]) == found
         assert written["run"]["inputs"] == {"scores.parquet": file_sha256(scores)}
         assert list(found.conditions) == ["clean", "web"]
-        assert found.threshold == tiny_bundle.card.operating_point.ai
+        assert found.thresholds == [decision_of(tiny_bundle, Policy(), 0).ai]
 
     def test_table_for_people(self, bundle, toy_manifest, tmp_path, capsys):
         scores = tmp_path / "s.parquet"
@@ -409,7 +409,7 @@ class TestScoreAndEvaluate:
         capsys.readouterr()
         assert main(["evaluate", str(scores), "--json", "--resamples", "20", "--clusters", "source"]) == 0
         found = Evaluation.model_validate_json(capsys.readouterr().out)
-        assert (list(found.conditions), found.clusters, found.threshold_from) == (["hard", "clean", "web"], "source", "table")
+        assert (list(found.conditions), found.clusters) == (["hard", "clean", "web"], "source")
         assert found.conditions["clean"].n_clusters == {"real": len(toy.REAL), "fake": len(toy.FAKE)}
         assert main(["evaluate", str(scores), "--clusters", "photographer"]) == 2
         assert "no column 'photographer'" in capsys.readouterr().err

@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 
+import pyarrow.parquet as pq
 import pytest
 import toy
 from pages import Page
@@ -212,6 +213,31 @@ class TestCommand:
         assert main(["report", str(tmp_path / "run"), "-o", str(tmp_path / "r.html")]) == 2
         assert file in capsys.readouterr().err
         assert not (tmp_path / "r.html").exists()
+
+    def test_figures_of_another_run(self, done, tmp_path, capsys):
+        shutil.copytree(done, tmp_path / "run")
+        content = json.loads((done / METRICS).read_text())
+        (tmp_path / "run" / METRICS).write_text(json.dumps({**content, "lock": "0" * 64}))
+        assert main(["report", str(tmp_path / "run"), "-o", str(tmp_path / "r.html")]) == 2
+        assert f"{METRICS}: made under another lock.json" in capsys.readouterr().err
+
+    @pytest.mark.parametrize(("name", "value"), [("label", "photo"), ("logit", float("nan"))])
+    def test_scores_that_are_none(self, done, name, value, tmp_path, capsys):
+        shutil.copytree(done, tmp_path / "run")
+        table = pq.read_table(done / SCORES)
+        column = table.schema.get_field_index(name)
+        changed = table.set_column(column, table.schema.field(column), [[value, *table[name].to_pylist()[1:]]])
+        pq.write_table(changed, tmp_path / "run" / SCORES)
+        assert main(["report", str(tmp_path / "run"), "-o", str(tmp_path / "r.html")]) == 2
+        assert f"{tmp_path / 'run' / SCORES}: " in capsys.readouterr().err
+
+    @pytest.mark.parametrize("file", ["lock.json", METRICS, "audit.json"])
+    def test_what_is_wrong_with_a_file_is_one_line(self, done, file, tmp_path, capsys):
+        shutil.copytree(done, tmp_path / "run")
+        (tmp_path / "run" / file).write_text('{"version": "x"}')
+        assert main(["report", str(tmp_path / "run"), "-o", str(tmp_path / "r.html")]) == 2
+        err = capsys.readouterr().err
+        assert err.startswith(f"realgrain: {tmp_path / 'run' / file}: not the ") and err.count("\n") == 1 and "pydantic" not in err
 
     def test_pictures_of_another_benchmark(self, done, tmp_path, capsys):
         (tmp_path / "empty").mkdir()

@@ -283,13 +283,31 @@ class TestSetsThatAreHardToJudge:
         found = audit([one.model_copy(update={"data": b"no picture"}) for one in alike[:3]])
         assert (found.real, found.fake, len(found.failed)) == (0, 0, 3)
 
-    @pytest.mark.parametrize(("count", "verdict"), [(2, "not judged"), (5, "not judged"), (7, "leak")])
+    @pytest.mark.parametrize(("count", "verdict"), [(2, "not judged"), (7, "not judged"), (9, "not judged"), (10, "leak"), (14, "leak")])
     def test_few_pictures_of_each_label(self, alike, count, verdict):
         """Where a probe cannot see a leak, nothing is said of one."""
         few = [*alike[:count], *alike[-count:]]
         found = audit([one.model_copy(update={"data": file_of(n, "PNG" if one.fake else "JPEG")}) for n, one in enumerate(few)])
         assert check(found, "format").verdict == verdict
         assert conclusion(found).startswith("undecided") == (verdict == "not judged")
+
+    @pytest.mark.parametrize("n", [6, 10, 12])
+    def test_noise_in_a_few_pictures_is_no_leak(self, n):
+        """2.5 % may be called one by chance; of folds with one or two pictures of a class it was every third."""
+        rng, fake = np.random.default_rng(5), np.arange(2 * n) < n
+        splits, called = leakage.by_picture(fake, np.arange(2 * n)), 0
+        assert all(min((split.test & of).sum() for of in (fake, ~fake)) >= 5 for split in splits)
+        for _ in range(12 if splits else 0):
+            found = leakage.read(file_traits.Trait("x", rng.normal(size=(2 * n, 1))), fake, splits, 100, 0)
+            called += not found.no_spread and found.estimate.low > auditing.BOUND
+        assert called <= 2
+
+    def test_what_no_resample_moves_is_not_judged(self):
+        """0.75 of one split that is perfect and one that is chance, say: no certainty. Perfect ones in all splits are, and so is chance."""
+        for value, no_spread in ((0.75, True), (1.0, False), (0.5, False)):
+            assert leakage.Reading(value, np.full(9, value)).no_spread == no_spread
+        assert auditing._judged([leakage.Reading(0.75, np.full(9, 0.75))], "sizes", leaks=False)[0] == "not judged"
+        assert not auditing._above(leakage.Reading(0.75, np.full(9, 0.75)), auditing.BOUND)
 
     def test_without_sources_nothing_is_said_of_them(self, alike):
         found = audit([one.model_copy(update={"source": ""}) for one in alike])

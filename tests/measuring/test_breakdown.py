@@ -1,7 +1,6 @@
 """Parts of a condition: sets, generators, real sources; their means, and intervals of clusters."""
 
 import io
-import json
 import math
 import re
 from typing import Any
@@ -32,7 +31,7 @@ def row(label: str, logit: float | None, of: str = "", *, by: str = "", conditio
 
 
 def table(rows: list[dict[str, Any]], threshold: float | None = 0.0) -> pa.Table:
-    return pa.Table.from_pylist(rows).replace_schema_metadata({b"realgrain": json.dumps({"threshold": threshold}).encode()})
+    return pa.Table.from_pylist([{**of, "threshold": threshold} for of in rows])
 
 
 def only(found: Evaluation) -> ConditionResult:

@@ -109,7 +109,8 @@ class TestByFold:
         found = by_fold(table, resamples=10)
         for name, result in found.folds.items():
             part = only(table, name)
-            assert result == evaluate(part, threshold=float(part["threshold"][0].as_py()), resamples=10)
+            assert result == evaluate(part, resamples=10)
+            assert result.thresholds == [part["threshold"][0].as_py()]
         for condition, means in found.mean.items():
             assert means["auc"] == pytest.approx(np.mean([fold.conditions[condition].metrics["auc"].value for fold in found.folds.values()]))
 
@@ -143,21 +144,21 @@ class TestByFold:
 class TestWithFolds:
     def test_any_scores_are_measured_fold_by_fold(self, table):
         """Of a table with one threshold for all, such as `score` writes."""
-        plain = as_table(table.drop_columns(["fold", "threshold"]).to_pylist(), 0.5)
+        plain = as_table([{**row, "threshold": 0.5} for row in table.drop_columns(["fold"]).to_pylist()])
         folds = [Fold(fake=("gan-a", "gan-b"), real=("camera-a",)), Fold(fake=("diffusion-a",), real=("camera-b",))]
         found = by_fold(with_folds(plain, folds), resamples=0)
         assert list(found.folds) == [fold.name for fold in folds]
         result = found.folds["gan-a+gan-b|camera-a"]
-        assert result.threshold == 0.5
+        assert result.thresholds == [0.5]
         assert (result.conditions["clean"].n_fake, result.conditions["clean"].n_real) == (toy.FAKE["gan-a"] + toy.FAKE["gan-b"], toy.REAL["camera-a"])
 
-    def test_no_threshold(self, table):
-        with pytest.raises(ValueError, match="no threshold"):
+    def test_folds_of_its_own(self, table):
+        with pytest.raises(ValueError, match="folds of its own"):
             with_folds(table, [Fold(fake=("gan-a",), real=("camera-a",))])
 
     def test_sources_that_are_not_there(self, table):
         with pytest.raises(ValueError, match="no fold leaves out any row"):
-            by_fold(with_folds(as_table(table.drop_columns(["fold", "threshold"]).to_pylist(), 0.5), [Fold(fake=("x",), real=("y",))]))
+            by_fold(with_folds(as_table(table.drop_columns(["fold"]).to_pylist()), [Fold(fake=("x",), real=("y",))]))
 
 
 def test_fewer_than_three_folds(tiny_recipe, toy_manifest):

@@ -286,7 +286,7 @@ def table(folder: Path, of: Stream, name: str = "log.parquet", **more) -> Path:
         | more
         for row in of.rows
     ]
-    write_table(as_table(rows, 0.5), folder / name)
+    write_table(as_table(rows), folder / name)
     return folder / name
 
 
@@ -336,7 +336,7 @@ class TestLogs:
         small = tmp_path / "small.png"
         Image.open(toy_pictures[0]).resize((64, 64)).save(small)
         samples = [Sample(path=str(path), file=str(path), label="real", source="s") for path in (*toy_pictures, small)]
-        write_table(as_table(list(score(detector, samples, traits=True)), None), tmp_path / "scores.parquet")
+        write_table(as_table(score(detector, samples, traits=True)), tmp_path / "scores.parquet")
         reports = [detector.detect(sample.path).verdict.label == "unsure" for sample in samples]
         assert len(set(reports)) == 2
         assert [row.unsure for row in read_logs([tmp_path / "scores.parquet"], tiny_bundle).rows] == reports

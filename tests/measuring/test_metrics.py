@@ -34,7 +34,7 @@ OF_REALS = {"fpr_at_threshold", "real_accuracy_at_half", "real_accuracy_at_thres
 def table(rows, threshold=0.0):
     made = pa.Table.from_pylist([{"path": "p", "extra": 1, **dict(zip(COLUMNS, row, strict=True))} for row in rows])
     made = made.select(COLUMNS).cast(SCHEMA) if rows else SCHEMA.empty_table()
-    return made.replace_schema_metadata({b"realgrain": json.dumps({"threshold": threshold}).encode()})
+    return made.append_column("threshold", pa.array([threshold] * len(rows), pa.float64()))
 
 
 def row(label, logit, *, generator="g", source="s", condition="clean", error="", probability=None):
@@ -216,19 +216,33 @@ def test_operating_points_include_a_false_positive_rate_of_exactly_the_limit():
     assert (found["tpr_at_1_fpr"], found["tpr_at_5_fpr"]) == (0.25, 0.75)
 
 
-def test_explicit_threshold_overrides_the_stored_one():
-    rows = [row("real", 0.0), row("fake", 1.0)]
-    assert values(evaluate(table(rows, threshold=2.0), resamples=0))["tpr_at_threshold"] == 0.0
-    overridden = evaluate(table(rows, threshold=2.0), threshold=0.5, resamples=0)
-    assert overridden.threshold == 0.5
-    assert values(overridden)["tpr_at_threshold"] == 1.0
+def test_each_row_is_flagged_from_the_threshold_beside_it():
+    rows = [row("real", 0.0), row("real", 1.5), row("fake", 1.0), row("fake", 1.0)] * 5
+    at = [0.5, 1.0, 2.0, 1.0]
+    made = table(rows).drop_columns("threshold").append_column("threshold", pa.array(at * 5))
+    evaluation = evaluate(made, resamples=100)
+    assert evaluation.thresholds == [0.5, 1.0, 2.0]
+    found = only(evaluation)
+    assert (found.metrics["fpr_at_threshold"].value, found.metrics["tpr_at_threshold"].value) == (0.5, 0.5)
+    assert (found.recall_per_generator["g"].k, found.fpr_per_source["s"].k) == (5, 5)
+    assert found.metrics["tpr_at_threshold"].low < 0.5 < found.metrics["tpr_at_threshold"].high
+    fake, logit = np.array([of[0] == "fake" for of in rows]), np.array([of[4] for of in rows])
+    (counts,) = resample_counts(fake, 5, seed=1)
+    drawn = weighted_metrics(counts, fake, logit, None, np.array(at * 5))["tpr_at_threshold"]
+    assert drawn == pytest.approx([np.mean(np.repeat([False, True] * 5, times.astype(int)[fake])) for times in counts])
 
 
-@pytest.mark.parametrize("metadata", [None, {}, {b"realgrain": b"{}"}, {b"realgrain": b'{"threshold": null}'}])
-def test_without_a_threshold_only_what_needs_it_is_left_out(metadata):
-    made = random_table(4).replace_schema_metadata(metadata)
-    found = evaluate(made, resamples=20)
-    assert found.threshold is None
+@pytest.mark.parametrize(
+    "without",
+    [
+        lambda made: made.drop_columns("threshold"),
+        lambda made: made.drop_columns("threshold").replace_schema_metadata({b"realgrain": b'{"threshold": 0.3}'}),
+        lambda made: made.set_column(made.num_columns - 1, "threshold", pa.array([None] + [0.3] * (len(made) - 1))),
+    ],
+)
+def test_without_a_threshold_only_what_needs_it_is_left_out(without):
+    found = evaluate(without(random_table(4)), resamples=20)
+    assert found.thresholds == []
     assert {name for name, value in values(found).items() if value is None} == {name for name in METRICS if "threshold" in name}
     assert only(found).recall_per_generator == only(found).fpr_per_source == only(found).recall_per_source == {}
     assert only(found).worst_generator is None and only(found).worst_source is None
@@ -304,7 +318,7 @@ def test_bad_arguments_are_refused():
     with pytest.raises(ValueError, match="lacks the columns logit"):
         evaluate(made.drop_columns(["logit"]))
     with pytest.raises(ValueError, match="finite"):
-        evaluate(made, threshold=math.nan)
+        evaluate(random_table(6, threshold=math.nan))
     with pytest.raises(ValueError, match="negative"):
         evaluate(made, resamples=-1)
 
@@ -378,16 +392,9 @@ def test_swapped_labels_and_mirrored_scores_mirror_the_metrics(drawn):
 class TestThresholds:
     """A threshold that saw the test labels has no way into a result."""
 
-    def test_the_stored_one_or_an_explicit_number_and_the_result_says_which(self):
-        assert evaluate(random_table(1), resamples=0).threshold_from == "table"
-        assert evaluate(random_table(1), threshold=0.3, resamples=0).threshold_from == "caller"
-        assert evaluate(random_table(1).replace_schema_metadata(None), resamples=0).threshold_from is None
-        assert set(inspect.signature(evaluate).parameters) == {"table", "threshold", "resamples", "seed", "clusters"}
-
-    @pytest.mark.parametrize("wish", ["oracle", "best", "youden"])
-    def test_none_can_be_asked_for_by_a_rule(self, wish):
-        with pytest.raises(TypeError):
-            evaluate(random_table(1), threshold=wish)
+    def test_only_those_in_the_table(self):
+        assert evaluate(random_table(1), resamples=0).thresholds == [0.3]
+        assert set(inspect.signature(evaluate).parameters) == {"table", "resamples", "seed", "clusters"}
 
     @settings(max_examples=30, deadline=None)
     @given(scores, st.integers(-20, 20))

@@ -119,6 +119,13 @@ def test_a_spoilt_run_is_left_out(folder, caplog):
     assert "left out" in caplog.text
 
 
+def test_figures_of_another_run_are_left_out(folder, caplog):
+    file = folder / "deep" / "run" / METRICS
+    file.write_text(json.dumps({**json.loads(file.read_text()), "lock": "0" * 64}))
+    assert len(overview(folder).lines) == 3
+    assert "metrics.json was made under another lock.json" in caplog.text
+
+
 def test_no_folder(tmp_path):
     with pytest.raises(ValueError, match="gone: no such folder"):
         overview(tmp_path / "gone")

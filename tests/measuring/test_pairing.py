@@ -131,16 +131,15 @@ def second(first, tmp_path):
 
 
 def rewrite(folder, edit, threshold=None, clusters=None):
-    """A run's table of scores as edited, with a threshold, and with clusters in its lock."""
+    """A run's table of scores as edited, with one threshold for all, and with clusters in its lock."""
     lock = read_lock(folder)
     lock = lock.model_copy(update={"protocol": lock.protocol.model_copy(update={"clusters": clusters})})
     (folder / LOCK).write_bytes(lock.content())
     table = pq.read_table(folder / SCORES)
     said = {**json.loads(table.schema.metadata[b"realgrain"]), "lock": lock.sha256}
-    rows = edit(table.to_pylist())
+    rows = edit([{**row, "threshold": row["threshold"] if threshold is None else threshold} for row in table.to_pylist()])
     columns = {name for row in rows for name in row}
-    schema = schema_with(columns, **(said if threshold is None else {**said, "threshold": threshold}))
-    pq.write_table(pa.Table.from_pylist(rows, schema=schema), folder / SCORES)
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema_with(columns, **said)), folder / SCORES)
     return folder
 
 
@@ -313,7 +312,6 @@ class TestRuns:
         other = second(noisy, threshold=0.5)
         found = compare_runs(first, other, resamples=200)
         assert list(found.conditions) == ["clean", "hard"]
-        assert found.b.threshold == 0.5
         assert found.a.bundle.name == "tiny"
         assert found.notes == []
         for name, of in found.conditions.items():
@@ -324,7 +322,8 @@ class TestRuns:
             assert (of.auc.a, of.auc.b) == tuple(roc_auc_score(fake, logit) for logit in logits)
             assert of.auc.difference == of.auc.b - of.auc.a
             assert of.auc.p == delong_test(fake, *logits)
-            accuracies = [balanced_accuracy_score(fake, logit >= at) for logit, at in zip(logits, (found.a.threshold, 0.5), strict=True)]
+            thresholds = (tables[0]["threshold"].to_numpy(), 0.5)
+            accuracies = [balanced_accuracy_score(fake, logit >= at) for logit, at in zip(logits, thresholds, strict=True)]
             assert [of.balanced_accuracy.a, of.balanced_accuracy.b] == accuracies
             for metric in (of.auc, of.balanced_accuracy):
                 assert metric.low < metric.difference < metric.high
@@ -376,8 +375,12 @@ class TestRuns:
         assert found.notes == ["only A has the condition clean"]
 
     def test_one_class_has_no_figures(self, first, second):
-        found = compare_runs(first, second(lambda rows: [row for row in rows if row["label"] == "real"]), resamples=10)
-        assert {(of.n_fake, of.auc, of.balanced_accuracy) for of in found.conditions.values()} == {(0, None, None)}
+        with pytest.raises(PairingError, match="share pictures of both classes"):
+            compare_runs(first, second(lambda rows: [row for row in rows if row["label"] == "real"]), resamples=10)
+        half = second(lambda rows: [row for row in rows if row["label"] == "real" or row["condition"] == "hard"])
+        found = compare_runs(first, half, resamples=10).conditions
+        assert (found["clean"].n_fake, found["clean"].auc, found["clean"].balanced_accuracy) == (0, None, None)
+        assert found["hard"].auc is not None
 
     def test_repeated_pictures_are_paired_as_often_as_both_have_them(self, first, second):
         found = compare_runs(first, second(lambda rows: [*rows, {**rows[0], "path": "copy"}]), resamples=0)

@@ -1,6 +1,5 @@
 """What a report says and draws turns with the figures; no detector is run."""
 
-import json
 from io import BytesIO
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from realgrain.measuring.metrics import evaluate
 from realgrain.measuring.pairing import _rows
 from realgrain.measuring.report_plots import plots
 from realgrain.measuring.report_words import summary
+from realgrain.measuring.results import OWN
 from realgrain.measuring.robustness_plots import robustness
 from realgrain.measuring.run_audit import audit_run, read_audit
 from realgrain.measuring.worst import SHOWN, worst
@@ -55,7 +55,7 @@ def made(
                 row = {"path": path, "label": label, "generator": generator, "source": source, "split": "", "sha256": path, "error": ""}
                 chance = 1 / (1 + np.exp(-value))
                 rows += [{**row, "set": name, "condition": condition, "logit": float(value), "probability": float(chance)} for name in sets]
-    table = pa.Table.from_pylist(rows).replace_schema_metadata({b"realgrain": json.dumps({"threshold": threshold}).encode()})
+    table = pa.Table.from_pylist([{**row, "threshold": threshold} for row in rows])
     evaluation = evaluate(table, resamples=50, clusters=clusters)
     return Finished(Path("run"), lock(conditions=tuple(shifts), limit=limit), table, evaluation, None)
 
@@ -100,6 +100,10 @@ class TestWords:
 
     def test_shares_of_none_have_a_range(self):
         assert "flags 0 % (0 to 1) of the real ones" in words({"clean": 1.0}, threshold=50.0, n=200)
+
+    def test_says_of_which_thresholds_figures_are(self):
+        run = made({"clean": 1.0})
+        assert all(OWN in text for text in (words({"clean": 1.0}), plots(run)[0].caption))
 
     def test_no_threshold(self):
         run = made({"clean": 1.0}, threshold=None)

@@ -75,14 +75,14 @@ class TestFolder:
 
     def test_scores_are_those_of_score(self, done, tiny_detector, samples):
         table = pq.read_table(done.folder / SCORES)
-        expected = as_table(score(tiny_detector, samples, PROTOCOL.conditions), tiny_detector.bundle.card.operating_point.ai)
+        expected = as_table(score(tiny_detector, samples, PROTOCOL.conditions))
         assert table.equals(expected)
         learned = {"pictures": len(samples), "of": len(samples), "by": "sha256"}
-        said = {"threshold": tiny_detector.bundle.card.operating_point.ai, "lock": done.lock.sha256, "learned": learned}
-        assert running.metadata(table.schema) == said
+        assert running.metadata(table.schema) == {"lock": done.lock.sha256, "learned": learned}
 
     def test_metrics_are_those_of_evaluate(self, done):
         written = Evaluation.model_validate_json((done.folder / METRICS).read_bytes())
+        assert written.lock == done.lock.sha256
         assert written == done.evaluation == evaluate(pq.read_table(done.folder / SCORES), resamples=20, seed=0)
 
     def test_lock(self, done, tiny_detector, samples):

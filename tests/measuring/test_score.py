@@ -9,8 +9,10 @@ import pytest
 import toy
 
 from realgrain.detector.ahead import AHEAD
+from realgrain.detector.bundle import read_bundle
 from realgrain.detector.calibration import Calibration, probability
 from realgrain.detector.content import CENTRES
+from realgrain.detector.decision import Policy, decision_of
 from realgrain.detector.detect import load
 from realgrain.detector.domain import places
 from realgrain.detector.runtime import cores
@@ -18,7 +20,7 @@ from realgrain.faces.cli import main
 from realgrain.learning.data import Sample, read_manifest
 from realgrain.measuring.drift_log import read_logs
 from realgrain.measuring.metrics import evaluate
-from realgrain.measuring.score import SCHEMA, as_table, score, write_table
+from realgrain.measuring.score import SCHEMA, as_table, score, thresholds_of, write_table
 from realgrain.picture.conditions import CONDITIONS, condition
 from realgrain.picture.image import open_picture
 
@@ -132,31 +134,46 @@ class TestRows:
         assert row["error"] == "some/where.png: there is no such file"
 
 
+class TestThresholds:
+    def test_each_is_that_of_the_group_of_content(self, tiny_detector, samples, monkeypatch):
+        (row,) = score(tiny_detector, samples[:1])
+        assert row["threshold"] == tiny_detector.detect(samples[0].file).verdict.threshold
+        monkeypatch.setattr("realgrain.measuring.score.thresholds_of", lambda _: {None: 1.0, 0: 7.5})
+        (other,) = score(tiny_detector, samples[:1])
+        assert other == {**row, "threshold": 7.5 if row["content_group"] == 0 else 1.0}
+
+    def test_a_bundle_with_groups_has_those_that_verdicts_go_by(self):
+        shipped = read_bundle(None)
+        found = thresholds_of(shipped)
+        assert found == {group: decision_of(shipped, Policy(), group).ai for group in (None, 0, 1, 2)}
+        assert len(set(found.values())) > 1 and shipped.card.operating_point.ai not in found.values()
+
+
 class TestTable:
     def test_columns(self, rows):
-        table = as_table(rows, 1.5)
+        table = as_table(rows)
         assert table.schema.names == [*SCHEMA.names, "license"]
         assert table.num_rows == len(rows)
-        assert json.loads(table.schema.metadata[b"realgrain"]) == {"threshold": 1.5}
+        assert json.loads(table.schema.metadata[b"realgrain"]) == {}
         assert table["logit"].to_pylist() == [row["logit"] for row in rows]
 
     def test_no_threshold(self, rows):
-        assert evaluate(as_table(rows, None), resamples=0).threshold is None
+        assert evaluate(as_table([{**row, "threshold": None} for row in rows]), resamples=0).thresholds == []
 
     def test_extra_columns_may_be_missing_in_some_rows(self, rows):
-        table = as_table([rows[0], {**rows[1], "camera": "X100", "iso": 200}], 0.0)
+        table = as_table([rows[0], {**rows[1], "camera": "X100", "iso": 200}])
         assert table["camera"].to_pylist() == ["", "X100"]
         assert table["iso"].to_pylist() == ["", "200"]
 
     def test_parquet_round_trip(self, rows, tmp_path):
-        table = as_table(rows, 0.25)
+        table = as_table(rows)
         write_table(table, tmp_path / "deep" / "scores.parquet")
         again = pq.read_table(tmp_path / "deep" / "scores.parquet")
         assert again.equals(table, check_metadata=True)
         assert [path.name for path in (tmp_path / "deep").iterdir()] == ["scores.parquet"]
 
     def test_a_table_is_replaced_at_once(self, rows, tmp_path, monkeypatch):
-        write_table(as_table(rows, 0.25), tmp_path / "scores.parquet")
+        write_table(as_table(rows), tmp_path / "scores.parquet")
         before = (tmp_path / "scores.parquet").read_bytes()
 
         def fails(table, path, **_):
@@ -165,13 +182,13 @@ class TestTable:
 
         monkeypatch.setattr(pq, "write_table", fails)
         with pytest.raises(OSError, match="no space left"):
-            write_table(as_table(rows[:1], 0.25), tmp_path / "scores.parquet")
+            write_table(as_table(rows[:1]), tmp_path / "scores.parquet")
         assert (tmp_path / "scores.parquet").read_bytes() == before
 
     def test_evaluates(self, rows, tiny_bundle, toy_manifest):
-        found = evaluate(as_table(rows, tiny_bundle.card.operating_point.ai), resamples=20)
+        found = evaluate(as_table(rows), resamples=20)
         assert list(found.conditions) == ["clean", "hard"]
-        assert found.threshold == tiny_bundle.card.operating_point.ai
+        assert found.thresholds == [decision_of(tiny_bundle, Policy(), 0).ai]
         with toy_manifest.open() as file:
             generators = {row["generator"] for row in csv.DictReader(file)} - {""}
         for result in found.conditions.values():

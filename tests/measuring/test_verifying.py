@@ -16,8 +16,10 @@ from realgrain.learning.data import read_manifest
 from realgrain.measuring import verifying
 from realgrain.measuring.lock import LOCK, Lock, LockError, Protocol, environment
 from realgrain.measuring.metrics import evaluate
-from realgrain.measuring.run_audit import AUDIT, audit_run
+from realgrain.measuring.run_audit import AUDIT, audit_chosen, audit_run, read_audit
+from realgrain.measuring.run_manifest import choose, read_entries, write_entries
 from realgrain.measuring.running import METRICS, SCORES, run
+from realgrain.measuring.score import thresholds_of
 from realgrain.measuring.verifying import verify
 
 PROTOCOL = Protocol(conditions=("clean", "hard"), resamples=20)
@@ -28,8 +30,16 @@ def original(tiny_detector, toy_manifest, tmp_path_factory):
     folder = tmp_path_factory.mktemp("original")
     shutil.copytree(toy_manifest.parent, folder / "pictures")
     (folder / "pictures" / "real" / "camera-a" / "03.jpg").write_bytes(b"no picture")
-    run(folder / "run", tiny_detector, read_manifest(folder / "pictures" / "manifest.csv"), "toy", PROTOCOL)
+    samples = read_manifest(folder / "pictures" / "manifest.csv")
+    audit_run(folder / "run", run(folder / "run", tiny_detector, samples, "toy", PROTOCOL).lock, samples)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def known_audit(original, monkeypatch):
+    """An audit takes long: done again, it finds what it found before, wherever a test does not say otherwise."""
+    found = read_audit(original / "run", Lock.model_validate_json((original / "run" / LOCK).read_bytes()))
+    monkeypatch.setattr(verifying, "audit_chosen", lambda *_: found)
 
 
 @pytest.fixture
@@ -62,6 +72,14 @@ def measure_again(folder: Path) -> None:
     (folder / METRICS).write_text(evaluate(pq.read_table(folder / SCORES), resamples=20).model_dump_json())
 
 
+def run_again(copy: Path, *arguments) -> None:
+    """Another run instead of the copy's, with the audit of the one before."""
+    audit = json.loads((copy / "run" / AUDIT).read_bytes())
+    shutil.rmtree(copy / "run")
+    done = run(copy / "run", *arguments)
+    (copy / "run" / AUDIT).write_text(json.dumps({**audit, "lock": done.lock.sha256}))
+
+
 def test_a_good_run(copy, faults, tiny_detector):
     before = {path: path.read_bytes() for path in (copy / "run").iterdir()}
     assert faults() == {}
@@ -70,12 +88,12 @@ def test_a_good_run(copy, faults, tiny_detector):
         "detector",
         "manifest",
         "scores against manifest",
-        "threshold",
         "metrics",
         "pictures",
         "choice",
         "audit",
         "learned from",
+        "thresholds",
         "probabilities",
         "logits",
     ]
@@ -117,9 +135,8 @@ def test_flipped_label(copy, faults, forge):
 
 
 def test_flipped_label_everywhere_but_in_the_benchmark(copy, faults, tiny_detector):
-    shutil.rmtree(copy / "run")
     samples = read_manifest(copy / "pictures" / "manifest.csv")
-    run(copy / "run", tiny_detector, [samples[0].model_copy(update={"label": "fake"}), *samples[1:]], "toy", PROTOCOL)
+    run_again(copy, tiny_detector, [samples[0].model_copy(update={"label": "fake"}), *samples[1:]], "toy", PROTOCOL)
     assert faults() == {"pictures": ["real/camera-a/00.png: label is 'real' in the benchmark, 'fake' in manifest.csv"]}
 
 
@@ -163,9 +180,8 @@ def test_probability_without_a_scale(copy, faults, tiny_bundle, tiny_detector):
 
 def test_changed_clusters(copy, tiny_detector):
     """Every picture a cluster of its own makes intervals narrower; only the benchmark says what belongs together."""
-    shutil.rmtree(copy / "run")
     samples = [sample.model_copy(update={"day": f"{place % 10}"}) for place, sample in enumerate(read_manifest(copy / "pictures" / "manifest.csv"))]
-    run(copy / "run", tiny_detector, samples, "toy", PROTOCOL.model_copy(update={"clusters": "day"}))
+    run_again(copy, tiny_detector, samples, "toy", PROTOCOL.model_copy(update={"clusters": "day"}))
     assert verify(copy / "run", tiny_detector, samples, count=0).ok
     edit_scores(copy / "run", lambda rows: [*rows[:-1], {**rows[-1], "day": "alone"}])
     (copy / "run" / METRICS).write_text(evaluate(pq.read_table(copy / "run" / SCORES), resamples=20, clusters="day").model_dump_json())
@@ -182,10 +198,16 @@ def test_hiding_what_the_detector_learned_from(copy, faults, said):
     assert "Looked up again: The detector learned from 63 of these 63 pictures" in found["learned from"][0]
 
 
-@pytest.mark.parametrize("name", ["probability", "logit", "set"])
+@pytest.mark.parametrize("name", ["content_group", "threshold", "set"])
 def test_missing_column(copy, faults, name):
     pq.write_table(pq.read_table(copy / "run" / SCORES).drop_columns(name), copy / "run" / SCORES)
     assert [fault.split(" of type ")[0] for fault in faults()["files"]] == [f"{SCORES} has no column {name}"]
+
+
+@pytest.mark.parametrize("edit", [{"label": "photo"}, {"logit": float("nan")}])
+def test_scores_that_are_none(copy, faults, edit):
+    edit_scores(copy / "run", lambda rows: [{**rows[0], **edit}, *rows[1:]])
+    assert f"{copy / 'run' / SCORES}: " in faults()["files"][0]
 
 
 @pytest.mark.parametrize("edit", [lambda rows: rows[2:], lambda rows: [*rows, rows[0]], lambda rows: rows[::-1]])
@@ -214,12 +236,29 @@ def test_no_metrics(copy, faults, spoil):
     assert list(faults()) == ["metrics"]
 
 
-def test_threshold_of_the_test_set(copy, faults):
-    edit_scores(copy / "run", lambda rows: rows, threshold=-1.25)
+@pytest.mark.parametrize("forged", [-1.25, None, float("inf")])
+def test_threshold_of_the_test_set(copy, faults, forged):
+    edit_scores(copy / "run", lambda rows: [*rows[:-1], {**rows[-1], "threshold": forged}])
+    if forged == float("inf"):
+        assert "thresholds that are NaN or infinite" in faults(count=0)["files"][0]
+        return
     measure_again(copy / "run")
-    found = faults()
-    assert list(found) == ["threshold"]
-    assert "-1.25" in found["threshold"][0]
+    found = faults(count=0)
+    assert list(found) == ["thresholds"]
+    assert found["thresholds"][0].startswith(f"fake/diffusion-b/06.png, hard: threshold {forged}, and ")
+
+
+def test_threshold_of_another_group(copy, faults, tiny_detector, monkeypatch):
+    """It is that of the group beside it, of which the bundle has one each."""
+    monkeypatch.setattr(verifying, "thresholds_of", lambda bundle: {**thresholds_of(bundle), 0: 7.5})
+    found = faults(count=0)
+    assert list(found) == ["thresholds"] and "and 7.5 by the bundle" in found["thresholds"][0]
+
+
+def test_metrics_of_another_run(copy, faults):
+    content = json.loads((copy / "run" / METRICS).read_text())
+    (copy / "run" / METRICS).write_text(json.dumps({**content, "lock": "0" * 64}))
+    assert faults(count=0)["metrics"][0].startswith("lock is 0000")
 
 
 def test_changed_and_lost_pictures(copy, faults):
@@ -244,6 +283,25 @@ def test_picture_that_the_run_lacks(copy, faults):
     assert faults() == {"choice": ["hard.png: the benchmark has it, the run has not"]}
 
 
+def test_pictures_that_the_protocol_does_not_choose(copy, tiny_detector):
+    """Easy ones that are added, of another split or beyond the limit, flatter as well as hard ones that are taken away."""
+    samples = [
+        sample.model_copy(update={"split": "train" if place % 2 else "test"})
+        for place, sample in enumerate(read_manifest(copy / "pictures" / "manifest.csv"))
+    ]
+    chosen = choose(samples, "test")
+    run_again(copy, tiny_detector, [*chosen, samples[1].model_copy(update={"split": "test"})], "toy", PROTOCOL.model_copy(update={"split": "test"}))
+    file = copy / "run" / "manifest.csv"
+    found = verify(copy / "run", tiny_detector, samples, count=0)
+    faults = {check.name: check.faults for check in found.checks if check.faults}
+    assert faults["choice"] == [f"{samples[1].path}: the run has it and the protocol does not choose it"]
+    entries = list(read_entries(file))
+    write_entries([*entries[:-1], entries[0]], file)
+    found = verify(copy / "run", tiny_detector, samples, count=0)
+    (faults,) = [check.faults for check in found.checks if check.name == "choice"]
+    assert faults == [f"{samples[0].path}: the run has it twice"]
+
+
 def test_swapped_bundle(copy, faults, tiny_bundle):
     card = tiny_bundle.card.model_copy(update={"name": "other"})
     found = faults(load(Bundle(tiny_bundle.folder, card, tiny_bundle.head, {}, "f" * 64), threads=1))
@@ -266,25 +324,14 @@ def test_changed_manifest(copy, faults):
     assert found["pictures"] == ["real/camera-a/00.png: source is 'camera-a' in the benchmark, 'camera-z' in manifest.csv"]
 
 
-@pytest.fixture(scope="module")
-def audited(original):
-    """The original's audit, as the command that runs it writes it."""
-    run = original / "run"
-    lock = Lock.model_validate_json((run / LOCK).read_bytes())
-    audit_run(run, lock, read_manifest(original / "pictures" / "manifest.csv"))
-    content = (run / AUDIT).read_bytes()
-    (run / AUDIT).unlink()  # most tests do without, as it takes long
-    return content
-
-
-def test_audit(copy, faults, audited, tiny_detector, monkeypatch):
-    (copy / "run" / AUDIT).write_bytes(audited)
+def test_audit(copy, faults, tiny_detector, monkeypatch):
+    monkeypatch.setattr(verifying, "audit_chosen", audit_chosen)
     samples = read_manifest(copy / "pictures" / "manifest.csv")
     found = verify(copy / "run", tiny_detector, samples, count=0)
     (check,) = [check for check in found.checks if check.name == "audit"]
     assert (check.faults, found.notes) == ([], [])
     assert check.detail.endswith("figures and verdicts of 63 pictures found again")
-    content = json.loads(audited)
+    content = json.loads((copy / "run" / AUDIT).read_bytes())
     verdicts = [one["verdict"] for one in content["audit"]["checks"]]
     content["audit"]["checks"][0]["verdict"] = "leak"
     (copy / "run" / AUDIT).write_text(json.dumps(content))
@@ -299,11 +346,15 @@ def test_audit(copy, faults, audited, tiny_detector, monkeypatch):
     assert faults(count=0) == {}  # other versions may fit another probe
 
 
-def test_audit_of_another_run_or_of_nothing(copy, faults, audited):
-    (copy / "run" / AUDIT).write_text(json.dumps({**json.loads(audited), "lock": "0" * 64}))
+def test_audit_of_another_run_or_of_nothing(copy, faults):
+    file = copy / "run" / AUDIT
+    file.write_text(json.dumps({**json.loads(file.read_bytes()), "lock": "0" * 64}))
     assert faults(count=0) == {"audit": [f"{AUDIT}: made under another {LOCK}"]}
-    (copy / "run" / AUDIT).write_text("{")
-    assert "not the audit of a run" in faults(count=0)["audit"][0]
+    file.write_text("{")
+    (fault,) = faults(count=0)["audit"]
+    assert fault.startswith(f"{file}: not the audit of a run: Invalid JSON") and "\n" not in fault
+    file.unlink()
+    assert faults(count=0) == {"audit": [f"{AUDIT}: is missing; the command that began the run writes it"]}
 
 
 def test_changed_lock(copy, faults):

@@ -6,13 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
+from cyclopts.validators import Number
 
-from realgrain.faces.options import DONE, SOME_FAILED, Bundle, Json, Offline, Runtime, Threads, publish, say, spare
+from realgrain.faces.options import DONE, SOME_FAILED, Bundle, Json, Offline, Resamples, Runtime, Threads, publish, say, spare
 from realgrain.picture.errors import printable
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from realgrain.measuring.benchmarks import Benchmark
     from realgrain.measuring.benchmarks.check import Findings
 
 TEST = "test"  # the split that a benchmark's protocol tests on, whatever its folder is called
@@ -23,8 +25,17 @@ bench_app = App(name="bench", help="Benchmarks: what there is, whether the data 
 Name = Annotated[str, Parameter(help="Of `realgrain bench list`.")]
 Root = Annotated[Path, Parameter(help="Folder of the benchmark; for csv and webdataset also a file, for huggingface also hub:OWNER/NAME.")]
 RunFolder = Annotated[Path, Parameter(help="Folder that `bench run` wrote.")]
-Seed = Annotated[int, Parameter(help="Of everything that is drawn.")]
-Resamples = Annotated[int, Parameter(help="Of the bootstrap behind each interval.")]
+Seed = Annotated[int, Parameter(help="Of everything that is drawn.", validator=Number(gte=0))]
+
+
+def _there(name: str, root: Path, *, offline: bool) -> Benchmark:
+    """A benchmark by its name, and, offline, a root that is on this machine."""
+    from realgrain.measuring.benchmarks import benchmark
+    from realgrain.measuring.benchmarks.huggingface import HUB
+
+    if offline and str(root).startswith(HUB):
+        raise ValueError(f"{root}: is on the hub, and this is offline")
+    return benchmark(name)
 
 
 @bench_app.command(name="list")
@@ -55,14 +66,14 @@ def check(
     root: Root,
     *,
     quick: Annotated[bool, Parameter(negative="", help="Look at names and sizes only; open no picture.")] = False,
+    offline: Offline = False,
     json: Json = False,
 ) -> int:
     """Say what is missing, short, broken or extra in a benchmark's folder. Exits with 1 unless all that was surely published is there and opens."""
     from realgrain.faces import show
-    from realgrain.measuring.benchmarks import benchmark
     from realgrain.measuring.benchmarks.check import check as look
 
-    found = look(root, benchmark(name), quick=quick, watch=lambda answers, total: show.progress(answers, total, "checking"))
+    found = look(root, _there(name, root, offline=offline), quick=quick, watch=lambda answers, total: show.progress(answers, total, "checking"))
     if json:
         print(found.model_dump_json(indent=2))
     else:
@@ -79,14 +90,15 @@ def manifest(
     *,
     output: Annotated[Path, Parameter(alias="-o", help="CSV file to write, in a folder that holds all the pictures.")],
     setting: Annotated[Literal[1, 2] | None, Parameter(help="Of aigibench: only the pictures that this setting trains on.")] = None,
+    offline: Offline = False,
 ) -> int:
     """Write a benchmark's pictures as a manifest (path, label, generator, source, split, group if told), to train on or to edit. Opens no picture."""
-    from realgrain.measuring.benchmarks import aigibench, benchmark
+    from realgrain.measuring.benchmarks import aigibench
     from realgrain.measuring.benchmarks.manifest import write_manifest
 
     if setting and name != aigibench.CARD.name:
         raise ValueError(f"--setting is of {aigibench.CARD.name}, not of {name}")
-    samples = benchmark(name).samples(root)
+    samples = _there(name, root, offline=offline).samples(root)
     pictures = write_manifest(aigibench.training(samples, "I" * setting) if setting else samples, output)
     say(f"{output}: {pictures} pictures")
     return DONE
@@ -102,7 +114,7 @@ def run(
         tuple[str, ...], Parameter(consume_multiple=True, help="Delivery conditions, or groups of them: such as clean web hard, or grid.")
     ] = ("clean",),
     split: Annotated[str | None, Parameter(help="Only pictures of this split, '' for all; without it test, where there is one.")] = None,
-    limit: Annotated[int | None, Parameter(help="Pictures of each set, label and source at most: for a first look.")] = None,
+    limit: Annotated[int | None, Parameter(help="Pictures of each set, label and source at most: for a first look.", validator=Number(gte=1))] = None,
     seed: Seed = 0,
     resamples: Resamples = 1000,
     clusters: Annotated[
@@ -118,7 +130,6 @@ def run(
     from realgrain.detector.detect import load
     from realgrain.faces import show
     from realgrain.measuring import audit_tables, peer_tables, peers, running
-    from realgrain.measuring.benchmarks import benchmark
     from realgrain.measuring.benchmarks.csv import manifest_of
     from realgrain.measuring.lock import Protocol
     from realgrain.measuring.resampling import clusters_by
@@ -126,7 +137,7 @@ def run(
     from realgrain.measuring.tables import render
     from realgrain.picture.conditions import expand
 
-    samples = benchmark(name).samples(root)
+    samples = _there(name, root, offline=offline).samples(root)
     if split is None:
         split = TEST if any(sample.split == TEST for sample in samples) else ""
     clusters = clusters_by(clusters, {name for sample in samples if split in {"", sample.split} for name in sample.model_extra or ()})
@@ -155,8 +166,10 @@ def verify(
     root: Root,
     *,
     share: Annotated[float | None, Parameter(help="Of the pictures to score again, 0 to 1; without it, --count of them.")] = None,
-    count: Annotated[int, Parameter(help="Pictures to score again.")] = 64,
-    seed: Annotated[int | None, Parameter(help="Of the draw of these; without it, a new one, so that nobody can know it beforehand.")] = None,
+    count: Annotated[int, Parameter(help="Pictures to score again.", validator=Number(gte=0))] = 64,
+    seed: Annotated[
+        int | None, Parameter(help="Of the draw of these; without it, a new one, so that nobody can know it beforehand.", validator=Number(gte=0))
+    ] = None,
     bundle: Bundle = None,
     threads: Threads = None,
     offline: Offline = False,
@@ -166,13 +179,12 @@ def verify(
     from realgrain.detector.detect import load
     from realgrain.faces import show
     from realgrain.measuring import verifying
-    from realgrain.measuring.benchmarks import benchmark
     from realgrain.measuring.benchmarks.csv import manifest_of
     from realgrain.measuring.lock import read_lock
     from realgrain.measuring.run_tables import checks
 
     lock = read_lock(run)
-    samples = benchmark(lock.benchmark).samples(root)
+    samples = _there(lock.benchmark, root, offline=offline).samples(root)
     detector = load(bundle, runtime=lock.runtime.name, offline=offline, threads=threads)
     manifest = manifest_of(root)
     found = verifying.verify(run, detector, samples, manifest=manifest, share=share, count=count, seed=seed, watch=show.progress)

@@ -13,7 +13,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from realgrain._version import __version__
 from realgrain.faces.bench import bench_app
-from realgrain.faces.options import DONE, SOME_FAILED, WRONG_USAGE, Bundle, Offline, Runtime, Threads, publish, say, spare
+from realgrain.faces.options import DONE, SOME_FAILED, WRONG_USAGE, Bundle, Offline, Resamples, Runtime, Threads, publish, say, spare
 
 if TYPE_CHECKING:
     from realgrain.learning.recipe import Recipe
@@ -112,8 +112,7 @@ def score(
     detector = load(bundle, runtime=runtime, offline=offline, threads=threads)
     when = (day or datetime.now(UTC).date()).isoformat()
     rows = list(show.progress(scoring.score(detector, samples, conditions, day=when, traits=True), len(samples) * len(conditions), "scoring"))
-    point = detector.bundle.card.operating_point
-    scoring.write_table(scoring.as_table(rows, None if point is None else point.ai), output)
+    scoring.write_table(scoring.as_table(rows), output)
     errors = dict.fromkeys(row["error"] for row in rows if row["error"])
     for error in errors:
         say(error)
@@ -131,7 +130,7 @@ def evaluate(
     folds: Annotated[
         Path | None, Parameter(help="Recipe whose folds to measure one by one, with their mean; a table of `crossval` has its own.")
     ] = None,
-    resamples: Annotated[int, Parameter(help="Of the bootstrap behind each interval.")] = 1000,
+    resamples: Resamples = 1000,
     clusters: Annotated[
         str | None, Parameter(help="Column, such as source, whose equal values are resampled together; '' for none, without it group, if there.")
     ] = None,
@@ -245,7 +244,7 @@ def ablation(
         tuple[str, ...], Parameter(help="KEY=VALUE settings that pick what the others are compared with.", consume_multiple=True, negative="")
     ] = (),
     output: Annotated[Path | None, Parameter(alias="-o", help="Folder for comparison.json and the plots.")] = None,
-    resamples: Annotated[int, Parameter(help="Of the bootstrap behind each interval.")] = 1000,
+    resamples: Resamples = 1000,
 ) -> int:
     """Show what an ablation has found so far, and write it down, without running anything."""
     from realgrain.measuring.compare import ablation_of

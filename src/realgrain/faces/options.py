@@ -20,6 +20,7 @@ Runtime = Literal["onnxruntime", "openvino", "openvino-int8", "openvino-int8-dyn
 Bundle = Annotated[Path | None, Parameter(help="A detector's folder; without it, the one that realgrain ships.")]
 Offline = Annotated[bool, Parameter(negative="", help="Never touch the network.")]
 Threads = Annotated[int | None, Parameter(help="Processors to use; without it, all.", validator=Number(gte=1))]
+Resamples = Annotated[int, Parameter(help="Of the bootstrap behind each interval.", validator=Number(gte=0))]
 Json = Annotated[bool, Parameter(negative="", help="Print JSON instead of tables.")]
 
 

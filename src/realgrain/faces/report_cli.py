@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from realgrain.faces.judging import AS_USUAL, Judging
 from realgrain.faces.options import DONE, say, spare
@@ -27,7 +28,7 @@ def report(
             negative="", help="Of runs: ROOT of the benchmark, to show the worst errors as pictures; may be repeated, one for each run in order."
         ),
     ] = (),
-    resamples: Annotated[int, Parameter(help="Of runs: of the paired bootstrap between them.")] = RESAMPLES,
+    resamples: Annotated[int, Parameter(help="Of runs: of the paired bootstrap between them.", validator=Number(gte=0))] = RESAMPLES,
     judging: Judging = AS_USUAL,
 ) -> int:
     """Write one HTML file that loads nothing: the case of a picture with its verdict, evidence and limits; or what benchmark runs have found."""

@@ -145,18 +145,19 @@ class _Prober:
 
     def _check(self, what: Trait, words: str, bound: float) -> Check:
         readings = [self._read(what, splits) for splits in (self.pictures, self.sources)]
-        verdict: Outcome = "leak" if any(_above(one, bound) for one in readings) else "ok"
+        verdict, words = _judged(readings, words, leaks=any(_above(one, bound) for one in readings))
         return Check(name=what.name, verdict=verdict, words=words, auc=_estimate(readings[0]), unseen=_estimate(readings[1]))
 
     def _density(self) -> Check:
         density: dict[str, Column] = {"bytes per pixel": DENSITY}
         columns = [trait("bytes per pixel", density, self.seen), trait("content", {"bytes per pixel": PLAIN_DENSITY}, self.seen)]
         pairs = [[self._read(one, splits) for one in columns] for splits in (self.pictures, self.sources)]
-        leaks = [_above(file, BOUND) and _beyond(file, content) for file, content in pairs]
+        leaks = any(_above(file, BOUND) and _beyond(file, content) for file, content in pairs)
+        verdict, words = _judged([file for file, _ in pairs], differences(density, self.seen), leaks=leaks)
         return Check(
             name="bytes per pixel",
-            verdict="leak" if any(leaks) else "ok",
-            words=differences(density, self.seen),
+            verdict=verdict,
+            words=words,
             auc=_estimate(pairs[0][0]),
             unseen=_estimate(pairs[1][0]),
             content=_estimate(pairs[0][1]),
@@ -167,8 +168,15 @@ def _estimate(reading: Reading | None) -> Estimate | None:
     return None if reading is None else reading.estimate
 
 
+def _judged(readings: Sequence[Reading | None], words: str, *, leaks: bool) -> tuple[Outcome, str]:
+    """Verdict and words: what all resamples say alike, of so few that they cannot differ, is no certainty."""
+    if not leaks and any(reading is not None and reading.no_spread for reading in readings):
+        return "not judged", f"{words}; no resample gives another figure, which is no certainty"
+    return "leak" if leaks else "ok", words
+
+
 def _above(reading: Reading | None, bound: float) -> bool:
-    return reading is not None and interval(reading.drawn)[0] > bound
+    return reading is not None and not reading.no_spread and interval(reading.drawn)[0] > bound
 
 
 def _beyond(file: Reading | None, content: Reading | None) -> bool:

@@ -15,13 +15,15 @@ from realgrain.learning.problem import Problem, prepare
 from realgrain.learning.recipe import Recipe, check_fit
 from realgrain.learning.train import Fitter, Learned, check_folds, fitter_of, folds_of, learn, part_of
 from realgrain.measuring.breakdown import ERRORS
-from realgrain.measuring.metrics import evaluate, stored_threshold
+from realgrain.measuring.metrics import evaluate
 from realgrain.measuring.results import Evaluation, LeftOut, WorstFold
 from realgrain.measuring.score import SAMPLE, as_table
 
 
 def cross_validate(recipe: Recipe, manifest: Path) -> pa.Table:
-    """Scores table of every left-out picture in every delivery, with the columns ``fold`` and ``threshold``.
+    """Scores table of every left-out picture in every delivery, with the column ``fold``.
+
+    ``threshold`` is the one that the fold's training chose, the same for all groups of content.
 
     For each fold a whole detector (head, probability scale, thresholds) is learned from what is left in, where the other folds are its validation.
 
@@ -36,7 +38,7 @@ def cross_validate(recipe: Recipe, manifest: Path) -> pa.Table:
         left = problem.keep(left_in(problem.samples, fold, problem.twins))
         check_folds(left, [other for other in folds if other != fold], recipe)
     fitter = fitter_of(recipe, problem)
-    return as_table((row for fold in folds for row in _rows(problem, folds, fold, recipe, fitter)), None)
+    return as_table(row for fold in folds for row in _rows(problem, folds, fold, recipe, fitter))
 
 
 def _rows(problem: Problem, folds: Sequence[Fold], fold: Fold, recipe: Recipe, fitter: Fitter) -> Iterator[dict[str, Any]]:
@@ -69,16 +71,15 @@ def with_folds(table: pa.Table, folds: Sequence[Fold]) -> pa.Table:
     """The rows of a scores table that some fold leaves out, fold by fold: any detector measured in the same way.
 
     Raises:
-        ValueError: the table has no threshold in its metadata.
+        ValueError: each row is of a fold already, whose detector scored it.
     """
-    threshold = stored_threshold(table)
-    if threshold is None:
-        raise ValueError("the scores table has no threshold")
+    if "fold" in table.column_names:
+        raise ValueError("the scores table has folds of its own")
     parts = []
     for fold in folds:
         fake = (pc.field("label") == "fake") & pc.field("source").isin(fold.fake)
         part = table.filter(fake | ((pc.field("label") == "real") & pc.field("source").isin(fold.real)))
-        parts.append(part.append_column("fold", pa.array([fold.name] * len(part))).append_column("threshold", pa.array([threshold] * len(part))))
+        parts.append(part.append_column("fold", pa.array([fold.name] * len(part), pa.string())))
     return pa.concat_tables(parts)
 
 
@@ -86,14 +87,14 @@ def by_fold(table: pa.Table, *, resamples: int = 1000, clusters: str | None = No
     """Evaluate each fold of a table, and their mean, with the worst of them beside it.
 
     Args:
-        table: scores table with the columns ``fold`` and ``threshold``, the same threshold throughout a fold.
+        table: scores table with the column ``fold``.
         resamples: of the bootstrap.
         clusters: column whose equal values are resampled together.
     """
     found = {}
     for name in table["fold"].unique().to_pylist():
         part = table.filter(pc.field("fold") == name)
-        found[name] = evaluate(part, threshold=float(part["threshold"][0].as_py()), resamples=resamples, clusters=clusters)
+        found[name] = evaluate(part, resamples=resamples, clusters=clusters)
     if not found:
         raise ValueError("no fold leaves out any row of the scores table")
     first = next(iter(found.values()))

@@ -13,14 +13,14 @@ import pyarrow.compute as pc
 from pydantic import ValidationError
 
 from realgrain.measuring.audit_results import Audit
-from realgrain.measuring.lock import Lock, LockError, read_lock
+from realgrain.measuring.lock import LOCK, Lock, LockError, first_fault, read_lock
 from realgrain.measuring.metrics import numbered
 from realgrain.measuring.resampling import Bools, Floats
 from realgrain.measuring.results import ConditionResult, Evaluation
 from realgrain.measuring.run_audit import read_audit
 from realgrain.measuring.running import METRICS, read_scores
 
-SCORED = ("path", "label", "generator", "source", "set", "sha256", "logit", "probability")
+SCORED = ("path", "label", "generator", "source", "set", "sha256", "logit", "probability", "threshold")
 
 
 @dataclass(frozen=True)
@@ -28,16 +28,18 @@ class Scored:
     """Pictures (n) that have a score in a condition, each once, whatever number of sets it is in.
 
     Attributes:
-        rows: of the scores table, columns ``SCORED``.
+        rows: of the scores table, those of the columns ``SCORED`` that it has.
         fake: (n,).
         logit: (n,), higher is more likely AI-generated.
         probability: (n,), in [0, 1]; NaN from a detector that is not calibrated.
+        flagged: (n,) bool, from the threshold beside each logit; where one has none, from a probability of 0.5.
     """
 
     rows: Sequence[dict[str, Any]]
     fake: Bools
     logit: Floats
     probability: Floats
+    flagged: Bools
 
 
 @dataclass(frozen=True)
@@ -74,13 +76,11 @@ class Finished:
         mine = self.table.filter(pc.field("condition") == condition)
         sets = np.asarray(mine["set"].to_pylist(), dtype=object)
         _, first = np.unique(numbered(mine, sets), return_index=True)
-        rows = [row for row in mine.select(SCORED).take(np.sort(first)).to_pylist() if row["logit"] is not None]
-        return Scored(
-            rows,
-            np.array([row["label"] == "fake" for row in rows], bool),
-            np.array([row["logit"] for row in rows], np.float64),
-            np.array([np.nan if row["probability"] is None else row["probability"] for row in rows], np.float64),
-        )
+        names = [name for name in SCORED if name in mine.column_names]
+        rows = [row for row in mine.select(names).take(np.sort(first)).to_pylist() if row["logit"] is not None]
+        fake = np.array([row["label"] == "fake" for row in rows], bool)
+        logit, probability, threshold = (np.array([row.get(name) for row in rows], np.float64) for name in ("logit", "probability", "threshold"))
+        return Scored(rows, fake, logit, probability, probability >= 0.5 if np.isnan(threshold).any() else logit >= threshold)
 
 
 def read_run(folder: Path) -> Finished:
@@ -97,5 +97,7 @@ def read_run(folder: Path) -> Finished:
     except OSError as error:
         raise LockError(f"{file}: {error.strerror}; the command that began the run writes it again") from error
     except ValidationError as error:
-        raise LockError(f"{file}: {error}") from error
+        raise LockError(f"{file}: not the figures of a run: {first_fault(error)}") from error
+    if evaluation.lock != lock.sha256:
+        raise LockError(f"{file}: made under another {LOCK}; the command that began the run writes it again")
     return Finished(folder, lock, table, evaluation, read_audit(folder, lock))

@@ -13,7 +13,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from realgrain.detector.calibration import CONFIDENCE
 from realgrain.learning.data import ManifestError, Sample, automatic_folds
 from realgrain.measuring.file_traits import Trait
-from realgrain.measuring.resampling import Floats, draw_counts, weighted_metrics
+from realgrain.measuring.resampling import FEWEST, ROUNDING, Floats, draw_counts, weighted_metrics
 from realgrain.measuring.results import Estimate
 
 FOLDS = 5
@@ -43,6 +43,12 @@ class Reading:
         low, high = interval(self.drawn)
         return Estimate(value=self.value, low=low, high=high)
 
+    @property
+    def no_spread(self) -> bool:
+        """Whether all resamples give one value and it is not certain: not chance itself, nor a trait that tells every picture."""
+        low, high = interval(self.drawn)
+        return high - low <= ROUNDING and self.value not in {0.5, 1.0}
+
 
 def interval(drawn: Floats) -> tuple[float, float]:
     """The 95 % percentile interval of bootstrap replicates."""
@@ -52,18 +58,20 @@ def interval(drawn: Floats) -> tuple[float, float]:
 
 
 def by_picture(fake: np.ndarray, twins: np.ndarray) -> list[Split]:
-    """Five splits with near-duplicates on one side; empty where a class has too few pictures to tell apart.
+    """Up to five splits with near-duplicates on one side, as many as leave ``FEWEST`` of a class to try in each; empty where that is not two.
+
+    Of fewer to try, resamples differ too little to show what is chance.
 
     Args:
         fake: (N,) bool.
         twins: (N,) group of near-duplicates.
     """
-    count = min(FOLDS, *(len(np.unique(twins[fake == label])) for label in (False, True)))
+    count = min(FOLDS, *(len(np.unique(twins[fake == label])) // FEWEST for label in (False, True)))
     if count < 2:
         return []
     folds = StratifiedGroupKFold(count, shuffle=True, random_state=0).split(np.zeros(len(fake)), fake, twins)
     masks = [np.isin(np.arange(len(fake)), test) for _, test in folds]
-    return _usable([Split(~mask, mask) for mask in masks], fake)
+    return _usable([Split(~mask, mask) for mask in masks], fake, twins)
 
 
 def by_source(samples: Sequence[Sample], twins: np.ndarray) -> list[Split]:
@@ -85,14 +93,16 @@ def by_source(samples: Sequence[Sample], twins: np.ndarray) -> list[Split]:
         test = np.array([fold.leaves_out(sample) for sample in named])
         tried = np.array([sample.source in {*fold.fake, *fold.real} for sample in named])
         found.append(Split(~tried & ~np.isin(twins, twins[test]), test))
-    return _usable(found, np.array([sample.fake for sample in samples]))
+    return _usable(found, np.array([sample.fake for sample in samples]), twins)
 
 
-def _usable(splits: Sequence[Split], fake: np.ndarray) -> list[Split]:
-    """Splits with both classes on both sides, and so many of each to learn from that a leaf of the probe can hold them."""
-    return [
-        split for split in splits if all((split.test & of).any() and (split.train & of).sum() >= _PROBE["min_samples_leaf"] for of in (fake, ~fake))
-    ]
+def _usable(splits: Sequence[Split], fake: np.ndarray, twins: np.ndarray) -> list[Split]:
+    """Splits with so many of both classes to learn from that a leaf of the probe can hold them, and so many to try that chance shows."""
+
+    def enough(split: Split, of: np.ndarray) -> bool:
+        return (split.train & of).sum() >= _PROBE["min_samples_leaf"] and len(np.unique(twins[split.test & of])) >= FEWEST
+
+    return [split for split in splits if enough(split, fake) and enough(split, ~fake)]
 
 
 def read(trait: Trait, fake: np.ndarray, splits: Sequence[Split], resamples: int, seed: int) -> Reading:

@@ -12,6 +12,7 @@ from realgrain._version import __version__
 from realgrain.detector.detect import Detector
 from realgrain.measuring.dotted import dotted
 from realgrain.measuring.ledger import processor, versions
+from realgrain.picture.errors import printable
 from realgrain.picture.views import ViewSpec
 
 LOCK = "lock.json"
@@ -169,7 +170,13 @@ def read_lock(folder: Path) -> Lock:
     except OSError as error:
         raise LockError(f"{path}: not the folder of a run: {error.strerror}") from error
     except ValidationError as error:
-        raise LockError(f"{path}: {error}") from error
+        raise LockError(f"{path}: not the lock of a run: {first_fault(error)}") from error
+
+
+def first_fault(error: ValidationError) -> str:
+    """What is wrong with a file, on one line: the first of all faults, and where it is."""
+    first = error.errors()[0]
+    return printable(": ".join(filter(None, [".".join(map(str, first["loc"])), first["msg"]])))
 
 
 def differences(before: BaseModel, now: BaseModel) -> list[str]:

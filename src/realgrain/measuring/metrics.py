@@ -1,7 +1,6 @@
 """Turns a scores table into figures with intervals: one ConditionResult for each condition in it."""
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +24,7 @@ class _Scored:
     """The rows of a condition (n) that have a score.
 
     Attributes:
+        threshold: None where a row has none.
         sets: empty names where the table has none.
         clusters: None where each picture is drawn alone.
         pictures: number of each row's picture, see `numbered`.
@@ -33,16 +33,17 @@ class _Scored:
     fake: Bools
     logit: Floats
     probability: Floats
+    threshold: Floats | None
     sets: Names
     clusters: Names | None
     pictures: NDArray[np.intp]
 
     def keep(self, mask: Bools) -> "_Scored":
-        clusters = None if self.clusters is None else self.clusters[mask]
-        return _Scored(self.fake[mask], self.logit[mask], self.probability[mask], self.sets[mask], clusters, self.pictures[mask])
+        threshold, clusters = (None if of is None else of[mask] for of in (self.threshold, self.clusters))
+        return _Scored(self.fake[mask], self.logit[mask], self.probability[mask], threshold, self.sets[mask], clusters, self.pictures[mask])
 
 
-def evaluate(table: pa.Table, *, threshold: float | None = None, resamples: int = 1000, seed: int = 0, clusters: str | None = None) -> Evaluation:
+def evaluate(table: pa.Table, *, resamples: int = 1000, seed: int = 0, clusters: str | None = None) -> Evaluation:
     """Measures each condition of a scores table: as a whole, by set, by generator and by real source.
 
     Rows with an error, or without a logit or a probability, count as failed and enter no metric.
@@ -54,13 +55,13 @@ def evaluate(table: pa.Table, *, threshold: float | None = None, resamples: int 
     there one of a figure that is the same in every resample.
 
     No threshold is ever fitted here but for the metrics at the oracle threshold, which go nowhere else: the metrics at a threshold are those at
-    the number stored with the scores, which is the detector's own from before it saw them, or at the number given. The result says which.
+    the logit beside each score, from which the detector calls that picture AI-generated, and which it had before it saw them. In a condition where
+    a row with a score has none they are None.
 
     Args:
         table: A scores table: path, label ("real" or "fake"), generator, source, condition, logit (higher = more likely
-            AI-generated), probability (in [0, 1]), error; set where there are sets; further columns are ignored.
-        threshold: The logit from which a row is flagged. By default the one in the table's metadata; with neither,
-            the metrics at a threshold are None.
+            AI-generated), probability (in [0, 1]), error; threshold where the detector has any (logit); set where there are sets;
+            further columns are ignored.
         resamples: Bootstrap resamples, stratified by label and set; 0 leaves the intervals out.
         seed: Seed of the resampling, used afresh for each condition so that none depends on which others are there.
         clusters: Column, such as source, whose equal values are drawn together, within a label, as they are not independent of each other. A row
@@ -70,31 +71,33 @@ def evaluate(table: pa.Table, *, threshold: float | None = None, resamples: int 
         The figures, conditions in order of first appearance.
 
     Raises:
-        ValueError: The table has no rows or lacks a column, a label is unknown, a text is null, a logit or the
+        ValueError: The table has no rows or lacks a column, a label is unknown, a text is null, a logit or a
             threshold is not finite, a probability lies outside [0, 1], or `resamples` is negative.
     """
     if resamples < 0:
         raise ValueError(f"resamples must not be negative, got {resamples}")
-    _check(table)
+    check_scores(table)
     if clusters is not None and clusters not in table.column_names:
         raise ValueError(f"scores table has no column {clusters!r} to draw clusters by")
-    used = stored_threshold(table) if threshold is None else threshold
-    if used is not None and not math.isfinite(used):
-        raise ValueError(f"threshold must be finite, got {used}")
     names = _texts(table, "condition")
     parts = {name: table.filter(pa.array(names == name)) for name in dict.fromkeys(names)}
     return Evaluation(
-        threshold=used,
-        threshold_from=None if used is None else "table" if threshold is None else "caller",
+        lock=metadata(table.schema).get("lock"),
+        thresholds=_distinct_thresholds(table),
         resamples=resamples,
         seed=seed,
         clusters=clusters,
         learned=stored_learned(table),
-        conditions={name: _condition(part, used, resamples, seed, clusters) for name, part in parts.items()},
+        conditions={name: _condition(part, resamples, seed, clusters) for name, part in parts.items()},
     )
 
 
-def _check(table: pa.Table) -> None:
+def check_scores(table: pa.Table) -> None:
+    """See to it that figures can be made of a scores table.
+
+    Raises:
+        ValueError: as ``evaluate`` says.
+    """
     missing = [name for name in (*_TEXT, "logit", "probability") if name not in table.column_names]
     if missing:
         raise ValueError(f"scores table lacks the columns {', '.join(missing)}")
@@ -106,8 +109,9 @@ def _check(table: pa.Table) -> None:
     unknown = set(table["label"].unique().to_pylist()) - {"real", "fake"}
     if unknown:
         raise ValueError(f"unknown labels {sorted(unknown)}: a label is real or fake")
-    if not np.isfinite(_numbers(table, "logit")).all():
-        raise ValueError("scores table has logits that are NaN or infinite; a picture that was not scored has null")
+    for name in ("logit", "threshold"):
+        if name in table.column_names and not np.isfinite(_numbers(table, name)).all():
+            raise ValueError(f"scores table has {name}s that are NaN or infinite; a picture that was not scored has null")
     probability = _numbers(table, "probability")
     if not ((probability >= 0) & (probability <= 1)).all():
         raise ValueError("scores table has probabilities outside [0, 1]")
@@ -128,10 +132,11 @@ def _optional(table: pa.Table, name: str) -> Names:
     return np.asarray(["" if value is None else str(value) for value in table[name].to_pylist()], dtype=object)
 
 
-def stored_threshold(table: pa.Table) -> float | None:
-    """The logit in a scores table's metadata from which a picture is flagged, None where there is none."""
-    stored = metadata(table.schema).get("threshold")
-    return None if stored is None else float(stored)
+def thresholds_in(rows: pa.Table) -> Floats | None:
+    """The logit (n,) from which each row is flagged; None where a row has none, or there is no such column."""
+    if "threshold" not in rows.column_names or rows["threshold"].null_count:
+        return None
+    return _numbers(rows, "threshold")
 
 
 def stored_learned(table: pa.Table) -> Learned | None:
@@ -141,25 +146,25 @@ def stored_learned(table: pa.Table) -> Learned | None:
 
 
 def metadata(schema: pa.Schema) -> dict[str, Any]:
-    """What a table of scores says of itself: ``threshold``, ``lock`` and ``learned``."""
+    """What a table of scores says of itself: ``lock`` and ``learned``, where it is a run's."""
     return json.loads((schema.metadata or {}).get(b"realgrain", b"{}"))
 
 
-def _condition(rows: pa.Table, threshold: float | None, resamples: int, seed: int, clusters: str | None) -> ConditionResult:
-    valid = [np.asarray(rows[name].is_valid()) for name in ("logit", "probability")]
-    good = (_texts(rows, "error") == "") & valid[0] & valid[1]
+def _condition(rows: pa.Table, resamples: int, seed: int, clusters: str | None) -> ConditionResult:
+    good = _good(rows)
     fakes, sets = _texts(rows, "label") == "fake", _optional(rows, "set")
     kept = rows.filter(pa.array(good))
     alike = None if clusters is None else clusters_of(_optional(kept, clusters))
     pictures = numbered(rows, sets)
-    scored = _Scored(fakes[good], _numbers(kept, "logit"), _numbers(kept, "probability"), sets[good], alike, pictures[good])
+    numbers = _numbers(kept, "logit"), _numbers(kept, "probability"), thresholds_in(kept)
+    scored = _Scored(fakes[good], *numbers, sets[good], alike, pictures[good])
     parts = _parts(rows, fakes, sets, pictures)
     distinct = parts[_WHOLE].all
-    found = dict(zip(parts, _measured(scored, list(parts.values()), good, threshold, resamples, seed), strict=True))
+    found = dict(zip(parts, _measured(scored, list(parts.values()), good, resamples, seed), strict=True))
     whole = found[_WHOLE]
     figures = {kind: {name: of for (its, name), of in found.items() if its == kind} for kind in ("sets", "generators", "real_sources")}
     generators, sources = _texts(kept, "generator"), _texts(kept, "source")
-    flagged = np.zeros(0, bool) if threshold is None else scored.logit >= threshold
+    flagged = np.zeros(0, bool) if scored.threshold is None else scored.logit >= scored.threshold
     each = distinct[good]
     rates = [_rates(groups, mine & each, flagged) for groups, mine in ((generators, scored.fake), (sources, scored.fake), (sources, ~scored.fake))]
     return ConditionResult(
@@ -179,6 +184,16 @@ def _condition(rows: pa.Table, threshold: float | None, resamples: int, seed: in
         **{f"over_{kind}": mean_over(kinds, _interval) for kind, kinds in figures.items()},
         macc=macc(whole, figures["sets"], figures["generators"], _interval),
     )
+
+
+def _good(rows: pa.Table) -> Bools:
+    """Rows (n,) that have a score."""
+    return (_texts(rows, "error") == "") & np.asarray(rows["logit"].is_valid()) & np.asarray(rows["probability"].is_valid())
+
+
+def _distinct_thresholds(table: pa.Table) -> list[float]:
+    found = thresholds_in(table.filter(pa.array(_good(table))))
+    return [] if found is None else np.unique(found).tolist()
 
 
 def _parts(rows: pa.Table, fakes: Bools, sets: Names, pictures: NDArray[np.intp]) -> dict[tuple[str, str], Rows]:
@@ -227,11 +242,11 @@ def _rates(groups: Names, kept: Bools, flagged: Bools) -> dict[str, Rate]:
     return {name: rate(flagged[kept & (groups == name)]) for name in sorted(set(groups[kept]))}
 
 
-def _measured(scored: _Scored, parts: Sequence[Rows], good: Bools, threshold: float | None, resamples: int, seed: int) -> list[Figures]:
+def _measured(scored: _Scored, parts: Sequence[Rows], good: Bools, resamples: int, seed: int) -> list[Figures]:
     """Figures of each part, from the same resamples of the whole, so that means over parts have intervals too. Equal parts are measured once."""
     masks = [of.all[good] if of.own[good].any() else np.zeros(len(scored.fake), bool) for of in parts]
     distinct = {mask.tobytes(): (np.flatnonzero(mask), scored.keep(mask)) for mask in masks if mask.any()}
-    values = {key: point_metrics(of.fake, of.logit, of.probability, threshold) for key, (_, of) in distinct.items()}
+    values = {key: point_metrics(of.fake, of.logit, of.probability, of.threshold) for key, (_, of) in distinct.items()}
     few = {key: _too_few(of) for key, (_, of) in distinct.items()} if resamples else {}
     drawn: dict[bytes, list[dict[str, Floats]]] = {key: [] for key, why in few.items() if not why}
     if drawn:
@@ -239,7 +254,7 @@ def _measured(scored: _Scored, parts: Sequence[Rows], good: Bools, threshold: fl
         for counts in resample_counts(scored.fake, resamples, seed, sets, scored.clusters, scored.pictures):
             for key, chunks in drawn.items():
                 places, of = distinct[key]
-                chunks.append(weighted_metrics(counts[:, places], of.fake, of.logit, of.probability, threshold))
+                chunks.append(weighted_metrics(counts[:, places], of.fake, of.logit, of.probability, of.threshold))
     replicates = {key: {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]} for key, chunks in drawn.items()}
     nothing = dict.fromkeys(METRICS)
     return [

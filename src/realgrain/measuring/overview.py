@@ -30,7 +30,7 @@ class Line(BaseModel):
         n: pictures behind the figures; None where the file does not tell.
         learned: pictures that the detector learned from, of all that the file is about; None where it does not tell.
         auc: value and, where there is one, the 95 % interval.
-        balanced_accuracy: likewise, at the detector's own threshold.
+        balanced_accuracy: likewise, at the detector's own thresholds.
         worst_generator: the one with the lowest recall, and that recall; of a mean over folds, the lowest of any fold.
         worst_source: the real one with the highest false-positive rate, and that rate; likewise.
         command: that made the figures.
@@ -102,6 +102,8 @@ def _of_run(folder: Path, run: Path) -> Iterator[Line]:
         lock = read_lock(run)
         evaluation = json.loads((run / METRICS).read_bytes())
         conditions = evaluation["conditions"]
+        if evaluation.get("lock") != lock.sha256:
+            raise LockError(f"{METRICS} was made under another {LOCK}")
     except (LockError, OSError, ValueError, KeyError, TypeError) as error:
         log.warning("%s: left out: %s", run, error)
         return

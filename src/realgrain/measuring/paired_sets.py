@@ -23,22 +23,22 @@ class Scored:
 
     Attributes:
         probability: None where one has none.
-        threshold: the run's own; None: it has none.
+        threshold: the run's own, of each; None likewise.
     """
 
     logit: Floats
     probability: Floats | None
-    threshold: float | None
+    threshold: Floats | None
 
     @classmethod
-    def of(cls, rows: Sequence[dict[str, Any]], threshold: float | None) -> Scored:
+    def of(cls, rows: Sequence[dict[str, Any]]) -> Scored:
         """Of a run's rows."""
-        chances = [row["probability"] for row in rows]
-        return cls(np.array([row["logit"] for row in rows], np.float64), None if None in chances else np.array(chances, np.float64), threshold)
+        each = [[row.get(name) for row in rows] for name in ("probability", "threshold")]
+        return cls(np.array([row["logit"] for row in rows], np.float64), *(None if None in of else np.array(of, np.float64) for of in each))
 
     def keep(self, places: NDArray[np.intp]) -> Scored:
         """Of some pictures."""
-        return Scored(self.logit[places], None if self.probability is None else self.probability[places], self.threshold)
+        return Scored(self.logit[places], *(None if of is None else of[places] for of in (self.probability, self.threshold)))
 
     def metrics(self, counts: Floats, fake: Bools) -> dict[str, Floats]:
         """Of every resample, as ``weighted_metrics`` has them, without those that ask how well probabilities are calibrated."""

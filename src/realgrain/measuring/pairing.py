@@ -15,7 +15,6 @@ from sklearn import metrics as sk
 from realgrain.detector.calibration import CONFIDENCE
 from realgrain.measuring.delong import delong_test
 from realgrain.measuring.lock import SHORT, BundleRef, Lock, RuntimeRef, differences, read_lock
-from realgrain.measuring.metrics import stored_threshold
 from realgrain.measuring.paired_sets import AUC, BALANCED, OVER_SETS, Scored, Sets, means_of, shared_sets, texts
 from realgrain.measuring.resampling import FEWEST, ROUNDING, Bools, Floats, Names, averaged, clusters_of, resample_counts, units
 from realgrain.measuring.running import SCORES, read_scores
@@ -33,16 +32,11 @@ class _Frozen(BaseModel):
 
 
 class Side(_Frozen):
-    """One of the two runs.
-
-    Attributes:
-        threshold: logit at which its own balanced accuracy is; None: it has none.
-    """
+    """One of the two runs."""
 
     benchmark: str
     bundle: BundleRef
     runtime: RuntimeRef
-    threshold: float | None
 
 
 class Paired(_Frozen):
@@ -72,7 +66,7 @@ class PairedCondition(_Frozen):
         only_a: pictures that only A scored, or only A could open.
         only_b: likewise.
         auc: with DeLong's test; None where a class is missing.
-        balanced_accuracy: each at its own threshold, with the sign test; None where a class or a threshold is missing.
+        balanced_accuracy: each at its own thresholds, with the sign test; None where a class or a threshold is missing.
         n_clusters: real and fake clusters behind the intervals; None where each picture was drawn alone.
         n_sets: that both runs have, and name alike for each picture; 0 without sets, or where they are named otherwise.
         over_sets: metric -> its plain mean over those sets, each counting alike; without a metric that one of them has not.
@@ -120,7 +114,8 @@ def compare_runs(first: Path, second: Path, *, resamples: int = 1000, seed: int 
         seed: of the resampling, used afresh for each condition.
 
     Raises:
-        PairingError: they share no condition or no picture, label a picture differently, or one lacks the column of its clusters.
+        PairingError: they share no condition or no picture, label a picture differently, or one lacks the column of its clusters; or no condition
+            has pictures of both classes that both scored, so that there is no figure.
         LockError: one is not the folder of a finished run.
         ValueError: `resamples` is negative.
     """
@@ -128,7 +123,6 @@ def compare_runs(first: Path, second: Path, *, resamples: int = 1000, seed: int 
         raise ValueError(f"resamples must not be negative, got {resamples}")
     locks = [read_lock(folder) for folder in (first, second)]
     tables = [read_scores(folder, lock) for folder, lock in zip((first, second), locks, strict=True)]
-    thresholds = [stored_threshold(table) for table in tables]
     names = [list(dict.fromkeys(table["condition"].to_pylist())) for table in tables]
     columns = [lock.protocol.clusters for lock in locks]
     clusters = columns[0] if columns[0] == columns[1] else None
@@ -144,15 +138,14 @@ def compare_runs(first: Path, second: Path, *, resamples: int = 1000, seed: int 
         same = all(sorted(row["sets"]) == sorted(rows[1][key]["sets"]) for key, row in rows[0].items() if key in rows[1])
         elsewhere += [] if same else [name]
         sets = shared_sets(tables, name) if same else []
-        conditions[name] = _condition(rows, thresholds, (str(first), str(second)), resamples, seed, clusters, sets)
+        conditions[name] = _condition(rows, (str(first), str(second)), resamples, seed, clusters, sets)
         if clusters is not None:
             alike = alike and all(row[clusters] == rows[1][key][clusters] for key, row in rows[0].items() if key in rows[1])
     if not any(of.n_real + of.n_fake for of in conditions.values()):
         raise PairingError(f"nothing to compare: {first} and {second} share no picture")
-    both = [
-        Side(benchmark=lock.benchmark, bundle=lock.bundle, runtime=lock.runtime, threshold=threshold)
-        for lock, threshold in zip(locks, thresholds, strict=True)
-    ]
+    if all(of.auc is None for of in conditions.values()):
+        raise PairingError(f"nothing to compare: in no condition do {first} and {second} share pictures of both classes, as every figure needs")
+    both = [Side(benchmark=lock.benchmark, bundle=lock.bundle, runtime=lock.runtime) for lock in locks]
     notes = [*_notes(sides, locks, names, conditions, resamples), *_on_clusters(sides, columns, alike=alike)]
     if elsewhere and all(any(texts(table, "set")) for table in tables):
         notes.append(
@@ -166,7 +159,8 @@ def _rows(table: pa.Table, condition: str, clusters: str | None = None) -> dict[
 
     A picture that sets share is one, as in ``metrics.evaluate``, and its key ``sets`` has them all.
     """
-    names = ("condition", "sha256", "label", "generator", "path", "error", "logit", "probability", *([] if clusters is None else [clusters]))
+    names = ["condition", "sha256", "label", "generator", "path", "error", "logit", "probability"]
+    names += [name for name in ("threshold", clusters) if name in table.column_names]
     columns = table.select(list(dict.fromkeys(names)))
     seen: Counter[str] = Counter()
     shared: dict[tuple[str, ...], dict[str, Any]] = {}
@@ -184,7 +178,6 @@ def _rows(table: pa.Table, condition: str, clusters: str | None = None) -> dict[
 
 def _condition(
     rows: Sequence[dict[Key, dict[str, Any]]],
-    thresholds: Sequence[float | None],
     names: tuple[str, str],
     resamples: int,
     seed: int,
@@ -201,7 +194,7 @@ def _condition(
     clusters = None if column is None else clusters_of(first[key][column] for key in both)
     found, means = {}, {}
     if fake.any() and not fake.all():
-        scored = [Scored.of([of[key] for key in both], threshold) for of, threshold in zip(rows, thresholds, strict=True)]
+        scored = [Scored.of([of[key] for key in both]) for of in rows]
         found, means = _measure(fake, scored, resamples, seed, clusters, Sets.of(sets, [first[key]["sets"] for key in both]))
     return PairedCondition(
         n_real=int((~fake).sum()),

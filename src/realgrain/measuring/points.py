@@ -31,20 +31,20 @@ METRICS = (
 )
 """Names of all metrics, in the order they are shown.
 
-At half: flagged from a probability of 0.5. At threshold: from the stored logit. At oracle: from the logit that gives these very rows the highest
-figure, another for each of the two: an upper bound on what any threshold could reach, which some papers print as accuracy. It is no result, and
-nothing else uses it.
+At half: flagged from a probability of 0.5. At threshold: from the logit stored beside each. At oracle: from the logit that gives these very rows
+the highest figure, another for each of the two: an upper bound on what any threshold could reach, which some papers print as accuracy. It is no
+result, and nothing else uses it.
 """
 
 
-def point_metrics(fake: Bools, logit: Floats, probability: Floats, threshold: float | None) -> Mapping[str, float | None]:
+def point_metrics(fake: Bools, logit: Floats, probability: Floats, threshold: Floats | float | None) -> Mapping[str, float | None]:
     """Every metric of `METRICS` by scikit-learn and torchmetrics; None where a class or the threshold is missing.
 
     Args:
         fake: (n,) True for the rows of the class "fake".
         logit: (n,) finite scores, higher = more likely fake.
         probability: (n,) calibrated, in [0, 1].
-        threshold: Rows with logit >= threshold are flagged.
+        threshold: (n,), or one for all: rows with logit >= threshold are flagged.
     """
     found: dict[str, float | None] = dict.fromkeys(METRICS)
     if fake.any() and not fake.all():

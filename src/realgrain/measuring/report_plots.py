@@ -12,7 +12,7 @@ from realgrain.detector.calibration import Rate, rate
 from realgrain.measuring.finished import Finished
 from realgrain.measuring.paper import DARK, LIGHT, plain, png
 from realgrain.measuring.report_words import estimate
-from realgrain.measuring.results import Estimate
+from realgrain.measuring.results import OWN, Estimate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -88,7 +88,7 @@ def _groups(run: Finished) -> Plot | None:
     of = run.result
     rates: list[tuple[str, str, Rate | Estimate, int]] = []
     if of.recall_per_generator or of.fpr_per_source:
-        at = f"logit {run.evaluation.threshold:.2f}" if run.evaluation.threshold is not None else "the threshold"
+        at = OWN
         rates += [("fake", name, found, found.n) for name, found in of.recall_per_generator.items()]
         rates += [("real", name, _right(found), found.n) for name, found in of.fpr_per_source.items()]
     else:

@@ -10,7 +10,7 @@ from realgrain.measuring.benchmarks import NAMES, benchmark
 from realgrain.measuring.finished import Finished
 from realgrain.measuring.learned_from import in_words
 from realgrain.measuring.resampling import FPR_LIMITS
-from realgrain.measuring.results import ConditionResult, Estimate, Mean
+from realgrain.measuring.results import OWN, ConditionResult, Estimate, Mean
 from realgrain.measuring.suspect import suspect
 from realgrain.measuring.unsure import unsure
 from realgrain.picture.errors import printable
@@ -94,8 +94,7 @@ def _whole(run: Finished) -> list[str]:
     if of["tpr_at_threshold"].value is not None:
         caught, flagged = _shares(run, run.result)
         found.append(
-            f"At the threshold that was chosen in its training, before it saw these pictures, it finds {caught} of the generated ones and flags "
-            f"{flagged} of the real ones. Verdicts of `realgrain detect` go by others: they depend on what a picture shows, and state their rates."
+            f"At {OWN}, it finds {caught} of the generated ones and flags {flagged} of the real ones. It had them before it saw these pictures."
         )
     return found
 

@@ -134,7 +134,7 @@ def averaged(replicates: Sequence[Floats]) -> Floats:
         return np.where(there, stacked, 0).sum(axis=0) / there.sum(axis=0)
 
 
-def weighted_metrics(counts: Floats, fake: Bools, logit: Floats, probability: Floats | None, threshold: float | None) -> dict[str, Floats]:
+def weighted_metrics(counts: Floats, fake: Bools, logit: Floats, probability: Floats | None, threshold: Floats | float | None) -> dict[str, Floats]:
     """Every metric of every resample.
 
     Args:
@@ -142,7 +142,7 @@ def weighted_metrics(counts: Floats, fake: Bools, logit: Floats, probability: Fl
         fake: (n,) True for the rows of the class "fake".
         logit: (n,) scores, higher = more likely fake.
         probability: (n,) calibrated, in [0, 1]; None leaves the metrics of it out.
-        threshold: Rows with logit >= threshold are flagged; None leaves the metrics at it out.
+        threshold: (n,), or one for all: rows with logit >= threshold are flagged; None leaves the metrics at it out.
 
     Returns:
         (b,) by metric; NaN where a class has no rows to define the metric on.

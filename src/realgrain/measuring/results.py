@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from realgrain.detector.calibration import Rate
 
@@ -62,7 +62,7 @@ class Mean(Estimate):
 class ConditionResult(_Frozen):
     """The figures of one condition. Failed rows are counted in `n_failed` and nowhere else.
 
-    The rates are empty without a threshold. The worst generator is the one with the lowest recall, the worst source
+    The rates are empty without thresholds. The worst generator is the one with the lowest recall, the worst source
     the one with the highest false-positive rate; of equals, the one with most rows. Results of before there were parts have none.
 
     Attributes:
@@ -117,20 +117,32 @@ class Evaluation(_Frozen):
     """The figures of a scores table by condition, with what is needed to compute them again.
 
     Attributes:
-        threshold: logit from which a row is flagged.
-        threshold_from: ``table``: the one stored with the scores, which the detector had before it saw them; ``caller``: an explicit number.
-            None without a threshold, and in results of before this was recorded.
+        lock: sha256 of the lock of the run whose scores these are; None: they are of no run.
+        thresholds: logits from which rows are flagged, ascending, each once; empty where a row with a score has none.
         clusters: column whose equal values were drawn together; None: each picture alone.
         learned: pictures that the detector learned from, as the table says; None where it does not: nobody could tell, or nobody looked.
     """
 
-    threshold: float | None
-    threshold_from: Literal["table", "caller"] | None = None
+    lock: str | None = None
+    thresholds: list[float]
     resamples: int
     seed: int
     clusters: str | None = None
     learned: Learned | None = None
     conditions: dict[str, ConditionResult]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_for_all(cls, found: Any) -> Any:
+        """Results of before each row had a threshold of its own have one for all."""
+        if not isinstance(found, dict) or "threshold" not in found:
+            return found
+        rest = {name: value for name, value in found.items() if name not in {"threshold", "threshold_from"}}
+        return {**rest, "thresholds": [] if found["threshold"] is None else [found["threshold"]]}
+
+
+OWN = "the detector's own thresholds (as `detect` flags, before it abstains as unstable or out of domain)"
+"""What figures at a threshold are at, in words."""
 
 
 class WorstFold(_Frozen):
@@ -141,7 +153,7 @@ class WorstFold(_Frozen):
 
 
 class LeftOut(_Frozen):
-    """The figures of a cross-validation: of each left-out fold at its own threshold, and their plain mean.
+    """The figures of a cross-validation: of each left-out fold at its own thresholds, and their plain mean.
 
     Attributes:
         mean: condition -> metric -> mean over the folds; None where a fold has none.

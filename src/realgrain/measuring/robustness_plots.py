@@ -13,7 +13,7 @@ from realgrain.measuring.finished import Finished
 from realgrain.measuring.paper import plain
 from realgrain.measuring.report_plots import Plot, both, dress, legend, sheet
 from realgrain.measuring.report_words import estimate
-from realgrain.measuring.results import Estimate
+from realgrain.measuring.results import OWN, Estimate
 from realgrain.picture.conditions import CONDITIONS
 
 if TYPE_CHECKING:
@@ -134,6 +134,6 @@ def _curve(words: str, ticks: Ticks, lines: Sequence[_Series], *, joined: bool) 
         f"{tick}: " + ", ".join(f"{line.title} {estimate(one)}" for line, one in zip(lines, of, strict=True))
         for (tick, _), *of in zip(ticks, *(line.at(ticks) for line in lines), strict=True)
     )
-    own = ", each at the detector's own threshold" if any(line.title == METRICS["balanced_accuracy_at_threshold"] for line in lines) else ""
+    own = f", each at {OWN}" if any(line.title == METRICS["balanced_accuracy_at_threshold"] for line in lines) else ""
     bars = "Bars: 95 % intervals; dotted" if any(one.low is not None for line in lines for one in line.at(ticks)) else "Dotted"
     return both(f"Robustness: {words}", values, f"{bars}: chance{own}.", draw)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from realgrain.learning.data import Sample
 from realgrain.measuring.audit import audit
 from realgrain.measuring.audit_results import Audit
-from realgrain.measuring.lock import Lock, LockError
+from realgrain.measuring.lock import Lock, LockError, first_fault
 from realgrain.measuring.run_manifest import choose
 from realgrain.measuring.whole import write_whole
 
@@ -80,6 +80,8 @@ def read_audit(folder: Path, lock: Lock) -> Audit | None:
         return None
     try:
         written = _Written.model_validate_json(file.read_bytes())
-    except (OSError, ValidationError) as error:
-        raise LockError(f"{file}: not the audit of a run: {error}") from error
+    except OSError as error:
+        raise LockError(f"{file}: cannot be read: {error.strerror or error}") from error
+    except ValidationError as error:
+        raise LockError(f"{file}: not the audit of a run: {first_fault(error)}") from error
     return written.audit if written.lock == lock.sha256 else None

@@ -38,7 +38,7 @@ def pairs(found: PairedRuns) -> RenderableType:
     for name, of in found.conditions.items():
         for metric, paired in rows(of):
             table.add_row(Text(name), str(of.n_real), str(of.n_fake), metric, *_paired(paired))
-    tests = "p of AUC: DeLong's test; of balanced accuracy, each at its own threshold: an exact sign test of the decisions; of means: none"
+    tests = "p of AUC: DeLong's test; of balanced accuracy, each at its own thresholds: an exact sign test of the decisions; of means: none"
     return Group(table, Text(tests), *(Text(f"* {note}") for note in found.notes))
 
 

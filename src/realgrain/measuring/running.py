@@ -24,7 +24,7 @@ from realgrain.learning.data import Sample
 from realgrain.measuring.alone import RunError, alone
 from realgrain.measuring.learned_from import in_words, learned_from
 from realgrain.measuring.lock import LOCK, Lock, LockError, ManifestRef, Protocol, bundle_ref, differences, environment, read_lock, runtime_ref
-from realgrain.measuring.metrics import evaluate, metadata
+from realgrain.measuring.metrics import check_scores, evaluate, metadata
 from realgrain.measuring.parts import Parts
 from realgrain.measuring.results import Evaluation, Learned
 from realgrain.measuring.run_manifest import Entry, Key, aside, choose, read_entries, survey, take_over, write_entries
@@ -104,7 +104,7 @@ def run(
         readable = {sample.path: sha256 for sample, (sha256, error) in zip(chosen, opened, strict=True) if not error}
         learned = learned_from(detector.bundle, readable, chosen, manifest)
         tell(in_words(learned))
-        schema = _schema(chosen, detector, lock, learned)
+        schema = _schema(chosen, lock, learned)
         if not (folder / SCORES).is_file():
             parts = Parts(folder / PARTS, schema, len(chosen), protocol.part, len(protocol.conditions))
             _score(parts, detector, chosen, opened, protocol.conditions, watch)
@@ -119,7 +119,7 @@ def read_scores(folder: Path, lock: Lock) -> pa.Table:
     """The scores table of a run that is done.
 
     Raises:
-        LockError: there is none, or it was made under another lock.
+        LockError: there is none, it was made under another lock, or holds what no scores table does.
     """
     file = folder / SCORES
     if not file.is_file():
@@ -130,18 +130,16 @@ def read_scores(folder: Path, lock: Lock) -> pa.Table:
         raise LockError(f"{file}: {error}") from error
     if metadata(table.schema).get("lock") != lock.sha256:
         raise LockError(f"{file}: made under another {LOCK}")
+    try:
+        check_scores(table)
+    except ValueError as error:
+        raise LockError(f"{file}: {error}") from error
     return table
 
 
 def measure(table: pa.Table, protocol: Protocol) -> Evaluation:
     """The figures of a run's scores, by its protocol: the same whoever computes them."""
     return evaluate(table, resamples=protocol.resamples, seed=protocol.seed, clusters=protocol.clusters)
-
-
-def threshold_of(detector: Detector) -> float | None:
-    """Logit from which a detector calls a picture generated: chosen when it was trained, never on what is measured."""
-    point = detector.bundle.card.operating_point
-    return None if point is None else point.ai
 
 
 def _pin(folder: Path, detector: Detector, chosen: Sequence[Sample], benchmark: str, protocol: Protocol, watch: Watch) -> tuple[Lock, list[Opened]]:
@@ -203,9 +201,8 @@ def changed_pictures(before: Mapping[Key, Entry], new: Mapping[Key, Entry]) -> l
     return found if len(found) <= NAMED else [*found[:NAMED], f"and {len(found) - NAMED} more"]
 
 
-def _schema(chosen: Iterable[Sample], detector: Detector, lock: Lock, learned: Learned | None) -> pa.Schema:
-    said = None if learned is None else learned.model_dump()
-    return schema_with(_extra(chosen), threshold=threshold_of(detector), lock=lock.sha256, learned=said)
+def _schema(chosen: Iterable[Sample], lock: Lock, learned: Learned | None) -> pa.Schema:
+    return schema_with(_extra(chosen), lock=lock.sha256, learned=None if learned is None else learned.model_dump())
 
 
 def _extra(chosen: Iterable[Sample]) -> set[str]:

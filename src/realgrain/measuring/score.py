@@ -15,8 +15,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from realgrain.detector import content
 from realgrain.detector.ahead import ahead
+from realgrain.detector.bundle import Bundle
 from realgrain.detector.calibration import probability
+from realgrain.detector.decision import Policy, decision_of
 from realgrain.detector.detect import Detector
 from realgrain.detector.domain import placed
 from realgrain.learning.data import Sample
@@ -29,7 +32,12 @@ from realgrain.picture.image import Picture, PictureError
 SAMPLE = ("path", "label", "generator", "source", "set", "split")
 """What a row keeps of its sample."""
 TEXT = (*SAMPLE, "condition", "sha256", "bundle", "runtime", "error")
-SCHEMA = pa.schema([(name, pa.string()) for name in TEXT] + [("logit", pa.float64()), ("probability", pa.float64()), ("content_group", pa.int64())])
+SCHEMA = pa.schema(
+    [(name, pa.string()) for name in TEXT]
+    + [("logit", pa.float64()), ("probability", pa.float64()), ("content_group", pa.int64()), ("threshold", pa.float64())]
+)
+UNSCORED = dict.fromkeys(("logit", "probability", "content_group", "threshold"))
+"""What a row says of a picture that did not open."""
 
 
 def score(
@@ -43,6 +51,8 @@ def score(
     repeated: Collection[str] = (),
 ) -> Iterator[dict[str, Any]]:
     """Rows of the scores table, in order of samples, then conditions; a bad file gives rows with its error.
+
+    ``threshold`` is the logit from which the detector calls this very picture AI-generated: that of its group of content, as ``detect`` has it.
 
     Pictures are opened, degraded and made into views ahead of the runtime, a bounded number of views at a time.
 
@@ -62,6 +72,7 @@ def score(
         ValueError: an unknown condition.
     """
     degrade = {name: condition(name) for name in conditions}
+    thresholds = thresholds_of(detector.bundle)
     known: dict[tuple[str, str], dict[str, Any]] = {}
     for seen in ahead(islice(_jobs(detector, samples, degrade, known), skip, None), detector.threads):
         row = {**(seen.sample.model_extra or {}), **seen.sample.model_dump(include=set(SAMPLE)), "condition": seen.condition}
@@ -69,23 +80,28 @@ def score(
         if day is not None and not (row.get("day") or row.get("time")):
             row["day"] = day
         if seen.error:
-            yield {**row, "sha256": "", "error": seen.error, "logit": None, "probability": None, "content_group": None}
+            yield {**row, **UNSCORED, "sha256": "", "error": seen.error}
             continue
         place = (seen.sha256, seen.condition)
-        found = known.get(place) or _found(detector, seen, traits=traits)
+        found = known.get(place) or _found(detector, seen, thresholds, traits=traits)
         if seen.sha256 in repeated:
             known[place] = found
         yield {**row, **found, "sha256": seen.sha256, "error": ""}
 
 
-def _found(detector: Detector, seen: _Seen, *, traits: bool) -> dict[str, Any]:
+def thresholds_of(bundle: Bundle) -> dict[int | None, float | None]:
+    """Logit from which ``detect``, by default, calls a picture AI-generated, by its group of content (None: not known); None: from none."""
+    return {group: decision_of(bundle, Policy(), group).ai for group in (None, *range(content.count(bundle.statistics)))}
+
+
+def _found(detector: Detector, seen: _Seen, thresholds: Mapping[int | None, float | None], *, traits: bool) -> dict[str, Any]:
     """What a row says of a picture that opened."""
     card = detector.bundle.card
     view_logits, features = detector.runtime.look(seen.views)
     place = None if card.domain is None or features is None else placed(features, card.domain, detector.bundle.statistics)
     logit, group = float(view_logits.mean(dtype="float64")), None if place is None else place.group
     chance = None if card.calibration is None else float(probability(card.calibration.of(group), logit))
-    found = {"logit": logit, "probability": chance, "content_group": group}
+    found = {"logit": logit, "probability": chance, "content_group": group, "threshold": thresholds[group]}
     if traits:
         found |= {"format": seen.format, "width": seen.width, "height": seen.height}
         found |= {} if place is None else {"feature_distance": place.distance}
@@ -154,15 +170,13 @@ def _jobs(
             yield partial(look, sample, opening, name)
 
 
-def as_table(rows: Iterable[dict[str, Any]], threshold: float | None) -> pa.Table:
-    """A scores table; columns beyond the schema are kept as text. Of names that are no text, such bytes are kept as codes, as ``batch`` has them.
+def as_table(rows: Iterable[dict[str, Any]]) -> pa.Table:
+    """A scores table of rows as ``score`` gives them; columns beyond the schema are kept as text.
 
-    Args:
-        rows: as ``score`` gives them.
-        threshold: logit from which a picture is flagged, kept in the table's metadata.
+    Of names that are no text, such bytes are kept as codes, as ``batch`` has them.
     """
     rows = [{**row, "path": shown(row["path"])} for row in rows]
-    return table_of(rows, schema_with({name for row in rows for name in row}, threshold=threshold))
+    return table_of(rows, schema_with({name for row in rows for name in row}))
 
 
 def schema_with(columns: Iterable[str], **metadata: Any) -> pa.Schema:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from realgrain.detector.calibration import Rate
 from realgrain.measuring.learned_from import in_words
-from realgrain.measuring.results import MEAN, Comparison, ConditionResult, Difference, Estimate, Evaluation, LeftOut, Mean, Measure
+from realgrain.measuring.results import MEAN, OWN, Comparison, ConditionResult, Difference, Estimate, Evaluation, LeftOut, Mean, Measure
 from realgrain.measuring.suspect import suspect
 from realgrain.measuring.unsure import unsure
 
@@ -17,7 +17,7 @@ MOST = 6
 """Conditions that a screen has the width for."""
 BY_SET = {
     "auc": "AUC",
-    "balanced_accuracy_at_threshold": "Balanced accuracy at the threshold",
+    "balanced_accuracy_at_threshold": "Balanced accuracy at the thresholds",
     "accuracy_at_half": "Accuracy at 0.5",
 }
 MACC = {
@@ -45,14 +45,15 @@ def render(found: Evaluation | LeftOut) -> "RenderableType":
     if isinstance(found, LeftOut):
         return _left_out(found)
     conditions = found.conditions
-    at = "none" if found.threshold is None else f"logit {found.threshold:.3f}"
+    at = f"logit {' or '.join(f'{at:.3f}' for at in found.thresholds)}" if found.thresholds else "none"
     drawn = "" if found.clusters is None else f" of whole clusters by {found.clusters}: too narrow where they are few"
     learned = [in_words(found.learned)] if found.learned and found.learned.pictures else []
-    notes = [Text(f"* {line}") for line in [*learned, *suspect(found), *unsure(found)]]
+    own = [f"figures at thresholds, of generators and of sources are at {OWN}"] if found.thresholds else []
+    notes = [Text(f"* {line}") for line in [*own, *learned, *suspect(found), *unsure(found)]]
     if len(conditions) > MOST:
-        return Group(_overview(conditions, f"{len(conditions)} conditions (threshold: {at}); all else is in the JSON"), *notes)
+        return Group(_overview(conditions, f"{len(conditions)} conditions (thresholds: {at}); all else is in the JSON"), *notes)
     tables = [
-        _metrics(conditions, f"Metrics (threshold: {at}; 95 % intervals from {found.resamples} resamples{drawn})"),
+        _metrics(conditions, f"Metrics (thresholds: {at}; 95 % intervals from {found.resamples} resamples{drawn})"),
         *(_by_set(conditions, metric, title) for metric, title in BY_SET.items()),
         _macc(conditions),
         _rates({name: of.recall_per_generator for name, of in conditions.items()}, "Recall by generator"),
@@ -215,7 +216,7 @@ def _macc(conditions: Mapping[str, ConditionResult]) -> "Table":
     if not any(found.sets for found in conditions.values()):
         return table
     for name, words in MACC.items():
-        for at, where in (("half", "at 0.5"), ("threshold", "at the threshold")):
+        for at, where in (("half", "at 0.5"), ("threshold", "at the thresholds")):
             cells = [found.macc.get(f"{name}_at_{at}", Estimate(value=None)) for found in conditions.values()]
             if any(cell.value is not None for cell in cells):
                 table.add_row(f"{words}, {where}", *map(_estimate, cells))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import secrets
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -24,11 +25,11 @@ from realgrain.detector.weights import file_sha256
 from realgrain.learning.data import ManifestError, Sample
 from realgrain.measuring.learned_from import in_words, learned_from
 from realgrain.measuring.lock import LOCK, Lock, LockError, bundle_ref, differences, environment, read_lock, runtime_ref
-from realgrain.measuring.metrics import stored_learned, stored_threshold
+from realgrain.measuring.metrics import stored_learned
 from realgrain.measuring.run_audit import AUDIT, audit_chosen, read_audit
 from realgrain.measuring.run_manifest import Entry, Key, choose, content_sha256, key_of, read_entries
-from realgrain.measuring.running import MANIFEST, METRICS, SCORES, Watch, measure, read_scores, threshold_of, unwatched
-from realgrain.measuring.score import SAMPLE, SCHEMA, cell, schema_with, score
+from realgrain.measuring.running import MANIFEST, METRICS, SCORES, Watch, measure, read_scores, unwatched
+from realgrain.measuring.score import SAMPLE, SCHEMA, cell, schema_with, score, thresholds_of
 
 SHOWN = 5  # faults of a check that are named; the rest are counted
 SAME = 1e-9  # relative: figures computed again by other versions of the same libraries
@@ -97,8 +98,8 @@ def verify(
     seed: int | None = None,
     watch: Watch = unwatched,
 ) -> Verification:
-    """Check every file of a run, every picture and that none is left out, every probability and figure, the audit if there is one, and the logits of
-    some pictures drawn at random.
+    """Check every file of a run, every picture and that they are all that the protocol chooses and no others, every probability, threshold and
+    figure, the audit, and the logits of some pictures drawn at random.
 
     Logits must be equal to the last bit where versions and processor are those of the run, else within the tolerance that the card states for the
     runtime.
@@ -134,7 +135,7 @@ def verify(
     if not columns.ok:
         return Verification(seed=seed, checks=[*checks, columns], notes=notes)
     there = {key_of(sample): sample for sample in samples}
-    checks += [_check_rows(found), _check_threshold(found, detector), _check_metrics(found)]
+    checks += [_check_rows(found), _check_metrics(found)]
     checks += [_check_pictures(found, there, watch), _check_choice(found, samples)]
     if lock.protocol.clusters is not None and lock.protocol.clusters not in SCHEMA.names:  # those are compared whatever they are for
         checks.append(_check_clusters(found, there, lock.protocol.clusters))
@@ -143,6 +144,7 @@ def verify(
     drawn = sorted(np.random.default_rng(seed).choice(len(found.entries), size, replace=False).tolist())
     if checks[0].ok:
         checks.append(_check_learned(found, detector, there, manifest))
+        checks.append(_check_thresholds(found, detector))
         checks.append(_check_probabilities(found, detector))
         checks.append(_check_logits(found, detector, there, drawn, exact=exact, watch=watch))
     return Verification(seed=seed, checks=checks, notes=notes)
@@ -190,10 +192,16 @@ def _check_rows(found: _Found) -> Check:
     return _check("scores against manifest", faults, f"{len(rows)} rows of {SCORES}")
 
 
-def _check_threshold(found: _Found, detector: Detector) -> Check:
-    stored, card = stored_threshold(found.table), threshold_of(detector)
-    faults = [] if stored == card else [f"{SCORES} has {stored}, the bundle's card {card}"]
-    return _check("threshold", faults, "chosen on validation pictures, when the detector was trained")
+def _check_thresholds(found: _Found, detector: Detector) -> Check:
+    """Each is the one from which the detector calls a picture of its group of content AI-generated."""
+    thresholds = thresholds_of(detector.bundle)
+    rows = found.table.select(["path", "condition", "logit", "content_group", "threshold"]).to_pylist()
+    faults = []
+    for row in rows:
+        wanted = None if row["logit"] is None else thresholds.get(row["content_group"])
+        if row["threshold"] != wanted:
+            faults.append(f"{row['path']}, {row['condition']}: threshold {row['threshold']}, and {wanted} by the bundle")
+    return _check("thresholds", faults, f"{len(rows)} rows: the bundle's, from its calibration pictures, by group of content")
 
 
 def _check_learned(found: _Found, detector: Detector, there: dict[Key, Sample], manifest: Path | None) -> Check:
@@ -257,13 +265,18 @@ def _check_pictures(found: _Found, there: dict[Key, Sample], watch: Watch) -> Ch
 
 
 def _check_choice(found: _Found, samples: Sequence[Sample]) -> Check:
-    """The run holds all that the protocol chooses of the benchmark: it was not run on a part from which the hard ones were taken away."""
-    protocol, known = found.lock.protocol, {entry.key for entry in found.entries}
+    """The run holds all that the protocol chooses of the benchmark, once, and nothing else: neither were hard ones taken away nor easy ones added."""
+    protocol, run = found.lock.protocol, Counter(entry.key for entry in found.entries)
     try:
         chosen = choose(samples, protocol.split, protocol.limit)
     except ManifestError as error:
         return _check("choice", [str(error)], "pictures that the protocol chooses")
-    faults = [f"{sample.path}: the benchmark has it, the run has not" for sample in chosen if key_of(sample) not in known]
+    wanted = Counter(map(key_of, chosen))
+    faults = [f"{path}: the benchmark has it, the run has not" for _, path in wanted - run]
+    there = set(map(key_of, samples))  # others are no pictures of the benchmark, which is said already
+    faults += [
+        f"{key[1]}: the run has it {'twice' if key in wanted else 'and the protocol does not choose it'}" for key in run - wanted if key in there
+    ]
     return _check("choice", faults, f"{len(chosen)} pictures that the protocol chooses")
 
 
@@ -280,13 +293,12 @@ def _check_clusters(found: _Found, there: dict[Key, Sample], column: str) -> Che
 
 
 def _check_audit(found: _Found, there: dict[Key, Sample], samples: Sequence[Sample], *, exact: bool) -> Check:
-    """The audit that is written, if there is one, is that of the run's pictures as they are now."""
-    if not (found.folder / AUDIT).is_file():
-        return _check("audit", [], f"there is none; `realgrain bench run` writes {AUDIT} at its end")
+    """The audit that is written is that of the run's pictures as they are now."""
     try:
         written = read_audit(found.folder, found.lock)
         if written is None:
-            return _check("audit", [f"{AUDIT}: made under another {LOCK}"], AUDIT)
+            why = f"made under another {LOCK}" if (found.folder / AUDIT).is_file() else "is missing; the command that began the run writes it"
+            return _check("audit", [f"{AUDIT}: {why}"], AUDIT)
         again = audit_chosen([there[entry.key] for entry in found.entries if entry.key in there], samples, found.lock.protocol.split)
     except ValueError as error:  # the file is none, or no picture is left
         return _check("audit", [str(error)], AUDIT)

@@ -53,8 +53,6 @@ def worst(run: Finished, root: Path | None) -> dict[str, list[Mistake]]:
     """
     there = {} if root is None else {key_of(sample): sample for sample in benchmark(run.lock.benchmark).samples(root)}
     scored = run.scored(run.first)
-    threshold = run.evaluation.threshold
-    flagged = scored.probability >= 0.5 if threshold is None else scored.logit >= threshold
     found = {}
     for fake, title in ((False, "Real, most like a generated picture"), (True, "Generated, most like a photograph")):
         mine = np.flatnonzero(scored.fake == fake)
@@ -70,7 +68,7 @@ def worst(run: Finished, root: Path | None) -> dict[str, list[Mistake]]:
                     fake=fake,
                     logit=of["logit"],
                     probability=of["probability"],
-                    wrong=bool(flagged[row] != fake),
+                    wrong=bool(scored.flagged[row] != fake),
                     pixels=pixels,
                     why=why,
                 )

@@ -104,11 +104,13 @@ def expand(names: Iterable[str]) -> tuple[str, ...]:
     """The conditions that a list of conditions and groups comes to, in the order given, each once, where it is first named.
 
     Raises:
-        ValueError: One is neither; the message lists what there is.
+        ValueError: One is neither, or none is given; the message lists what there is.
     """
     found: dict[str, None] = {}
     for name in names:
         if name not in CONDITIONS and name not in GROUPS:
             raise ValueError(f"unknown condition {name!r}; groups are {', '.join(GROUPS)}; conditions are {', '.join(CONDITIONS)}")
         found |= dict.fromkeys(GROUPS.get(name, (name,)))
+    if not found:
+        raise ValueError(f"no condition; groups are {', '.join(GROUPS)}; conditions are {', '.join(CONDITIONS)}")
     return tuple(found)

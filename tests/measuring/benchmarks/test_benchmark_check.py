@@ -35,11 +35,11 @@ class TestMissing:
         assert check(root, of, quick=True).missing == ("fake pictures of set ADM (train)",)
 
     def test_training_data_altogether_is_no_fault(self, genimage):
-        assert check(genimage[1], genimage[0]).ok
+        assert check(genimage[1], genimage[0]).missing == ()
 
     def test_what_nobody_published_is_not_missed(self, tmp_path):
         of = benchmark("drct2m")
-        assert check(fill(tmp_path, of.layout["official"]), of, quick=True).ok  # folders of generators hold no real pictures
+        assert check(fill(tmp_path, of.layout["official"]), of, quick=True).missing == ()  # folders of generators hold no real pictures
 
     def test_everything(self, tmp_path):
         assert check(tmp_path, benchmark("wildrf")).missing == ("all: no picture lies where the benchmark's layout has one",)
@@ -89,12 +89,17 @@ class TestShort:
         of = benchmark("wildrf")
         assert check(fill(tmp_path / "w", [*of.layout["official"], "test/reddit/1_fake/2.jpg"]), of, quick=True).remarks == ()
 
-    def test_of_a_number_that_may_be_wrong_is_a_remark(self, genimage):
+    def test_less_than_half_of_a_number_that_may_be_wrong(self, genimage):
         found = check(genimage[1], genimage[0], quick=True)
-        assert "1 of 6000 fake pictures of set ADM (test); the number is recalled" in found.remarks
-        assert len(found.remarks) == 16
-        assert found.ok
-        assert not found.short
+        assert "1 of 6000 fake pictures of set ADM (test); the number is recalled" in found.short
+        assert (len(found.short), found.remarks, found.ok) == (16, (), False)
+
+    @pytest.mark.parametrize(("there", "whole"), [(89, True), (84, False)])  # the number is rounded to tens
+    def test_half_of_a_number_that_may_be_wrong_is_a_remark(self, there, whole, tmp_path):
+        fill(tmp_path, [f"seeingdark/{folder}/{number}.png" for folder in ("0_real", "1_fake") for number in range(there)])
+        found = check(tmp_path, benchmark("forensynths"), quick=True)
+        words = f"{there} of 180 real pictures of set seeingdark (test); the number is recalled"
+        assert (words in found.remarks, words in found.short) == (whole, not whole)
 
     @pytest.mark.parametrize(("there", "remarked"), [(176, False), (184, False), (174, True), (186, True)])
     def test_a_rounded_number_is_met_within_its_rounding(self, there, remarked, tmp_path):
@@ -165,6 +170,31 @@ class TestBroken:
         found = check(tmp_path, benchmark("webdataset"), quick=quick)
         assert [(broken.path, broken.code) for broken in found.broken] == [("s.tar/b.png", "empty")]
 
+    def test_a_shard_that_cannot_be_read_hides_no_other(self, tmp_path):
+        pack(tmp_path / "a.tar", {"a.png": SMALL, "a.cls": "0"}).write_bytes(b"junk" * 400)
+        pack(tmp_path / "b.tar", {"a.png": SMALL, "a.cls": "2"})
+        pack(tmp_path / "c.tar", {"a.png": SMALL, "a.cls": "0", "b.png": b"x", "b.cls": "1"})
+        found = check(tmp_path, benchmark("webdataset"))
+        assert [(broken.path, broken.code) for broken in found.broken] == [
+            ("a.tar", "corrupt"),
+            ("b.tar", "corrupt"),
+            ("c.tar/b.png", "unknown_format"),
+        ]
+        assert found.broken[1].reason == "a.png: label '2' is neither real (0) nor fake (1)"
+        assert (found.pictures, found.extra) == (2, ())
+
+    def test_rows_and_files_of_a_data_set_likewise(self, tmp_path, home):
+        pytest.importorskip("datasets")
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        pq.write_table(pa.table({"image": [SMALL, SMALL, SMALL], "label": [0, 1, 7]}), tmp_path / "0.parquet")
+        (tmp_path / "1.parquet").write_bytes((tmp_path / "0.parquet").read_bytes()[:-50])
+        found = check(tmp_path, benchmark("huggingface"))
+        assert [broken.path for broken in found.broken] == ["1.parquet", tmp_path.name]
+        assert found.broken[1].reason == "row 2: label 7 is neither real (0) nor fake (1)"
+        assert found.pictures == 2
+
     def test_dangling_link(self, genimage):
         of, root = genimage
         file = root / "test/ADM/0_real/000001.png"
@@ -180,7 +210,7 @@ class TestExtra:
         extra = [".DS_Store", "ADM.zip", "test/flux/1_fake/0.png", "test/ADM/0_real/._000001.png", "test/ADM/new/0.png"]
         found = check(fill(root, extra), of)
         assert sorted(found.extra) == sorted(extra)
-        assert found.ok
+        assert (found.missing, found.broken) == ((), ())
 
     def test_files_that_are_published_beside_pictures_are_none(self, tmp_path):
         of = benchmark("synthbuster")

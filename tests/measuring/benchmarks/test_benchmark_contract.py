@@ -302,12 +302,16 @@ class TestWalking:
             benchmark("genimage").samples(tmp_path / "nowhere")
 
     @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere every name of a file is text")
-    def test_names_that_are_no_text_are_left_out_and_told(self, tmp_path):
+    def test_names_that_are_no_text_are_taken_in_escaped(self, tmp_path):
         fill(tmp_path, ["real/0.jpg", "fake/0.jpg", "fake/caf\udce9.jpg", "r\udce9/real/0.jpg"])
-        assert [sample.path for sample in benchmark("folder").samples(tmp_path)] == ["fake/0.jpg", "real/0.jpg"]
-        found = check(tmp_path, benchmark("folder"))
-        assert found.extra == ("fake/caf\\udce9.jpg", "r\\udce9/real/0.jpg")
-        assert found.model_dump_json()
+        found = benchmark("folder").samples(tmp_path)
+        assert [sample.path for sample in found] == ["fake/0.jpg", "fake/caf\\xe9.jpg", "r\\xe9/real/0.jpg", "real/0.jpg"]
+        assert all(sample.file.is_file() for sample in found) and found[2].set == "r\\xe9"
+        checked = check(tmp_path, benchmark("folder"))
+        assert (checked.pictures, checked.ok, checked.extra) == (4, True, ())
+        assert checked.model_dump_json()
+        with pytest.raises(ManifestError, match=r"caf.*xe9\.jpg: a name that is not UTF-8 cannot stand in a manifest"):
+            write_benchmark(found, tmp_path / "m.csv")
 
     def test_opens_nothing(self, tmp_path, monkeypatch):
         of = benchmark("genimage")

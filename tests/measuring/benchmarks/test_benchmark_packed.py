@@ -49,12 +49,12 @@ class TestShards:
         assert (sample.path, sample.label, sample.generator) == ("s.tar/a.png", "fake", "unknown")
         assert check(shard, benchmark("webdataset")).missing == ("no real pictures",)
 
-    @pytest.mark.parametrize("value", ["real", "0", 0, "nature", "0_real", False])
+    @pytest.mark.parametrize("value", ["real", "0", 0, 0.0, "nature", "0_real", False])
     def test_label_of_a_real_picture(self, value, tmp_path):
         pack(tmp_path / "s.tar", {"a.png": SMALL, "a.json": {"label": value}})
         assert benchmark("webdataset").samples(tmp_path)[0].label == "real"
 
-    @pytest.mark.parametrize("value", ["fake", "1", 1, "ai", True])
+    @pytest.mark.parametrize("value", ["fake", "1", 1, 1.0, "ai", True])
     def test_label_of_a_fake(self, value, tmp_path):
         pack(tmp_path / "s.tar", {"a.png": SMALL, "a.json": {"label": value}})
         assert benchmark("webdataset").samples(tmp_path)[0].label == "fake"
@@ -144,6 +144,17 @@ class TestHostileShards:
         shard.write_bytes(change(shard.read_bytes()))
         with pytest.raises(BenchmarkError, match=r"s\.tar: not readable as an uncompressed tar file"):
             benchmark("webdataset").samples(tmp_path)
+
+    def test_one_that_is_cut_between_members_is_named(self, tmp_path):
+        shard = pack(tmp_path / "s.tar", {"a.png": SMALL, "a.cls": "0", "b.png": SMALL, "b.cls": "1"})
+        with tarfile.open(shard) as archive:
+            ends = [member.offset for member in archive][2:]
+        content = shard.read_bytes()
+        for end in ends:
+            for cut in (content[:end], content[:end] + b"junk" * 500):
+                shard.write_bytes(cut)
+                with pytest.raises(BenchmarkError, match=rf"s\.tar: is cut off or damaged at byte {end:,}"):
+                    benchmark("webdataset").samples(tmp_path)
 
 
 TEXT = st.text("01 realfk_/\x00é", max_size=6)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from realgrain.learning.data import Sample
 from realgrain.measuring.benchmarks.card import Card
+from realgrain.measuring.benchmarks.walk import Faults
 
 NAMES = (
     "genimage",
@@ -39,11 +40,13 @@ class Benchmark:
         card: what is known of it.
         layout: example paths below the root, for each layout in which it is found; each is complete: ``check`` misses nothing in it.
         samples: of a root folder; in the same order each time; opens no picture. A picture that several sets share is a sample of each.
+        look: likewise, beside what cannot be read of files in which pictures are packed, for which ``samples`` gives up.
     """
 
     card: Card
     layout: dict[str, tuple[str, ...]]
     samples: Callable[[Path], list[Sample]]
+    look: Callable[[Path], tuple[list[Sample], Faults]]
 
 
 def benchmark(name: str) -> Benchmark:
@@ -55,4 +58,4 @@ def benchmark(name: str) -> Benchmark:
     if name not in NAMES:
         raise ValueError(f"{name!r} is no benchmark; there are {', '.join(NAMES)}")
     module = import_module(f"{__name__}.{name.replace('-', '_')}")
-    return Benchmark(module.CARD, module.LAYOUT, module.samples)
+    return Benchmark(module.CARD, module.LAYOUT, module.samples, getattr(module, "look", lambda root: (module.samples(root), [])))

@@ -15,12 +15,13 @@ from realgrain.detector.weights import file_sha256
 from realgrain.learning.data import Sample
 from realgrain.measuring.benchmarks import Benchmark
 from realgrain.measuring.benchmarks.card import Known, Size
-from realgrain.measuring.benchmarks.walk import folders
+from realgrain.measuring.benchmarks.walk import BenchmarkError, folders
 from realgrain.picture.errors import PictureError, printable
 from realgrain.picture.image import open_picture
 
 MAX_PATH = 4096  # characters of an extra file's path that are kept, its control characters escaped (our choice)
 SURE: tuple[Known, ...] = ("paper", "code")  # numbers that a copy must reach to be whole; from other places they may be wrong (our choice)
+HALF = 0.5  # of a number that may be wrong: it is not that wrong, so that a copy must reach this much of it (our choice)
 AT_ONCE = 512  # pictures given to the threads before their answers are read: bounds memory (our choice)
 CHANGED = "changed"
 Watch = Callable[[Iterable["Broken | None"], int], Iterable["Broken | None"]]
@@ -72,10 +73,11 @@ class Findings(_Frozen):
         pictures: files or packed pictures, each once.
         counts: of samples, by set and split; a picture that sets share counts in each.
         missing: sets, and classes of sets, in words.
-        short: classes of sets with fewer pictures than were published, in words, where the number is from the paper or the code.
-        remarks: likewise, where the number is from elsewhere and may be wrong; classes with more pictures than were published; classes of unlike size
+        short: classes of sets with fewer pictures than were published, in words, where the number is from the paper or the code; with fewer than half
+            of them, where it is from elsewhere and may be wrong.
+        remarks: classes with fewer than such a number, and at least half; classes with more pictures than were published; classes of unlike size
             where they were published alike.
-        broken: pictures that cannot be used.
+        broken: pictures that cannot be used, and files that cannot be read in which pictures are packed.
         extra: files below the root that are no part of the benchmark.
     """
 
@@ -112,7 +114,7 @@ def check(root: Path, benchmark: Benchmark, *, quick: bool = False, watch: Watch
     Raises:
         ManifestError: the folder or a file that says what is what cannot be read at all.
     """
-    samples = benchmark.samples(root)
+    samples, faults = benchmark.look(root)
     once = list({(sample.file, sample.path): sample for sample in samples}.values())
     answers = map(_by_size, once) if quick else _opened(once)
     counts = _counts(samples, benchmark.card.sizes)
@@ -123,11 +125,16 @@ def check(root: Path, benchmark: Benchmark, *, quick: bool = False, watch: Watch
         pictures=len(once),
         counts=counts,
         missing=_missing(samples, benchmark.card.sizes),
-        short=tuple(words for count in counts if count.known in SURE for words in _short(count)),
+        short=tuple(words for count in counts for words in _short(count)),
         remarks=tuple(words for count in counts for words in _remarks(count)),
-        broken=tuple(answer for answer in watch(answers, len(once)) if answer),
-        extra=_extra(root, samples, benchmark.card.beside),
+        broken=(*(_unreadable(root, file, error) for file, error in faults), *(answer for answer in watch(answers, len(once)) if answer)),
+        extra=_extra(root, {*(sample.file for sample in samples), *(file for file, _ in faults)}, benchmark.card.beside),
     )
+
+
+def _unreadable(root: Path, file: Path, error: BenchmarkError) -> Broken:
+    path = file.name if file == root else file.relative_to(root).as_posix()
+    return Broken(path=path, code="corrupt", reason=printable(str(error).removeprefix(str(file)).lstrip(":, ")))
 
 
 def _opened(samples: Sequence[Sample]) -> Iterator[Broken | None]:
@@ -227,13 +234,19 @@ def _classes(count: Count) -> Iterator[tuple[str, int, int]]:
             yield label, there, published
 
 
-def _short(count: Count) -> list[str]:
-    """Classes that are there in part, in words, by more than rounding explains; those that are not there at all are missing."""
+def _fewer(count: Count, share: float) -> list[str]:
+    """Classes with less than a share of what was published, in words, by more than rounding explains; those that are not there at all are missing."""
     return [
         f"{there} of {published} {label} pictures of set {count.set} ({count.split})"
         for label, there, published in _classes(count)
-        if 0 < there < published - count.rounded / 2
+        if 0 < there < share * published - count.rounded / 2
     ]
+
+
+def _short(count: Count) -> list[str]:
+    if count.known in SURE:
+        return _fewer(count, 1)
+    return [f"{words}; the number is {count.known}" for words in _fewer(count, HALF)]
 
 
 def _remarks(count: Count) -> list[str]:
@@ -244,16 +257,16 @@ def _remarks(count: Count) -> list[str]:
         if there > published + count.rounded / 2
     ]
     if count.known not in SURE:
-        surplus = [f"{words}; the number is {count.known}" for words in (*_short(count), *surplus)]
+        fewer = [words for words in _fewer(count, 1) if words not in _fewer(count, HALF)]
+        surplus = [f"{words}; the number is {count.known}" for words in (*fewer, *surplus)]
     unlike = count.even and count.published_real is None and count.real and count.fake and count.real != count.fake
     uneven = f"{count.real} real and {count.fake} fake pictures of set {count.set} ({count.split}), published with as many of both"
     return [*surplus, *([uneven] if unlike else [])]
 
 
-def _extra(root: Path, samples: Sequence[Sample], beside: Sequence[str]) -> tuple[str, ...]:
+def _extra(root: Path, known: set[Path], beside: Sequence[str]) -> tuple[str, ...]:
     if not root.is_dir():
         return ()
-    known = {sample.file for sample in samples}
     if root in known:  # a data set that is the folder itself
         return ()
     found = []

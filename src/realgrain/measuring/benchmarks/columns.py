@@ -19,7 +19,7 @@ def told(said: Mapping[str, Any], where: str, *, otherwise: str) -> dict[str, st
 
     Args:
         said: a label by name (``real``, ``0_real``, ``nature``, ``fake``, ``1_fake``, ``ai``) or number (0 real, 1 fake, as ``0_real`` and ``1_fake``
-            count), and what else there is.
+            count; 0.0 and 1.0 too, as columns with gaps have them), and what else there is.
         where: for the message.
         otherwise: source of a picture of which nothing is said.
 
@@ -27,7 +27,8 @@ def told(said: Mapping[str, Any], where: str, *, otherwise: str) -> dict[str, st
         BenchmarkError: it has no label, or one that is neither.
     """
     given = said.get("label")
-    text = str(int(given)) if isinstance(given, bool | int) else str(given if given is not None else "").strip()
+    whole = isinstance(given, bool | int) or (isinstance(given, float) and given.is_integer())
+    text = str(int(given)) if whole else str(given if given is not None else "").strip()
     if not (label := NUMBERS.get(text) or label_of(text)):
         raise BenchmarkError(f"{where}: label {given!r} is neither real (0) nor fake (1)")
     fake = label == "fake"

@@ -12,7 +12,7 @@ from realgrain.learning.data import Sample
 from realgrain.measuring.benchmarks.card import Card
 from realgrain.measuring.benchmarks.columns import GENERATOR, SOURCE, told
 from realgrain.measuring.benchmarks.folder import OPEN
-from realgrain.measuring.benchmarks.walk import BenchmarkError
+from realgrain.measuring.benchmarks.walk import BenchmarkError, Faults, sound
 from realgrain.measuring.resampling import GROUP
 
 if TYPE_CHECKING:
@@ -68,10 +68,20 @@ def samples(root: Path) -> list[Sample]:
     Raises:
         BenchmarkError: it cannot be read, or lacks a column or a label.
     """
-    return [sample for split, rows in sorted(_read(root).items()) for sample in _rows(root, split, rows)]
+    return sound(*look(root))
 
 
-def _read(root: Path) -> dict[str, Dataset]:
+def look(root: Path) -> tuple[list[Sample], Faults]:
+    """Rows of what can be read, in that order, and parquet files and rows that cannot.
+
+    Raises:
+        BenchmarkError: nothing can be read, or it lacks a column.
+    """
+    faults: Faults = []
+    return [sample for split, rows in sorted(_read(root, faults).items()) for sample in _rows(root, split, rows, faults)], faults
+
+
+def _read(root: Path, faults: Faults) -> dict[str, Dataset]:
     import datasets
 
     from realgrain.detector.weights import home
@@ -83,7 +93,7 @@ def _read(root: Path) -> dict[str, Dataset]:
             found = datasets.load_dataset(str(root)[len(HUB) :])
         elif (root / "state.json").is_file() or (root / "dataset_dict.json").is_file():
             found = datasets.load_from_disk(str(root))
-        elif files := sorted(root.rglob("*.parquet")):
+        elif files := _readable(sorted(root.rglob("*.parquet")), faults):
             # Named one by one: a README in the folder could send `datasets` to other files, or to the network.
             found = datasets.load_dataset("parquet", data_files=_by_split(root, files), cache_dir=str(home() / "datasets"))
         else:
@@ -93,6 +103,23 @@ def _read(root: Path) -> dict[str, Dataset]:
             raise
         raise BenchmarkError(f"{root}: not readable as a data set: {error}") from error
     return {"": found} if isinstance(found, datasets.Dataset) else {str(split): rows for split, rows in found.items()}
+
+
+def _readable(files: list[Path], faults: Faults) -> list[Path]:
+    """Those of some parquet files that are whole, at least one; the first fault else."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    found = []
+    for file in files:
+        try:
+            pq.read_schema(file)
+            found.append(file)
+        except (OSError, pa.ArrowException) as error:
+            faults.append((file, BenchmarkError(f"{file}: not readable as a data set: {error}")))
+    if not found:
+        sound([], faults)
+    return found
 
 
 def _by_split(root: Path, files: list[Path]) -> dict[str, list[str]]:
@@ -105,7 +132,7 @@ def _by_split(root: Path, files: list[Path]) -> dict[str, list[str]]:
     return splits
 
 
-def _rows(root: Path, split: str, rows: Dataset) -> list[Sample]:
+def _rows(root: Path, split: str, rows: Dataset, faults: Faults) -> list[Sample]:
     import datasets
 
     column = next((name for name in PICTURE if name in rows.column_names), None)
@@ -123,7 +150,12 @@ def _rows(root: Path, split: str, rows: Dataset) -> list[Sample]:
             said["label"] = names[said["label"]]
         name = str(said.get("image_name") or "")
         where = "/".join(filter(None, [split, f"{number:08d}", Path(name).name]))
-        sample = Row(path=where, file=root, **told({**({"split": split} if split else {}), **said}, f"{root}, row {number}", otherwise=root.name))
+        try:
+            fields = told({**({"split": split} if split else {}), **said}, f"{root}, row {number}", otherwise=root.name)
+        except BenchmarkError as error:
+            faults.append((root, error))
+            continue
+        sample = Row(path=where, file=root, **fields)
         sample._rows, sample._column, sample._number = rows, column, number
         made.append(sample)
     return made

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from realgrain.learning.data import Sample
+from realgrain.measuring.batch.items import is_text, shown
 from realgrain.measuring.benchmarks.walk import BenchmarkError
 from realgrain.measuring.resampling import GROUP
 from realgrain.measuring.whole import whole
@@ -21,7 +22,8 @@ def write_manifest(samples: Iterable[Sample], file: Path) -> int:
     """Write a manifest of samples in their order, with paths relative to it. Returns its number of pictures.
 
     Raises:
-        BenchmarkError: there are none, one is packed into another file or lies outside the manifest's folder, or sets do not agree on what it is.
+        BenchmarkError: there are none, one is packed into another file, lies outside the manifest's folder or has a name that is no text, or sets do
+            not agree on what it is.
         FileExistsError: the manifest is there already.
     """
     if file.exists():
@@ -50,9 +52,12 @@ def _inside(sample: Sample, folder: Path) -> str:
     if type(sample).content is not Sample.content:
         raise BenchmarkError(f"{sample.file}: holds pictures in one file, and a manifest names files of one picture each")
     try:
-        return _absolute(sample.file).relative_to(folder).as_posix()
+        path = _absolute(sample.file).relative_to(folder).as_posix()
     except ValueError:
         raise BenchmarkError(f"{sample.file}: not below {folder}; write the manifest into a folder that holds all its pictures") from None
+    if not is_text(path):
+        raise BenchmarkError(f"{shown(path)}: a name that is not UTF-8 cannot stand in a manifest; rename it")
+    return path
 
 
 def _absolute(path: Path) -> Path:

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from pydantic import BaseModel, ConfigDict
 
 from realgrain.learning.data import SUFFIXES, ManifestError, Sample
+from realgrain.measuring.batch.items import shown
 from realgrain.measuring.resampling import GROUP
 
 LABELS = {"0_real": "real", "1_fake": "fake", "real": "real", "fake": "fake", "nature": "real", "ai": "fake"}
@@ -39,6 +40,17 @@ class Told(BaseModel):
     source: str
     split: str = "test"
     named_after: bool = False
+
+
+Faults = list[tuple[Path, BenchmarkError]]
+"""Files in which pictures are packed, and why they, or rows in them, cannot be read."""
+
+
+def sound(found: list[Sample], faults: Faults) -> list[Sample]:
+    """What was found, if nothing is wrong; the first fault else."""
+    for _, error in faults:
+        raise error
+    return found
 
 
 Tell = Callable[[tuple[str, ...]], Iterable[Told]]
@@ -80,32 +92,29 @@ def folders(root: Path) -> Iterator[tuple[tuple[str, ...], list[str]]]:
 
 
 def is_picture(name: str) -> bool:
-    """By its ending. Hidden files are none: archives packed on a Mac hold a ``._photo.jpg`` beside each photo. Nor are names that are no text."""
-    return not name.startswith(".") and PurePosixPath(name).suffix.lower() in SUFFIXES and _is_text(name)
-
-
-def _is_text(name: str) -> bool:
-    """Whether a name can be written as UTF-8, into a table or a report; one whose bytes are in another encoding cannot."""
-    return not any("\ud800" <= character <= "\udfff" for character in name)
+    """By its ending. Hidden files are none: archives packed on a Mac hold a ``._photo.jpg`` beside each photo."""
+    return not name.startswith(".") and PurePosixPath(name).suffix.lower() in SUFFIXES
 
 
 def labelled(root: Path, tell: Tell) -> list[Sample]:
     """Samples of the pictures whose folders tell what they are, in order of path, then set.
 
-    A picture that several sets share, such as a real one that is compared with each generator, is a sample of each.
+    A picture that several sets share, such as a real one that is compared with each generator, is a sample of each. Of names that are no text, such
+    bytes are escaped, as ``batch`` has them: a table or a report could not hold them.
     """
     samples = []
     for parts, files in folders(root):
         pictures = [name for name in files if is_picture(name)]
-        if not pictures or not all(map(_is_text, parts)):
+        if not pictures:
             continue
-        above, here = "".join(f"{part}/" for part in parts), root.joinpath(*parts)
+        here, parts = root.joinpath(*parts), tuple(map(shown, parts))
+        above = "".join(f"{part}/" for part in parts)
         for told in tell(parts):
             # Not validated again, and not each with a set of its fields' names: a tree may have millions of pictures.
             fields = told.model_dump(exclude={"named_after"})
-            groups = [{GROUP: PurePosixPath(name).stem} if told.named_after else {} for name in pictures]
+            groups = [{GROUP: PurePosixPath(shown(name)).stem} if told.named_after else {} for name in pictures]
             samples += [
-                Sample.model_construct(FIELDS, path=above + name, file=here / name, **fields, **group)
+                Sample.model_construct(FIELDS, path=above + shown(name), file=here / name, **fields, **group)
                 for name, group in zip(pictures, groups, strict=True)
             ]
     return in_order(samples)

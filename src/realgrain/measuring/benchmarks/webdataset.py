@@ -9,10 +9,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from realgrain.learning.data import SUFFIXES, Sample
+from realgrain.measuring.batch.items import shown
 from realgrain.measuring.benchmarks.card import Card
 from realgrain.measuring.benchmarks.columns import told
 from realgrain.measuring.benchmarks.folder import OPEN
-from realgrain.measuring.benchmarks.walk import BenchmarkError, folders, in_order
+from realgrain.measuring.benchmarks.walk import BenchmarkError, Faults, folders, in_order, sound
 from realgrain.picture.errors import Limits, printable
 
 MAX_NOTE = 2**20  # bytes of a .json, .cls or .txt member that are read (our choice)
@@ -59,18 +60,37 @@ def samples(root: Path) -> list[Sample]:
     """Pictures of all shards, in order of shard, then name.
 
     Raises:
-        BenchmarkError: a shard is compressed, damaged or names a picture twice, or a picture has no label.
+        BenchmarkError: a shard is compressed, damaged, cut off or names a picture twice, or a picture has no label.
     """
+    return sound(*look(root))
+
+
+def look(root: Path) -> tuple[list[Sample], Faults]:
+    """Pictures of the shards that can be read, in that order, and what is wrong with the others."""
     if root.is_file():
-        return in_order(_shard(root, root.name))
-    shards = [PurePosixPath(*parts, name) for parts, files in folders(root) for name in files if name.endswith(".tar") and not name.startswith(".")]
-    return in_order(sample for shard in shards for sample in _shard(root / shard, shard.as_posix()))
+        shards = {root: shown(root.name)}
+    else:
+        names = [
+            PurePosixPath(*parts, name) for parts, files in folders(root) for name in files if name.endswith(".tar") and not name.startswith(".")
+        ]
+        shards = {root / name: shown(name.as_posix()) for name in names}
+    found: list[Sample] = []
+    faults: Faults = []
+    for file, name in shards.items():
+        try:
+            found += _shard(file, name)
+        except BenchmarkError as error:
+            faults.append((file, error))
+    return in_order(found), faults
 
 
 def _shard(file: Path, name: str) -> list[Sample]:
     try:
-        with tarfile.open(file, "r:") as archive:  # "r:": uncompressed only, else offsets mean nothing
+        with file.open("rb") as raw, tarfile.open(fileobj=raw, mode="r:") as archive:  # "r:": uncompressed only, else offsets mean nothing
             members = [member for member in archive if member.isreg() and not member.issparse()]
+            raw.seek(archive.offset)
+            if raw.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):  # tarfile takes the end of the file, or junk, for the end of the archive
+                raise BenchmarkError(f"{file}: is cut off or damaged at byte {archive.offset:,}, where neither a member nor the end is")
             groups: dict[str, dict[str, tarfile.TarInfo]] = defaultdict(dict)
             for member in members:
                 key, suffix = _split(member.name)
