@@ -4,17 +4,16 @@ import base64
 import json
 import socket
 import struct
-import threading
 import time
 import zlib
 
 import httpx2
 import pytest
 from hostile import build_hostile_with_codes, chunk, encoded, png
-from serving import file_of, zipped
+from serving import file_of, listening, zipped
 
 from realgrain.faces.server.problems import MEDIA
-from realgrain.faces.server.protocol import LINGER, protocol
+from realgrain.faces.server.protocol import LINGER
 from realgrain.faces.server.shield import CSP, SECURITY
 
 
@@ -234,34 +233,20 @@ class TestBrowsers:
 class TestConnections:
     def test_one_too_many(self, open_app):
         """Two at most: the third is told so, in the form of all errors, and the first two are still served, also while another waits idle."""
-        import uvicorn
-
-        app = open_app()
-        config = uvicorn.Config(app, host="127.0.0.1", port=0, http=protocol(10, 2, app.full), ws="none", log_level="error")
-        server = uvicorn.Server(config)
-        with config.bind_socket() as listening:
-            thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-            thread.start()
-            try:
-                while not server.started:
-                    time.sleep(0.05)
-                address = f"http://127.0.0.1:{listening.getsockname()[1]}"
-                held = [httpx2.Client(base_url=address, timeout=30) for _ in range(2)]
+        with listening(open_app(), connections=2) as address:
+            held = [httpx2.Client(base_url=address, timeout=30) for _ in range(2)]
+            assert [one.get("/health").status_code for one in held] == [200, 200]
+            answer = httpx2.get(f"{address}/health", timeout=30)
+            problem(answer, 503, "busy")
+            assert answer.headers["retry-after"] and answer.headers["x-content-type-options"] == "nosniff"
+            with socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2])), timeout=10):
                 assert [one.get("/health").status_code for one in held] == [200, 200]
-                answer = httpx2.get(f"{address}/health", timeout=30)
-                problem(answer, 503, "busy")
-                assert answer.headers["retry-after"] and answer.headers["x-content-type-options"] == "nosniff"
-                with socket.create_connection(listening.getsockname()[:2], timeout=10):
-                    assert [one.get("/health").status_code for one in held] == [200, 200]
-                held.pop().close()
-                end = time.monotonic() + 30
-                while (status := httpx2.get(f"{address}/health", timeout=30).status_code) == 503 and time.monotonic() < end:
-                    time.sleep(0.05)  # the server hears a little later that it has gone
-                assert status == 200
-                held.pop().close()
-            finally:
-                server.should_exit = True
-                thread.join(30)
+            held.pop().close()
+            end = time.monotonic() + 30
+            while (status := httpx2.get(f"{address}/health", timeout=30).status_code) == 503 and time.monotonic() < end:
+                time.sleep(0.05)  # the server hears a little later that it has gone
+            assert status == 200
+            held.pop().close()
 
     def test_oversized_headers(self, live):
         with socket.create_connection(("127.0.0.1", live.port), timeout=10) as connection:

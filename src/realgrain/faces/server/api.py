@@ -23,6 +23,7 @@ from realgrain.faces.server.auth import Caller
 from realgrain.faces.server.callers import Parts, caller
 from realgrain.faces.server.fetch import FetchError
 from realgrain.faces.server.jobs import JobStatus, status_of
+from realgrain.faces.server.presence import attended
 from realgrain.faces.server.problems import Problem, busy, documented
 from realgrain.faces.server.schemas import Health, Model, PictureBody
 from realgrain.faces.server.service import Asked, Service
@@ -48,7 +49,8 @@ async def detect(request: Request, parts: Parts, asked: Annotated[Asked, Query()
     parts.check(asked)
     with parts.room.hold() as take:
         data, name = await one_picture(request, parts, take)
-        report = await (parts.judge_clip if is_clip(data) else parts.judge)(data, name, asked)
+        async with attended(request):
+            report = await (parts.judge_clip if is_clip(data) else parts.judge)(data, name, asked)
     return Response(report.model_dump_json(), media_type="application/json")
 
 
