@@ -7,6 +7,7 @@ import hmac
 import io
 import json
 import os
+import socket
 import struct
 import threading
 import time
@@ -19,7 +20,7 @@ from hostile import encoded
 from serving import Server, file_of, zipped
 from sqlalchemy.exc import OperationalError
 
-from realgrain.faces.server import jobs
+from realgrain.faces.server import jobs, webhooks
 from realgrain.faces.server.jobs import TRIES
 from realgrain.faces.server.problems import busy
 from realgrain.faces.server.tables import Delivery
@@ -272,6 +273,26 @@ class TestWebhooks:
             assert 'realgrain_webhooks_total{outcome="given_up"} 1.0' in client.get("/metrics").text
         assert len(hooks.got) == 2
 
+    def test_a_slow_receiver_keeps_nobody_elses_waiting(self, open_app, receiver, tmp_path):
+        from starlette.testclient import TestClient
+
+        hooks = receiver()
+        with socket.create_server(("127.0.0.1", 0)) as slow:  # takes connections and never answers
+            asleep = f"127.0.0.1:{slow.getsockname()[1]}"
+            app = open_app(data=tmp_path, private_hosts=(hooks.host, asleep), fetch_seconds=60)
+            with TestClient(app, base_url="http://localhost") as client:
+                for n in range(6):
+                    headers = {"Webhook-URL": f"http://{asleep}/{n}"}
+                    job = client.post("/v1/batch?stability=false", files=files_of(("a", b"x")), headers=headers).json()["id"]
+                    wait_for(client, job)
+                headers = {"Webhook-URL": f"http://{hooks.host}/"}
+                job = client.post("/v1/batch?stability=false", files=files_of(("a", b"x")), headers=headers).json()["id"]
+                wait_for(client, job)
+                hooks.wait(1, seconds=20)
+                time.sleep(1)
+                assert len(client.app._app.state.service.webhooks._under_way) == webhooks.EACH
+        assert len(hooks.got) == 1
+
     @pytest.mark.parametrize(
         ("url", "status"),
         [("http://127.0.0.1/", 403), ("http://169.254.169.254/", 403), ("http://10.1.2.3:8080/", 403), ("file:///a", 422), ("x", 422)],
@@ -436,12 +457,33 @@ class TestStoreAway:
         found = self.run(tmp_path, "end_item", talk, times=TRIES + 3)
         assert (found.done, found.failed) == (1, 0)
 
+    @pytest.mark.parametrize("method", ["begin_item", "end_item", "end_job"])
+    def test_trouble_that_lasts_is_one_line_of_the_log(self, tmp_path, monkeypatch, caplog, method):
+        monkeypatch.setattr(jobs, "AGAIN", 0.01)
+
+        async def talk(jobs, staged, store):
+            begin, failed = getattr(store, method), []
+
+            def away(*given):
+                if len(failed) < 4:
+                    failed.append(1)
+                    raise OperationalError("", {}, Exception("database or disk is full"))
+                return begin(*given)
+
+            setattr(store, method, away)
+            await jobs.accept(staged, "key", "{}", None, None)
+
+        assert self.run(tmp_path, None, talk).state == "done"
+        (said,) = caplog.messages
+        assert "tried again" in said and said.endswith("database or disk is full") and "\n" not in said
+        assert caplog.records[0].exc_info is None
+
     def test_a_webhook_that_came_is_not_sent_again_because_the_store_is_away(self):
         sent, written = [], []
         delivery = Delivery(id="msg_1", job="a", key="k", url="http://x/", body="{}", tries=0)
 
         class Away:
-            def due(self, now):
+            def due(self, *_):
                 return [] if len(written) == 3 else [delivery]
 
             def tried(self, *given):
