@@ -15,6 +15,7 @@ from serving import file_of, listening, zipped
 from realgrain.faces.server.problems import MEDIA
 from realgrain.faces.server.protocol import LINGER
 from realgrain.faces.server.shield import CSP, SECURITY
+from realgrain.faces.server.uploads import OPTIONS
 
 
 def problem(answer, status: int, code: str) -> None:
@@ -136,6 +137,22 @@ class TestForms:
         answer = client.post("/v1/detect?stability=false", files={"f": ("n" * length, encoded("PNG"))})
         assert answer.status_code == status, answer.text
 
+    @pytest.mark.parametrize("path", ["/v1/detect", "/v1/regions", "/v1/report", "/v1/batch"])
+    def test_options_in_it_would_do_nothing(self, client, path):
+        answer = client.post(path, files=file_of(encoded("PNG")), data={"stability": "false"})
+        problem(answer, 422, "bad_option")
+        assert "?stability=" in answer.json()["detail"]
+
+    def test_options_are_those_of_the_routes(self, client):
+        paths = client.get("/openapi.json").json()["paths"]
+        forms = [paths[path]["post"] for path in ("/v1/detect", "/v1/regions", "/v1/report", "/v1/batch")]
+        assert {one["name"] for form in forms for one in form["parameters"] if one["in"] == "query"} == OPTIONS
+
+    @pytest.mark.parametrize("path", ["/v1/detect", "/v1/regions", "/v1/report", "/v1/batch"])
+    @pytest.mark.parametrize("query", ["none=1", "profile=web&profile=art", "tiles=4&tiles=5"])
+    def test_options_in_the_address_that_do_nothing(self, client, path, query):
+        problem(client.post(f"{path}?{query}", files=file_of(encoded("PNG"))), 422, "bad_option")
+
     def test_an_input_is_never_quoted(self, client):
         answer = client.post("/v1/detect", json={"image": "c2VjcmV0IHBpY3R1cmU=", "surprise": "secret words"})
         assert "secret" not in answer.text and "c2Vj" not in answer.text
@@ -170,6 +187,11 @@ class TestRoutes:
         answer = client.get("/")
         assert answer.status_code == 200 and answer.headers["content-type"].startswith("text/html")
 
+    @pytest.mark.parametrize("path", ["/health", "/ready"])
+    def test_balancers_may_ask_for_the_head_alone(self, client, path):
+        answer = client.head(path)
+        assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
+
     def test_health_ready_and_metrics(self, client):
         assert client.get("/health").json()["status"] == "ok"
         assert client.get("/ready").json()["parts"] == {"detector": True, "decoders": True, "store": True, "staying": True}
@@ -197,6 +219,8 @@ class TestBrowsers:
         client = TestClient(open_app(cors=("https://desk.example",)), base_url="http://localhost")
         preflight = {"Origin": "https://desk.example", "Access-Control-Request-Method": "POST"}
         assert client.options("/v1/detect", headers=preflight).headers["access-control-allow-origin"] == "https://desk.example"
+        problem(client.options("/v1/detect", headers={**preflight, "Origin": "https://evil.example"}), 403, "wrong_origin")
+        problem(client.options("/v1/detect", headers={**preflight, "Access-Control-Request-Method": "PUT"}), 403, "wrong_origin")
         assert client.get("/health", headers={"Origin": "https://desk.example"}).headers["access-control-allow-origin"] == "https://desk.example"
         other = client.get("/health", headers={"Origin": "https://evil.example"})
         assert "access-control-allow-origin" not in other.headers
@@ -223,6 +247,13 @@ class TestBrowsers:
             always = {"cache-control", "content-language", "content-length", "content-type", "expires", "last-modified", "pragma"}
             ours = {name.lower() for name in SECURITY} | {"vary", "access-control-allow-origin", "access-control-expose-headers"}
             assert set(answer.headers) - always - ours <= exposed
+
+    def test_names_are_looked_at_on_any_address(self, start):
+        """Also where others can reach it, and behind a proxy that passes on what it was called by."""
+        http = start("--host", "0.0.0.0", "--no-auth", "--allow-host", "Desk.example").http
+        problem(http.get("/v1/model", headers={"Host": "evil.example"}), 421, "wrong_host")
+        for name in ("desk.example", "desk.example:8443", "localhost", "127.0.0.1"):
+            assert http.get("/health", headers={"Host": name}).status_code == 200
 
     def test_another_name_for_this_machine_is_not_answered(self, live):
         """DNS rebinding: a page elsewhere whose name now leads here."""

@@ -20,6 +20,7 @@ from realgrain._version import __version__
 from realgrain.detector.detect import Detector
 from realgrain.faces.server.api import router
 from realgrain.faces.server.cases import router as cases
+from realgrain.faces.server.examples import A_REPORT
 from realgrain.faces.server.problems import Problem, ProblemBody
 from realgrain.faces.server.schemas import PictureBody
 from realgrain.faces.server.service import Service
@@ -92,6 +93,8 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
         parts = schema.setdefault("components", {}).setdefault("schemas", {})
         for model in (ProblemBody, PictureBody):  # routes name them, but read and write them themselves
             parts[model.__name__] = model.model_json_schema(ref_template="#/components/schemas/{model}")
+        found = schema["paths"]["/v1/detect"]["post"]["responses"]["200"]["content"]["application/json"]
+        found["example"] = A_REPORT  # here, because FastAPI leaves out of a document what is null
         for unused in ("HTTPValidationError", "ValidationError"):
             parts.pop(unused, None)
         if not app.state.service.settings.auth:

@@ -29,7 +29,7 @@ from realgrain.faces.case import Case, assemble, settings_of
 from realgrain.faces.server import examples
 from realgrain.faces.server.api import one_picture
 from realgrain.faces.server.auth import ANONYMOUS, Caller
-from realgrain.faces.server.callers import Parts, caller
+from realgrain.faces.server.callers import Parts, caller, each_once
 from realgrain.faces.server.presence import attended
 from realgrain.faces.server.problems import busy, documented
 from realgrain.faces.server.service import Asked, Service
@@ -72,6 +72,20 @@ class BothForms(BaseModel):
 
     html: str
     json_text: str = Field(alias="json")
+
+
+class MapAsked(BaseModel):
+    """What a caller may ask of a map.
+
+    Attributes:
+        form: of the answer.
+        tiles: at most.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    form: Literal["json", "png"] = Field(default="json", alias="format", description="png: the picture with its map and words.")
+    tiles: int = Field(default=MOST, ge=1, le=MOST, description="At most; each costs two runs of the detector.")
 
 
 class CaseAsked(Asked):
@@ -122,6 +136,7 @@ Asker = Annotated[Caller, Depends(caller("detect", cost=COST))]
     "/v1/regions",
     response_model=Mapped,
     tags=["pictures"],
+    dependencies=[Depends(each_once)],
     openapi_extra=examples.DETECT,
     responses={
         200: {"description": "The map.", "content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}},
@@ -134,15 +149,14 @@ async def where(
     parts: Parts,
     turn: Turn,
     who: Asker,
-    form: Annotated[Literal["json", "png"], Query(alias="format", description="png: the picture with its map and words.")] = "json",
-    tiles: Annotated[int, Query(ge=1, le=MOST, description="At most; each costs two runs of the detector.")] = MOST,
+    asked: Annotated[MapAsked, Query()],
 ) -> Response:
     """See ``description``."""
     async with _one(request, parts, turn, who) as (data, name):
         seen = await parts.see(data, name, Asked(stability=False, evidence=False), pixels=True)
         pixels = seen.picture.pixels
-        found = await _regions(parts, pixels, tiles)
-        if form == "png":
+        found = await _regions(parts, pixels, asked.tiles)
+        if asked.form == "png":
             return Response(await asyncio.to_thread(region_map.draw, pixels, found), media_type="image/png")
         overlay = await asyncio.to_thread(_overlay, pixels, found) if found.localised else None
     said = Mapped(regions=found, words=region_map.words(found), overlay=overlay)
@@ -153,6 +167,7 @@ async def where(
     "/v1/report",
     response_model=Case | BothForms,
     tags=["pictures"],
+    dependencies=[Depends(each_once)],
     openapi_extra=examples.DETECT,
     responses={
         200: {
