@@ -175,7 +175,7 @@ class TestZips:
     )
     def test_broken(self, client, junk):
         answer = send(client, junk)
-        assert (answer.status_code, answer.json()["code"]) == (422, "bad_zip")
+        assert answer.status_code == 422 and answer.json()["code"] in ("bad_zip", "no_file"), answer.text
 
     def test_the_64_bit_form_is_seen_behind_the_longest_comment(self, client):
         """Python reads the directory that the 64-bit end names, of any size, whatever the ordinary end says."""

@@ -15,7 +15,6 @@ from serving import file_of, listening, zipped
 from realgrain.faces.server.problems import MEDIA
 from realgrain.faces.server.protocol import LINGER
 from realgrain.faces.server.shield import CSP, SECURITY
-from realgrain.faces.server.uploads import OPTIONS
 
 
 def problem(answer, status: int, code: str) -> None:
@@ -144,6 +143,8 @@ class TestForms:
         assert "?stability=" in answer.json()["detail"]
 
     def test_options_are_those_of_the_routes(self, client):
+        from realgrain.faces.server.uploads import OPTIONS
+
         paths = client.get("/openapi.json").json()["paths"]
         forms = [paths[path]["post"] for path in ("/v1/detect", "/v1/regions", "/v1/report", "/v1/batch")]
         assert {one["name"] for form in forms for one in form["parameters"] if one["in"] == "query"} == OPTIONS
