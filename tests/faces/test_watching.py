@@ -143,6 +143,25 @@ def test_notices_name_files_as_looks_do(name, tmp_path, monkeypatch):
     assert found and found <= {folder / "0.png", folder / "1.png"}
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="names of other systems are text")
+def test_a_name_that_is_no_text_ends_no_notices(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("realgrain.faces.watching.EVERYTHING", 0.2)
+    found: set[Path] = set()
+    with _notices(tmp_path) as noticed:
+        for index in range(100):
+            (tmp_path / os.fsdecode(b"\xff.png")).write_bytes(b"%d" % index)
+            time.sleep(0.1)
+            if said := capsys.readouterr().err:
+                break
+        for index in range(100):
+            (tmp_path / f"{index % 2}.png").write_bytes(b"1")
+            time.sleep(0.1)
+            if found := found | noticed():
+                break
+    assert "no notices of changes" in said and said.count("\n") == 1
+    assert found and found <= {tmp_path / "0.png", tmp_path / "1.png"}
+
+
 class Watching:
     """The command in a process of its own."""
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import ipaddress
+import os
+import re
 import threading
 import time
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
+from cyclopts.validators import Number
 
 from realgrain.faces.options import DONE, WRONG_USAGE, Bundle, Offline, Runtime, Threads, say
 
@@ -18,7 +22,26 @@ if TYPE_CHECKING:
     from realgrain.faces.server.shield import Shield
 
 LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
+OURS = 0o077  # umask: what is kept is for the server's user alone, also where the folder was there before and is open to others
 JUDGING = 10  # seconds, beyond those for decoding, that a request which is being answered has to end when the server ends
+SIZE = Number(gte=0.001, lte=1_000_000)  # MiB, or millions of pixels
+SECONDS = Number(gt=0, lte=86_400)
+DAYS = Number(gt=0, lte=36_500)
+
+
+def _each(form: str, words: str) -> Callable[[object, Sequence[str]], None]:
+    """A validator of texts that have a form, as a regular expression and in words."""
+
+    def check(_: object, given: Sequence[str]) -> None:
+        for text in given:
+            if not re.fullmatch(form, text):
+                raise ValueError(f"{text!r} is not {words}, in small letters, and could never match.")
+
+    return check
+
+
+ORIGIN = _each(r"[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", "SCHEME://HOST or SCHEME://HOST:PORT")
+PLACE = _each(r"[a-z0-9._:-]+:[0-9]{1,5}", "NAME:PORT")
 Data = Annotated[
     Path | None, Parameter(env_var="REALGRAIN_DATA", help="Folder for jobs, uploads and keys; without it, one in the user's own data folder.")
 ]
@@ -38,7 +61,7 @@ Password = Annotated[
 def serve(
     *,
     host: Annotated[str, Parameter(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, Parameter(help="Port to listen on; 0: any that is free.")] = 8000,
+    port: Annotated[int, Parameter(help="Port to listen on; 0: any that is free.", validator=Number(gte=0, lte=65_535))] = 8000,
     data: Data = None,
     database: Database = None,
     database_password_file: Password = None,
@@ -50,28 +73,43 @@ def serve(
     ] = None,
     allow_urls: Annotated[bool, Parameter(negative="", help="Fetch pictures from addresses in the public internet.")] = False,
     private_host: Annotated[
-        tuple[str, ...], Parameter(negative="", help="NAME:PORT that fetching and webhooks may reach though it is not public. May be repeated.")
+        tuple[str, ...],
+        Parameter(negative="", help="NAME:PORT that fetching and webhooks may reach though it is not public. May be repeated.", validator=PLACE),
     ] = (),
-    cors: Annotated[tuple[str, ...], Parameter(negative="", help="Origin whose pages may call the service. May be repeated.")] = (),
+    cors: Annotated[
+        tuple[str, ...],
+        Parameter(negative="", help="Origin, SCHEME://HOST:PORT, whose pages may call the service. May be repeated.", validator=ORIGIN),
+    ] = (),
     allow_host: Annotated[
-        tuple[str, ...], Parameter(negative="", help="Name that a server without keys answers under, beside this machine's own. May be repeated.")
+        tuple[str, ...],
+        Parameter(
+            negative="",
+            help="Name that the server answers under, beside this machine's own. May be repeated. Without it, a server that only this machine can "
+            "reach and that asks for no keys answers under this machine's own names, and any other under all.",
+        ),
     ] = (),
     rate: Annotated[str, Parameter(help="Requests of one key, or of one address without keys.")] = "120/minute",
-    max_mib: Annotated[float, Parameter(help="Size of one picture at most, MiB.")] = 32,
-    max_megapixels: Annotated[float, Parameter(help="Pixels of one picture at most, millions.")] = 64,
-    seconds: Annotated[float, Parameter(help="For decoding one picture.")] = 20,
-    max_clip_mib: Annotated[float, Parameter(help="Size of one clip at most, MiB.")] = 32,
-    max_clip_seconds: Annotated[float, Parameter(help="Length of one clip at most.")] = 60,
-    workers: Annotated[int, Parameter(help="Processes that decode; 0: one for each processor.")] = 0,
-    jobs_waiting: Annotated[int, Parameter(help="Jobs of one key that have not ended, at most.")] = 100,
-    keep_days: Annotated[float, Parameter(help="That results of jobs are kept.")] = 7,
+    max_mib: Annotated[float, Parameter(help="Size of one picture at most, MiB.", validator=SIZE)] = 32,
+    max_megapixels: Annotated[float, Parameter(help="Pixels of one picture at most, millions.", validator=SIZE)] = 64,
+    seconds: Annotated[float, Parameter(help="For decoding one picture.", validator=SECONDS)] = 20,
+    max_clip_mib: Annotated[float, Parameter(help="Size of one clip at most, MiB.", validator=SIZE)] = 32,
+    max_clip_seconds: Annotated[float, Parameter(help="Length of one clip at most.", validator=SECONDS)] = 60,
+    workers: Annotated[int, Parameter(help="Processes that decode; 0: one for each processor.", validator=Number(gte=0))] = 0,
+    jobs_waiting: Annotated[int, Parameter(help="Jobs of one key that have not ended, at most.", validator=Number(gte=1))] = 100,
+    keep_days: Annotated[float, Parameter(help="That results of jobs are kept.", validator=DAYS)] = 7,
     runtime: Runtime = "onnxruntime",
     bundle: Bundle = None,
     trust_list: Annotated[Path | None, Parameter(help="Certificates in PEM whose C2PA signatures are trusted; without it, none is.")] = None,
     offline: Offline = False,
     threads: Threads = None,
     access_log: Annotated[bool, Parameter(negative="", help="Log each request's address, path and status.")] = False,
-    drain: Annotated[float, Parameter(help="Seconds after SIGTERM that it still takes requests while /ready says no, for a balancer to see.")] = 0,
+    drain: Annotated[
+        float,
+        Parameter(
+            help="Seconds after SIGTERM that it still takes requests while /ready says no, for a balancer to see.",
+            validator=Number(gte=0, lte=86_400),
+        ),
+    ] = 0,
 ) -> int:
     """Serve a detector over HTTP, with a page at /."""
     from realgrain.detector.detect import load
@@ -80,6 +118,7 @@ def serve(
     from realgrain.faces.server.service import hold
     from realgrain.faces.server.settings import MIB, Settings
 
+    os.umask(OURS)
     folder, database = data or default_folder(), _address(database, database_password_file)
     hold(folder).release()  # whether another server has it is said now, in a line, and not after the detector is loaded
     local = is_local(host)
@@ -100,7 +139,7 @@ def serve(
         jobs_waiting=jobs_waiting,
         keep_days=keep_days,
     )
-    if not settings.auth and local:
+    if allow_host or (local and not settings.auth):
         settings = settings.model_copy(update={"hosts": (*LOCAL_NAMES, host, *allow_host)})
     if trust_list is not None:
         read_trust_list(trust_list)  # what is wrong with it is said now, and not by a worker
@@ -208,7 +247,7 @@ def add(
     *,
     scope: Annotated[tuple[Scope, ...], Parameter(negative="", help="What it may do. May be repeated.")] = ("detect", "batch"),
     rate: Annotated[str | None, Parameter(help="Its own limit, such as 600/minute; without it, the server's.")] = None,
-    days: Annotated[float | None, Parameter(help="That it works; without it, until it is revoked.")] = None,
+    days: Annotated[float | None, Parameter(help="That it works; without it, until it is revoked.", validator=DAYS)] = None,
     data: Data = None,
     database: Database = None,
     database_password_file: Password = None,
@@ -222,8 +261,6 @@ def add(
         parsed(rate)
     if not 0 < len(name) <= 200:
         raise ValueError("a key's name has 1 to 200 characters")
-    if days is not None and days <= 0:
-        raise ValueError(f"--days must be above 0, got {days:g}")
     store, folder = _store(data, database, database_password_file)
     try:
         key = make_key(store, name, tuple(dict.fromkeys(scope)), rate, days)
@@ -301,6 +338,7 @@ def _store(data: Path | None, database: str | None, password: Path | None):  # n
     from realgrain.faces.server.service import open_store
     from realgrain.faces.server.settings import Settings
 
+    os.umask(OURS)
     folder = data or default_folder()
     return open_store(Settings(data=folder, database=_address(database, password))), folder
 

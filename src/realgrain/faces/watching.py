@@ -212,12 +212,16 @@ def _notices(folder: Path) -> Iterator[Callable[[], set[Path]]]:
     bases = folder.absolute(), folder.resolve()  # notices have one or the other, as the system pleases
 
     def listen() -> None:
-        try:
-            for changes in watch(folder, watch_filter=None, stop_event=stop, debounce=200, step=50, rust_timeout=500, raise_interrupt=False):
-                with lock:
-                    found.update(_within(folder, bases, Path(path)) for _, path in changes)
-        except Exception as error:  # no more watches to be had, say: looking goes on
-            say(f"{folder}: no notices of changes ({error}); looked through every {EVERYTHING:g} s")
+        said = ""
+        while not stop.is_set():
+            try:
+                for changes in watch(folder, watch_filter=None, stop_event=stop, debounce=200, step=50, rust_timeout=500, raise_interrupt=False):
+                    with lock:
+                        found.update(_within(folder, bases, Path(path)) for _, path in changes)
+            except Exception as error:  # no more watches to be had, or a name that is no text: looking goes on, and there may be notices again
+                if said != (said := printable(f"{folder}: no notices of changes ({error}); looked through every {EVERYTHING:g} s")):
+                    say(said)
+                stop.wait(EVERYTHING)
 
     def taken() -> set[Path]:
         with lock:

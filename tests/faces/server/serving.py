@@ -1,14 +1,17 @@
 """A real server for tests, and what is sent to it."""
 
 import asyncio
+import contextlib
 import io
 import os
 import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx2
@@ -43,6 +46,27 @@ def guarded(task: Task, talk, **options):
             await guard.stop()
 
     return asyncio.run(run())
+
+
+@contextlib.contextmanager
+def listening(app, connections: int = 512) -> Iterator[str]:
+    """The address of an application that a real server in a thread of this process answers for."""
+    import uvicorn
+
+    from realgrain.faces.server.protocol import protocol
+
+    config = uvicorn.Config(app, host="127.0.0.1", port=0, http=protocol(10, connections, app.full), ws="none", log_level="error")
+    server = uvicorn.Server(config)
+    with config.bind_socket() as bound:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
+        thread.start()
+        try:
+            while not server.started:
+                time.sleep(0.05)
+            yield f"http://127.0.0.1:{bound.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join(60)
 
 
 class Server:

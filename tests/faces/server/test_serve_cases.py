@@ -3,13 +3,17 @@
 import base64
 import io
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 
+import httpx2
 import numpy as np
 import pytest
 import toy
 from PIL import Image
-from serving import file_of
+from serving import file_of, listening
 
+from realgrain.detector.detect import Detector
 from realgrain.evidence.regions import regions
 from realgrain.faces.case import Case, look, read_case
 from realgrain.faces.case_check import check
@@ -97,6 +101,62 @@ def test_a_line_that_is_full_refuses(open_app, monkeypatch):
     with TestClient(open_app(), base_url="http://localhost") as client:
         answer = client.post("/v1/regions?tiles=1", files=file_of(PICTURE))
         assert answer.status_code == 503 and answer.headers["retry-after"] == "10"
+
+
+class TestGone:
+    """Who is no longer there keeps nobody waiting."""
+
+    def leave(self, address: str, path: str, count: int) -> None:
+        def ask(_: int) -> None:
+            with pytest.raises(httpx2.ReadTimeout):
+                httpx2.post(address + path, files=file_of(PICTURE), timeout=1.5, trust_env=False)
+
+        with ThreadPoolExecutor(count) as pool:
+            list(pool.map(ask, range(count)))
+
+    @pytest.mark.parametrize("path", ["/v1/regions", "/v1/report?stability=false"])
+    def test_maps_and_cases(self, open_app, monkeypatch, path):
+        from realgrain.faces.server import cases
+        from realgrain.faces.server.batching import Batcher
+
+        logits, runs = Batcher.logits, []
+        monkeypatch.setattr(Batcher, "logits", lambda self, views: time.sleep(1) or runs.append(1) or logits(self, views))
+        with listening(open_app()) as address:
+            self.leave(address, path, cases.LINE)
+            time.sleep(2.5)  # for the run that goes on
+            before = len(runs)
+            answer = httpx2.post(f"{address}/v1/regions?tiles=1", files=file_of(PICTURE), timeout=120, trust_env=False)
+            assert answer.status_code == 200, answer.text
+            assert len(runs) == before + 2
+
+    def test_verdicts(self, open_app, monkeypatch):
+        from realgrain.faces.server.batching import Batcher
+
+        judged, batches, looked = Batcher._judged, [], []
+        monkeypatch.setattr(Detector, "judged", lambda *_: looked.append(1))
+        monkeypatch.setattr(Batcher, "_judged", lambda self, batch: batches.append(len(batch)) or time.sleep(4) or judged(self, batch))
+        with listening(open_app(most=1)) as address:
+            self.leave(address, "/v1/detect?stability=false", 6)
+            for _ in range(100):
+                metrics = httpx2.get(f"{address}/metrics", timeout=60, trust_env=False).text
+                if "realgrain_judging_pictures 0.0" in metrics:
+                    break
+                time.sleep(0.05)
+            time.sleep(4)
+            assert "realgrain_judging_pictures 0.0" in metrics and "realgrain_decoding_pictures 0.0" in metrics
+            assert len(batches) <= 1 and looked == []  # at most one was at work, and that is not looked at for longer
+
+
+def test_a_key_has_half_of_the_line(open_app, monkeypatch):
+    from starlette.testclient import TestClient
+
+    from realgrain.faces.server import auth, cases
+
+    monkeypatch.setattr(cases, "EACH", 0)
+    with TestClient(open_app(auth=True), base_url="http://localhost") as client:
+        key = auth.make_key(client.app._app.state.service.store, "a", ("detect",))
+        answer = client.post("/v1/regions?tiles=1", files=file_of(PICTURE), headers={"X-API-Key": key})
+        assert (answer.status_code, answer.json()["code"]) == (503, "busy")
 
 
 def test_openapi_says_what_they_cost(client):

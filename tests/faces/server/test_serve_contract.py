@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from schemathesis import Case, CheckContext, Response
 from serving import file_of
 
+from realgrain.detector.verdict import Report
 from realgrain.faces.server.problems import MEDIA
 
 QUICK = settings(deadline=None, suppress_health_check=list(HealthCheck))
@@ -49,6 +50,28 @@ class TestDocument:
         assert {(method.upper(), path) for path, methods in found["paths"].items() for method in methods} == set(OPERATIONS)
         assert found["paths"]["/v1/detect"]["post"]["requestBody"]["content"]["application/json"]["examples"]
         assert "securitySchemes" not in found["components"]  # this server asks for no keys
+
+    def test_its_examples_are_true(self, client):
+        """What it shows of a body is taken, or refused as it says, and what it shows of an answer is one, with all that answers have."""
+        paths = client.get("/openapi.json").json()["paths"]
+        for path in ("/v1/detect", "/v1/regions", "/v1/report"):
+            examples = paths[path]["post"]["requestBody"]["content"]["application/json"]["examples"]
+            assert set(examples) == {"inline", "address"}
+            answer = client.post(path, json=examples["inline"]["value"])
+            assert answer.status_code == 200, answer.text
+            refused = client.post(path, json=examples["address"]["value"])
+            assert (refused.status_code, refused.json()["code"]) == (403, "urls_not_allowed")
+        detect = paths["/v1/detect"]["post"]
+        shown = detect["responses"]["200"]["content"]["application/json"]["example"]
+        found = client.post("/v1/detect", json=detect["requestBody"]["content"]["application/json"]["examples"]["inline"]["value"])
+        assert Report.model_validate(shown).model_dump(mode="json") == shown
+        assert set(shown) == set(found.json()) and set(shown["verdict"]) == set(found.json()["verdict"])
+        assert shown["picture"] == found.json()["picture"] | {"sha256": shown["picture"]["sha256"], "bytes": shown["picture"]["bytes"]}
+
+    def test_it_says_what_any_route_may_answer(self, client):
+        for methods in client.get("/openapi.json").json()["paths"].values():
+            for operation in methods.values():
+                assert {"421", "431", "500"} <= set(operation["responses"])
 
     def test_it_says_where_keys_are_asked_for(self, open_app):
         from starlette.testclient import TestClient

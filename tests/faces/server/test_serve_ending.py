@@ -13,7 +13,8 @@ import httpx2
 import pytest
 from hostile import encoded
 from serving import file_of
-from sqlalchemy.exc import DisconnectionError, InterfaceError, OperationalError
+from sqlalchemy import event
+from sqlalchemy.exc import DisconnectionError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.testclient import TestClient
 
@@ -193,10 +194,53 @@ class TestTrouble:
         assert (answer.status_code, answer.json()["code"]) == (503, "store_away") and answer.headers["retry-after"]
         assert "connection refused" in caplog.text and "secret.png" not in caplog.text
 
-    @pytest.mark.parametrize("error", [PoolTimeout("no connection is free"), DisconnectionError("gone"), InterfaceError("", {}, Exception("closed"))])
+    @pytest.mark.parametrize(
+        "error",
+        [
+            PoolTimeout("no connection is free"),
+            DisconnectionError("gone"),
+            InterfaceError("", {}, Exception("closed")),
+            InternalError("", {}, Exception("cannot execute INSERT in a read-only transaction")),
+        ],
+    )
     def test_store_away_in_other_words(self, broken, error):
         answer = broken(error)
         assert (answer.status_code, answer.json()["code"]) == (503, "store_away") and answer.headers["retry-after"]
+
+    def test_another_process_that_writes_is_waited_for_and_not_for_long(self, open_app, tmp_path):
+        with (
+            TestClient(open_app(data=tmp_path), base_url="http://localhost") as client,
+            contextlib.closing(sqlite3.connect(tmp_path / "realgrain.db", isolation_level=None)) as other,
+        ):
+            other.execute("BEGIN IMMEDIATE")
+            begun = time.monotonic()
+            answer = client.post("/v1/batch", files=file_of(encoded("PNG"), field="files"))
+            assert (answer.status_code, answer.json()["code"]) == (503, "store_away")
+            assert time.monotonic() - begun < 20
+            assert list((tmp_path / "uploads").iterdir()) == [], "it was certainly not kept"
+            assert client.get("/ready").json()["parts"]["store"]
+
+    def test_connections_that_others_have_are_waited_for_and_not_for_long(self, open_app, tmp_path):
+        with TestClient(open_app(data=tmp_path), base_url="http://localhost") as client, contextlib.ExitStack() as held:
+            engine = client.app._app.state.service.store._engine
+            for _ in range(engine.pool.size() + engine.pool._max_overflow):
+                held.enter_context(engine.connect())
+            begun = time.monotonic()
+            assert client.get("/ready").status_code == 503
+            assert time.monotonic() - begun < 20
+
+    def test_a_database_that_has_no_room(self, open_app, tmp_path):
+        with TestClient(open_app(data=tmp_path), base_url="http://localhost") as client:
+            engine = client.app._app.state.service.store._engine
+
+            @event.listens_for(engine, "connect")
+            def _full(connection, _):
+                connection.execute("PRAGMA max_page_count=1")  # no page more than there are
+
+            engine.dispose()
+            files = [("files", (f"{n}{'x' * 900}", b"x")) for n in range(40)]
+            answer = client.post("/v1/batch", files=files)
+            assert (answer.status_code, answer.json()["code"], answer.headers["retry-after"]) == (503, "no_room", "60")
 
     def test_other_faults_of_the_system_stay_faults_of_ours(self, broken):
         answer = broken(PermissionError(errno.EACCES, "no"))

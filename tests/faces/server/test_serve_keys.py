@@ -112,6 +112,13 @@ class TestRates:
             found = [client.get("/v1/model", headers=bearer(f"rg_{n}_x")).status_code for n in range(35)]
         assert found == [401] * 30 + [429] * 5
 
+    def test_of_networks(self):
+        from realgrain.faces.server.callers import _network
+
+        assert _network("2001:db8:1:2:3::4") == _network("2001:db8:1:2::") == "2001:db8:1:2::/64" != _network("2001:db8:1:3::")
+        assert _network("::ffff:192.0.2.1") == _network("192.0.2.1") == "192.0.2.1"
+        assert _network("nowhere") == "nowhere"
+
     def test_no_key_is_no_wrong_key(self, open_app, tmp_path):
         with TestClient(open_app(data=tmp_path, auth=True), base_url="http://localhost") as client:
             found = [client.get("/v1/model", headers=headers).status_code for headers in [{}, {"X-API-Key": ""}] * 20 + [bearer("rg_0_x")]]
@@ -172,6 +179,29 @@ class TestCommands:
     @pytest.mark.parametrize("flags", [["--rate", "x"], ["--days", "0"], ["--scope", "root"]])
     def test_add_what_makes_no_sense(self, tmp_path, flags):
         assert main(["keys", "add", "a", *flags, "--data", str(tmp_path)]) == 2
+
+    @pytest.mark.parametrize(
+        ("flag", "value", "words"),
+        [
+            *((f"--{name}", value, "Must be") for name in ("max-mib", "max-megapixels", "max-clip-mib") for value in ("0", "inf", "nan")),
+            *((f"--{name}", value, "Must be") for name in ("seconds", "max-clip-seconds", "keep-days") for value in ("0", "inf", "nan")),
+            *((f"--{name}", "-5", "Must be") for name in ("drain", "workers", "jobs-waiting", "port")),
+            *(("--cors", value, "SCHEME://HOST") for value in ("*", "evil", "null", "https://a.example/", "https://A.example", "https://a b")),
+            *(("--private-host", value, "NAME:PORT") for value in ("foo", "http://foo:80", "Foo:80", "foo:")),
+        ],
+    )
+    def test_serve_what_makes_no_sense(self, tmp_path, capsys, flag, value, words):
+        assert main(["serve", f"{flag}={value}", "--data", str(tmp_path / "data")]) == 2
+        said = capsys.readouterr().err
+        assert flag in said and words in said and not (tmp_path / "data").exists()
+
+    def test_what_is_kept_is_for_its_user_alone(self, tmp_path, run):
+        """Also in a folder that was there before, and that others may look into."""
+        tmp_path.chmod(0o755)
+        assert run("-m", "realgrain", "keys", "add", "a", "--data", tmp_path).returncode == 0
+        assert {path.name: oct(path.stat().st_mode & 0o077) for path in tmp_path.iterdir()} == dict.fromkeys(
+            ("realgrain.db", "name", "store", "webhook.secret"), "0o0"
+        )
 
     @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.org"])
     def test_no_keys_no_public_address(self, tmp_path, capsys, host):

@@ -156,6 +156,18 @@ class TestHanging:
                 os.kill(pid, signal.SIGCONT)
         assert self.ask(client).status_code == 404
 
+    def test_one_that_takes_no_writes(self, client, admin):
+        """A standby, say, to which the address still leads."""
+        admin.execute("ALTER ROLE realgrain SET default_transaction_read_only = on")
+        client.app._app.state.service.store._engine.dispose()
+        try:
+            answer = client.post("/v1/batch", files=[("files", ("a.png", b"x"))])
+            assert (answer.status_code, answer.json()["code"]) == (503, "store_away") and answer.headers["retry-after"]
+            assert self.ask(client).status_code == 404, "what only reads goes on"
+        finally:
+            admin.execute("ALTER ROLE realgrain RESET default_transaction_read_only")
+            client.app._app.state.service.store._engine.dispose()
+
     def test_no_connection_is_free(self, client):
         engine = client.app._app.state.service.store._engine
         held = []

@@ -4,17 +4,16 @@ import base64
 import json
 import socket
 import struct
-import threading
 import time
 import zlib
 
 import httpx2
 import pytest
 from hostile import build_hostile_with_codes, chunk, encoded, png
-from serving import file_of, zipped
+from serving import file_of, listening, zipped
 
 from realgrain.faces.server.problems import MEDIA
-from realgrain.faces.server.protocol import LINGER, protocol
+from realgrain.faces.server.protocol import LINGER
 from realgrain.faces.server.shield import CSP, SECURITY
 
 
@@ -137,6 +136,24 @@ class TestForms:
         answer = client.post("/v1/detect?stability=false", files={"f": ("n" * length, encoded("PNG"))})
         assert answer.status_code == status, answer.text
 
+    @pytest.mark.parametrize("path", ["/v1/detect", "/v1/regions", "/v1/report", "/v1/batch"])
+    def test_options_in_it_would_do_nothing(self, client, path):
+        answer = client.post(path, files=file_of(encoded("PNG")), data={"stability": "false"})
+        problem(answer, 422, "bad_option")
+        assert "?stability=" in answer.json()["detail"]
+
+    def test_options_are_those_of_the_routes(self, client):
+        from realgrain.faces.server.uploads import OPTIONS
+
+        paths = client.get("/openapi.json").json()["paths"]
+        forms = [paths[path]["post"] for path in ("/v1/detect", "/v1/regions", "/v1/report", "/v1/batch")]
+        assert {one["name"] for form in forms for one in form["parameters"] if one["in"] == "query"} == OPTIONS
+
+    @pytest.mark.parametrize("path", ["/v1/detect", "/v1/regions", "/v1/report", "/v1/batch"])
+    @pytest.mark.parametrize("query", ["none=1", "profile=web&profile=art", "tiles=4&tiles=5"])
+    def test_options_in_the_address_that_do_nothing(self, client, path, query):
+        problem(client.post(f"{path}?{query}", files=file_of(encoded("PNG"))), 422, "bad_option")
+
     def test_an_input_is_never_quoted(self, client):
         answer = client.post("/v1/detect", json={"image": "c2VjcmV0IHBpY3R1cmU=", "surprise": "secret words"})
         assert "secret" not in answer.text and "c2Vj" not in answer.text
@@ -171,6 +188,11 @@ class TestRoutes:
         answer = client.get("/")
         assert answer.status_code == 200 and answer.headers["content-type"].startswith("text/html")
 
+    @pytest.mark.parametrize("path", ["/health", "/ready"])
+    def test_balancers_may_ask_for_the_head_alone(self, client, path):
+        answer = client.head(path)
+        assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
+
     def test_health_ready_and_metrics(self, client):
         assert client.get("/health").json()["status"] == "ok"
         assert client.get("/ready").json()["parts"] == {"detector": True, "decoders": True, "store": True, "staying": True}
@@ -198,6 +220,8 @@ class TestBrowsers:
         client = TestClient(open_app(cors=("https://desk.example",)), base_url="http://localhost")
         preflight = {"Origin": "https://desk.example", "Access-Control-Request-Method": "POST"}
         assert client.options("/v1/detect", headers=preflight).headers["access-control-allow-origin"] == "https://desk.example"
+        problem(client.options("/v1/detect", headers={**preflight, "Origin": "https://evil.example"}), 403, "wrong_origin")
+        problem(client.options("/v1/detect", headers={**preflight, "Access-Control-Request-Method": "PUT"}), 403, "wrong_origin")
         assert client.get("/health", headers={"Origin": "https://desk.example"}).headers["access-control-allow-origin"] == "https://desk.example"
         other = client.get("/health", headers={"Origin": "https://evil.example"})
         assert "access-control-allow-origin" not in other.headers
@@ -225,6 +249,13 @@ class TestBrowsers:
             ours = {name.lower() for name in SECURITY} | {"vary", "access-control-allow-origin", "access-control-expose-headers"}
             assert set(answer.headers) - always - ours <= exposed
 
+    def test_names_are_looked_at_on_any_address(self, start):
+        """Also where others can reach it, and behind a proxy that passes on what it was called by."""
+        http = start("--host", "0.0.0.0", "--no-auth", "--allow-host", "Desk.example").http
+        problem(http.get("/v1/model", headers={"Host": "evil.example"}), 421, "wrong_host")
+        for name in ("desk.example", "desk.example:8443", "localhost", "127.0.0.1"):
+            assert http.get("/health", headers={"Host": name}).status_code == 200
+
     def test_another_name_for_this_machine_is_not_answered(self, live):
         """DNS rebinding: a page elsewhere whose name now leads here."""
         problem(live.http.get("/v1/model", headers={"Host": "evil.example"}), 421, "wrong_host")
@@ -234,34 +265,20 @@ class TestBrowsers:
 class TestConnections:
     def test_one_too_many(self, open_app):
         """Two at most: the third is told so, in the form of all errors, and the first two are still served, also while another waits idle."""
-        import uvicorn
-
-        app = open_app()
-        config = uvicorn.Config(app, host="127.0.0.1", port=0, http=protocol(10, 2, app.full), ws="none", log_level="error")
-        server = uvicorn.Server(config)
-        with config.bind_socket() as listening:
-            thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-            thread.start()
-            try:
-                while not server.started:
-                    time.sleep(0.05)
-                address = f"http://127.0.0.1:{listening.getsockname()[1]}"
-                held = [httpx2.Client(base_url=address, timeout=30) for _ in range(2)]
+        with listening(open_app(), connections=2) as address:
+            held = [httpx2.Client(base_url=address, timeout=30) for _ in range(2)]
+            assert [one.get("/health").status_code for one in held] == [200, 200]
+            answer = httpx2.get(f"{address}/health", timeout=30)
+            problem(answer, 503, "busy")
+            assert answer.headers["retry-after"] and answer.headers["x-content-type-options"] == "nosniff"
+            with socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2])), timeout=10):
                 assert [one.get("/health").status_code for one in held] == [200, 200]
-                answer = httpx2.get(f"{address}/health", timeout=30)
-                problem(answer, 503, "busy")
-                assert answer.headers["retry-after"] and answer.headers["x-content-type-options"] == "nosniff"
-                with socket.create_connection(listening.getsockname()[:2], timeout=10):
-                    assert [one.get("/health").status_code for one in held] == [200, 200]
-                held.pop().close()
-                end = time.monotonic() + 30
-                while (status := httpx2.get(f"{address}/health", timeout=30).status_code) == 503 and time.monotonic() < end:
-                    time.sleep(0.05)  # the server hears a little later that it has gone
-                assert status == 200
-                held.pop().close()
-            finally:
-                server.should_exit = True
-                thread.join(30)
+            held.pop().close()
+            end = time.monotonic() + 30
+            while (status := httpx2.get(f"{address}/health", timeout=30).status_code) == 503 and time.monotonic() < end:
+                time.sleep(0.05)  # the server hears a little later that it has gone
+            assert status == 200
+            held.pop().close()
 
     def test_oversized_headers(self, live):
         with socket.create_connection(("127.0.0.1", live.port), timeout=10) as connection:

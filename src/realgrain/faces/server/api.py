@@ -20,9 +20,10 @@ from realgrain.detector.clips import ClipReport
 from realgrain.detector.verdict import Report
 from realgrain.faces.server import examples, results
 from realgrain.faces.server.auth import Caller
-from realgrain.faces.server.callers import Parts, caller
+from realgrain.faces.server.callers import Parts, caller, each_once
 from realgrain.faces.server.fetch import FetchError
 from realgrain.faces.server.jobs import JobStatus, status_of
+from realgrain.faces.server.presence import attended
 from realgrain.faces.server.problems import Problem, busy, documented
 from realgrain.faces.server.schemas import Health, Model, PictureBody
 from realgrain.faces.server.service import Asked, Service
@@ -32,6 +33,7 @@ from realgrain.faces.server.uploads import Memory, chunks, read_form, whole
 from realgrain.picture.clip import is_clip
 
 JSON_BYTES = 64 * 1024  # of a JSON body beside its picture
+WHOLE = "batch.zip"  # what a zip that is the body is called
 router = APIRouter()
 JobId = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="As /v1/batch gave it.")]
 
@@ -40,15 +42,17 @@ JobId = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="As /v1/batch 
     "/v1/detect",
     response_model=Report | ClipReport,
     tags=["pictures"],
+    dependencies=[Depends(each_once)],
     openapi_extra=examples.DETECT,
-    responses={200: examples.REPORT, **documented(400, 401, 403, 408, 413, 415, 422, 429, 502, 503)},
+    responses={**examples.REPORT, **documented(400, 401, 403, 408, 413, 415, 422, 429, 502, 503)},
 )
 async def detect(request: Request, parts: Parts, asked: Annotated[Asked, Query()], _: Annotated[Caller, Depends(caller("detect"))]) -> Response:
     """Judge one picture, or one short video. It is kept in memory for as long as that takes, and nowhere else."""
     parts.check(asked)
     with parts.room.hold() as take:
         data, name = await one_picture(request, parts, take)
-        report = await (parts.judge_clip if is_clip(data) else parts.judge)(data, name, asked)
+        async with attended(request):
+            report = await (parts.judge_clip if is_clip(data) else parts.judge)(data, name, asked)
     return Response(report.model_dump_json(), media_type="application/json")
 
 
@@ -124,6 +128,7 @@ def _reasons(error: ValidationError) -> str:
     status_code=202,
     response_model=JobStatus,
     tags=["jobs"],
+    dependencies=[Depends(each_once)],
     openapi_extra=examples.BATCH,
     responses=documented(400, 401, 403, 408, 413, 415, 422, 429, 502, 503),
 )
@@ -135,7 +140,13 @@ async def batch(
     asked: Annotated[Asked, Query()],
     webhook: Annotated[str | None, Header(alias="Webhook-URL", max_length=2048, description="Told when the job ends.")] = None,
     once: Annotated[
-        str | None, Header(alias="Idempotency-Key", min_length=1, max_length=200, description="A second request with it gives the same job.")
+        str | None,
+        Header(
+            alias="Idempotency-Key",
+            min_length=1,
+            max_length=200,
+            description="A second request with it gives the same job, whatever pictures it has.",
+        ),
     ] = None,
 ) -> JobStatus:
     """Accept many pictures, as files or zips. Their uploads are on disk when this answers, and deleted one by one as they are judged."""
@@ -145,6 +156,25 @@ async def batch(
             await parts.client.vet(webhook)
         except FetchError as error:
             raise _fetch_problem(error) from None
+    id_ = None if once is None else await asyncio.to_thread(parts.store.job_once, who.id, once)
+    if id_ is None:
+        id_ = await _accepted(request, parts, who, asked, webhook, once)
+    else:
+        async for _ in chunks(request, parts.settings.batch_bytes, parts.settings):
+            pass  # who is still sending would not hear the answer
+    job = await _job(parts, id_, who)
+    if (Asked.model_validate_json(job.asked), job.webhook) != (asked, webhook):
+        raise Problem(422, "other_request", "this Idempotency-Key made a job with other options or another webhook")
+    response.headers["Location"] = f"/v1/jobs/{id_}"
+    return status_of(job, parts.settings.keep_days)
+
+
+async def _accepted(request: Request, parts: Service, who: Caller, asked: Asked, webhook: str | None, once: str | None) -> str:
+    """The job that a body makes.
+
+    Raises:
+        Problem: it makes none, or there are too many.
+    """
     if await asyncio.to_thread(parts.store.waiting, who.id) >= parts.settings.jobs_waiting:
         raise Problem(429, "too_many_jobs", f"more than {parts.settings.jobs_waiting} jobs have not ended", Retry_After="30")
     staged = await asyncio.to_thread(parts.spool.stage)
@@ -153,7 +183,7 @@ async def batch(
         if kind == "multipart/form-data":
             await read_form(request, staged, settings.form_bytes(settings.batch_files, settings.batch_bytes), settings)
         elif kind in ("application/zip", "application/x-zip-compressed"):
-            sink = staged.open("batch.zip")
+            sink = staged.open(WHOLE)
             try:
                 async for piece in chunks(request, settings.batch_bytes, settings):
                     await asyncio.to_thread(sink.write, piece)
@@ -162,13 +192,12 @@ async def batch(
         else:
             raise Problem(415, "unknown_body", "a batch comes as multipart/form-data, or as application/zip")
         await asyncio.to_thread(staged.unpack)
+        if kind != "multipart/form-data" and staged.names == [WHOLE]:
+            raise Problem(422, "bad_zip", "the body is no zip")
     except BaseException:
         await asyncio.to_thread(staged.discard)
         raise
-    id_ = await parts.jobs.accept(staged, who.id, asked.model_dump_json(), webhook, once)
-    job = await _job(parts, id_, who)
-    response.headers["Location"] = f"/v1/jobs/{id_}"
-    return status_of(job, parts.settings.keep_days)
+    return await parts.jobs.accept(staged, who.id, asked.model_dump_json(), webhook, once)
 
 
 async def _job(parts: Service, id_: str, who: Caller) -> Job:
@@ -230,13 +259,20 @@ async def model(parts: Parts, _: Annotated[Caller, Depends(caller(None))]) -> Mo
     )
 
 
-@router.get("/health", response_model=Health, tags=["server"])
+@router.head("/health", include_in_schema=False)
+@router.get("/health", response_model=Health, tags=["server"], responses=documented())
 async def health() -> Health:
     """Whether the process answers."""
     return Health(status="ok")
 
 
-@router.get("/ready", response_model=Health, tags=["server"], responses={503: {"model": Health, "description": "Not ready; which parts are."}})
+@router.head("/ready", include_in_schema=False)
+@router.get(
+    "/ready",
+    response_model=Health,
+    tags=["server"],
+    responses={**documented(), 503: {"model": Health, "description": "Not ready; which parts are."}},
+)
 async def ready(parts: Parts) -> Response:
     """Whether pictures can be judged."""
     found = await parts.ready()

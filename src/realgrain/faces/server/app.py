@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -15,23 +14,21 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import FileResponse
-from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
 from realgrain._version import __version__
 from realgrain.detector.detect import Detector
 from realgrain.faces.server.api import router
 from realgrain.faces.server.cases import router as cases
+from realgrain.faces.server.examples import A_REPORT
 from realgrain.faces.server.problems import Problem, ProblemBody
 from realgrain.faces.server.schemas import PictureBody
 from realgrain.faces.server.service import Service
 from realgrain.faces.server.settings import Settings
 from realgrain.faces.server.shield import Shield
+from realgrain.faces.server.trouble import STORE_AWAY, is_full, words
 
 log = logging.getLogger("realgrain.serve")
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
-STORE_AWAY = (OperationalError, InterfaceError, DisconnectionError, PoolTimeout)
 WEB = Path(__file__).parents[1] / "web"
 ABOUT = (
     "Tells real photographs from AI-generated pictures and shows its evidence. Errors are `application/problem+json` (RFC 9457) with a `code` for "
@@ -96,6 +93,8 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
         parts = schema.setdefault("components", {}).setdefault("schemas", {})
         for model in (ProblemBody, PictureBody):  # routes name them, but read and write them themselves
             parts[model.__name__] = model.model_json_schema(ref_template="#/components/schemas/{model}")
+        found = schema["paths"]["/v1/detect"]["post"]["responses"]["200"]["content"]["application/json"]
+        found["example"] = A_REPORT  # here, because FastAPI leaves out of a document what is null
         for unused in ("HTTPValidationError", "ValidationError"):
             parts.pop(unused, None)
         if not app.state.service.settings.auth:
@@ -127,14 +126,16 @@ async def _invalid(_: Request, error: Exception) -> Response:
 
 
 async def _of_disk(_: Request, error: Exception) -> Response:
-    if not isinstance(error, OSError) or error.errno not in NO_ROOM:
+    if not is_full(error):
         raise error
-    log.error("the disk is full: %s", error)
+    log.error("the disk is full: %s", words(error))
     return Problem(503, "no_room", "the server's disk is full", Retry_After="60").response()
 
 
-async def _of_store(_: Request, error: Exception) -> Response:
-    log.error("the store does not answer: %s", error.orig if isinstance(error, DBAPIError) else error)
+async def _of_store(request: Request, error: Exception) -> Response:
+    if is_full(error):
+        return await _of_disk(request, error)
+    log.error("the store does not answer: %s", words(error))
     return Problem(503, "store_away", "the server's store does not answer", Retry_After="5").response()
 
 

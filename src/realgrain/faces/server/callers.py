@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 from collections.abc import Awaitable, Callable
 from typing import Annotated
 
@@ -10,6 +11,7 @@ from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 
 from realgrain.faces.server.auth import ANONYMOUS, Caller, Scope, forbidden, key_in, unauthorized
+from realgrain.faces.server.problems import Problem
 from realgrain.faces.server.service import Service
 
 _bearer = HTTPBearer(auto_error=False, description="An API key, as `realgrain keys add` gives it.")
@@ -24,6 +26,16 @@ def service_of(request: Request) -> Service:
 Parts = Annotated[Service, Depends(service_of)]
 
 
+def each_once(request: Request) -> None:
+    """A dependency: of an option that is given twice nobody knows which counts.
+
+    Raises:
+        Problem: 422, one is.
+    """
+    if len(request.query_params.multi_items()) > len(request.query_params):
+        raise Problem(422, "bad_option", "an option is given more than once")
+
+
 def caller(scope: Scope | None, cost: int = 1) -> Callable[..., Awaitable[Caller]]:
     """A dependency: who asks, if they may; ``cost``: requests that it counts as."""
 
@@ -33,7 +45,7 @@ def caller(scope: Scope | None, cost: int = 1) -> Callable[..., Awaitable[Caller
         bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)] = None,
         header: Annotated[str | None, Security(_header)] = None,
     ) -> Caller:
-        address = request.client.host if request.client else "nowhere"
+        address = _network(request.client.host if request.client else "nowhere")
         if not parts.settings.auth:
             who, counts = ANONYMOUS, address
         else:
@@ -53,3 +65,12 @@ def caller(scope: Scope | None, cost: int = 1) -> Callable[..., Awaitable[Caller
         return who
 
     return check
+
+
+def _network(address: str) -> str:
+    """What is counted for an address: of version 6, its network, of which one caller has all addresses."""
+    try:
+        found = ipaddress.IPv6Address(address)
+    except ValueError:
+        return address
+    return str(found.ipv4_mapped or ipaddress.ip_network((found, 64), strict=False))

@@ -9,12 +9,16 @@ import asyncio
 import base64
 import contextlib
 import io
+import threading
+from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Annotated, Literal
 
+import numpy as np
 from fastapi import APIRouter, Depends, Query, Request, Response
+from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -24,8 +28,9 @@ from realgrain.evidence.regions import MOST, Regions, regions
 from realgrain.faces.case import Case, assemble, settings_of
 from realgrain.faces.server import examples
 from realgrain.faces.server.api import one_picture
-from realgrain.faces.server.auth import Caller
-from realgrain.faces.server.callers import Parts, caller
+from realgrain.faces.server.auth import ANONYMOUS, Caller
+from realgrain.faces.server.callers import Parts, caller, each_once
+from realgrain.faces.server.presence import attended
 from realgrain.faces.server.problems import busy, documented
 from realgrain.faces.server.service import Asked, Service
 from realgrain.picture.degrade import Pixels
@@ -33,7 +38,8 @@ from realgrain.picture.degrade import Pixels
 router = APIRouter()
 LETTERS = 30  # pixels: the page shows the map at about a third to all of its size
 COST = 10  # requests that a map or a case counts as (our choice: its runs are those of about 10 to 20 verdicts with stability)
-LINE = 8  # maps and cases that are at work or wait; more are refused with 503 (our choice: each takes up to some tens of seconds)
+LINE = 8  # maps and cases that are at work or wait; more are refused with 503 (our choice: each takes up to some tens of seconds) ...
+EACH = 4  # ... of which so many may be of one key
 _FAILURES = (400, 401, 403, 408, 413, 415, 422, 429, 502, 503)
 _COSTS = f"It counts as {COST} requests. Up to {LINE} at a time wait for each other."
 
@@ -68,6 +74,20 @@ class BothForms(BaseModel):
     json_text: str = Field(alias="json")
 
 
+class MapAsked(BaseModel):
+    """What a caller may ask of a map.
+
+    Attributes:
+        form: of the answer.
+        tiles: at most.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    form: Literal["json", "png"] = Field(default="json", alias="format", description="png: the picture with its map and words.")
+    tiles: int = Field(default=MOST, ge=1, le=MOST, description="At most; each costs two runs of the detector.")
+
+
 class CaseAsked(Asked):
     """What a caller may ask of a case report.
 
@@ -84,19 +104,20 @@ class _Line:
     """One map at a time, and few that wait. Belongs to one server, whose loop it is used in."""
 
     def __init__(self) -> None:
-        self._turn, self._length = asyncio.Semaphore(1), 0
+        self._turn, self._waiting = asyncio.Semaphore(1), Counter[str]()
 
     @contextlib.asynccontextmanager
-    async def stand(self) -> AsyncIterator[None]:
-        """Raises Problem, 503, where too many stand there."""
-        if self._length >= LINE:
+    async def stand(self, who: Caller) -> AsyncIterator[None]:
+        """Raises Problem, 503, where too many stand there, or too many of one key."""
+        if self._waiting.total() >= LINE or (who is not ANONYMOUS and self._waiting[who.id] >= EACH):
             raise busy("too many maps and case reports wait", 10)
-        self._length += 1
+        self._waiting[who.id] += 1
         try:
             async with self._turn:
                 yield
         finally:
-            self._length -= 1
+            self._waiting[who.id] -= 1
+            self._waiting += Counter()  # forgets whoever has none
 
 
 def line_of(request: Request) -> _Line:
@@ -115,6 +136,7 @@ Asker = Annotated[Caller, Depends(caller("detect", cost=COST))]
     "/v1/regions",
     response_model=Mapped,
     tags=["pictures"],
+    dependencies=[Depends(each_once)],
     openapi_extra=examples.DETECT,
     responses={
         200: {"description": "The map.", "content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}},
@@ -126,16 +148,15 @@ async def where(
     request: Request,
     parts: Parts,
     turn: Turn,
-    _: Asker,
-    form: Annotated[Literal["json", "png"], Query(alias="format", description="png: the picture with its map and words.")] = "json",
-    tiles: Annotated[int, Query(ge=1, le=MOST, description="At most; each costs two runs of the detector.")] = MOST,
+    who: Asker,
+    asked: Annotated[MapAsked, Query()],
 ) -> Response:
     """See ``description``."""
-    async with _one(request, parts, turn) as (data, name):
+    async with _one(request, parts, turn, who) as (data, name):
         seen = await parts.see(data, name, Asked(stability=False, evidence=False), pixels=True)
         pixels = seen.picture.pixels
-        found = await _regions(parts, pixels, tiles)
-        if form == "png":
+        found = await _regions(parts, pixels, asked.tiles)
+        if asked.form == "png":
             return Response(await asyncio.to_thread(region_map.draw, pixels, found), media_type="image/png")
         overlay = await asyncio.to_thread(_overlay, pixels, found) if found.localised else None
     said = Mapped(regions=found, words=region_map.words(found), overlay=overlay)
@@ -146,6 +167,7 @@ async def where(
     "/v1/report",
     response_model=Case | BothForms,
     tags=["pictures"],
+    dependencies=[Depends(each_once)],
     openapi_extra=examples.DETECT,
     responses={
         200: {
@@ -160,12 +182,12 @@ async def report(
     request: Request,
     parts: Parts,
     turn: Turn,
-    _: Asker,
+    who: Asker,
     asked: Annotated[CaseAsked, Query()],
 ) -> Response:
     """See ``description``."""
     parts.check(asked)
-    async with _one(request, parts, turn) as (data, name):
+    async with _one(request, parts, turn, who) as (data, name):
         seen = await parts.see(data, PurePosixPath(name.replace("\\", "/")).name or "picture", asked, pixels=True)
         judged = await parts.judge_seen(seen, asked)
         pixels = seen.picture.pixels
@@ -180,17 +202,27 @@ async def report(
 
 
 @contextlib.asynccontextmanager
-async def _one(request: Request, parts: Service, turn: _Line) -> AsyncIterator[tuple[bytes, str]]:
+async def _one(request: Request, parts: Service, turn: _Line, who: Caller) -> AsyncIterator[tuple[bytes, str]]:
     """The picture of a body, when it is its turn. Only one picture's pixels are in memory at a time."""
     with parts.room.hold() as take:
         picture = await one_picture(request, parts, take)
-        async with turn.stand():
+        async with attended(request), turn.stand(who):
             yield picture
 
 
 async def _regions(parts: Service, pixels: Pixels, tiles: int) -> Regions:
-    """As the command line finds them, to the bit: the runs have the same pictures in them."""
-    return await asyncio.to_thread(regions, pixels, parts.detector.bundle.card.views, parts.batcher.logits, most=tiles)
+    """As the command line finds them, to the bit: the runs have the same pictures in them. Who gives up waiting stops it before its next run."""
+    over = threading.Event()  # a thread cannot be cancelled
+
+    def logits(views: NDArray[np.float32]) -> NDArray[np.float32]:
+        if over.is_set():
+            raise RuntimeError("nobody waits for this map any more")
+        return parts.batcher.logits(views)
+
+    try:
+        return await asyncio.to_thread(regions, pixels, parts.detector.bundle.card.views, logits, most=tiles)
+    finally:
+        over.set()
 
 
 def _overlay(pixels: Pixels, found: Regions) -> str:

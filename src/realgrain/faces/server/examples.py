@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+import base64
+import io
+import json
+from pathlib import Path
 from typing import Any
 
-PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+from PIL import Image
+
+
+def _gradient() -> str:
+    """The smallest picture that is judged, as base64."""
+    file = io.BytesIO()
+    Image.linear_gradient("L").resize((32, 32)).save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode()
+
 
 _FILE = {"type": "string", "format": "binary"}
 _PICTURES = "image/jpeg, image/png, image/webp, image/avif, image/gif, image/tiff, image/bmp, image/heic"
@@ -20,7 +32,7 @@ DETECT: dict[str, Any] = {
             "application/json": {
                 "schema": {"$ref": "#/components/schemas/PictureBody"},
                 "examples": {
-                    "inline": {"summary": "A picture in base64", "value": {"image": PIXEL, "name": "pixel.png"}},
+                    "inline": {"summary": "A picture in base64", "value": {"image": _gradient(), "name": "gradient.png"}},
                     "address": {"summary": "An address, with --allow-urls", "value": {"url": "https://example.org/picture.jpg"}},
                 },
             },
@@ -50,28 +62,5 @@ RESULTS: dict[int | str, dict[str, Any]] = {
         },
     }
 }
-REPORT: dict[str, Any] = {
-    "description": "The report: of a picture as in the example, of a clip with `kind` clip.",
-    "content": {
-        "application/json": {
-            "example": {
-                "version": 2,
-                "picture": {
-                    "name": "picture.jpg",
-                    "sha256": "…",
-                    "bytes": 91234,
-                    "format": "JPEG",
-                    "width": 1024,
-                    "height": 768,
-                    "mode": "RGB",
-                    "jpeg_quality": 90,
-                    "notes": [],
-                },
-                "logit": 3.1,
-                "probability": 0.96,
-                "verdict": {"label": "ai", "reasons": [], "threshold": 2.2},
-                "sentence": "flagged; at this threshold …",
-            }
-        }
-    },
-}
+REPORT: dict[int | str, dict[str, Any]] = {200: {"description": "The report: of a picture as in the example, of a clip with `kind` clip."}}
+A_REPORT: dict[str, Any] = json.loads(Path(__file__).with_name("example_report.json").read_bytes())  # of the gradient

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -21,11 +20,11 @@ from realgrain.faces.server.problems import Problem
 from realgrain.faces.server.spool import Spool, Staged, new_id
 from realgrain.faces.server.store import Store
 from realgrain.faces.server.tables import Job
+from realgrain.faces.server.trouble import Trouble, is_locked
 
 AGAIN = 1.0  # seconds until what the store or the disk did not take is tried again
 TRIES = 5  # of one picture, those that a restart cut short included: one that takes the server down each time is given up
 PURGE = 600  # seconds between looks for results that are too old
-log = logging.getLogger("realgrain.serve")
 
 
 class JobStatus(BaseModel):
@@ -96,7 +95,7 @@ class Jobs:
         ended: Callable[[], None] = lambda: None,
     ) -> None:
         self._store, self._spool, self._judge, self._keep_days, self._ended = store, spool, judge, keep_days, ended
-        self._width = width
+        self._width, self._trouble = width, Trouble()
         self._left: dict[str, deque[int]] = {}  # pictures of each job that are still to begin
         self._open: dict[str, int] = {}  # pictures of each job that have not ended
         self._turns: deque[str] = deque()  # jobs with pictures to begin, one picture a turn: a large one does not keep small ones waiting
@@ -140,6 +139,9 @@ class Jobs:
         try:
             new = await asyncio.to_thread(self._store.add_job, staged.job, key, asked, webhook, staged.names, once)
         except Exception as error:
+            if is_locked(error):  # certainly not kept, and to ask would wait once more
+                await asyncio.to_thread(staged.discard)
+                raise
             try:
                 kept = await self._settle(staged)  # for a database that could not answer may have kept the job
             except Exception:
@@ -211,9 +213,9 @@ class Jobs:
                 await self._picture(job, n)
             except asyncio.CancelledError:
                 raise
-            except Exception:
+            except Exception as error:
                 # The store or the disk is away. Nothing is lost: the picture takes its turn again.
-                log.exception("a picture of job %s could not be worked on; it is tried again", job)
+                self._trouble.tell(error, "a picture of job %s could not be worked on; it is tried again", job)
                 await asyncio.sleep(AGAIN)
                 async with self._work:
                     if job in self._open:
@@ -254,8 +256,8 @@ class Jobs:
             try:
                 await asyncio.to_thread(self._store.end_item, job, n, report, problem)
                 return
-            except Exception:
-                log.exception("what came of a picture of job %s could not be written; it is tried again", job)
+            except Exception as error:
+                self._trouble.tell(error, "what came of a picture of job %s could not be written; it is tried again", job)
                 await asyncio.sleep(AGAIN)
 
     async def _report(self, job: str, n: int, name: str) -> str:
@@ -273,8 +275,8 @@ class Jobs:
             try:
                 await self._try_to_end(job, delivery, now)
                 return
-            except Exception:
-                log.exception("job %s could not be ended; it is tried again", job)
+            except Exception as error:
+                self._trouble.tell(error, "job %s could not be ended; it is tried again", job)
                 await asyncio.sleep(AGAIN)
 
     async def _try_to_end(self, job: str, delivery: str, now: float) -> None:

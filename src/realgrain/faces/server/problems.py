@@ -71,6 +71,7 @@ def busy(detail: str, seconds: int = 5) -> Problem:
     return Problem(503, "busy", detail, Retry_After=str(seconds))
 
 
+ALWAYS = (421, 431, 500)  # of every route
 _WORDS = {
     400: "the request cannot be read",
     401: "no API key, or none that is valid",
@@ -81,14 +82,17 @@ _WORDS = {
     409: "the job has not ended",
     413: "too many bytes, files or entries",
     415: "a body or a picture of a kind that is not read",
+    421: "this server does not answer under the name that it was called by",
     422: "a picture or an option that cannot be used",
     429: "too many requests",
+    431: "the request's headers are too large",
+    500: "a fault of the server's",
     502: "what the address names could not be fetched",
     503: "too much to do at the moment, or the store or the disk cannot be used",
 }
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Problems of a route, for OpenAPI."""
+    """Problems of a route, for OpenAPI; those of every route are added."""
     schema = {"$ref": "#/components/schemas/ProblemBody"}
-    return {status: {"description": _WORDS[status], "content": {MEDIA: {"schema": schema}}} for status in statuses}
+    return {status: {"description": _WORDS[status], "content": {MEDIA: {"schema": schema}}} for status in sorted({*statuses, *ALWAYS})}

@@ -21,7 +21,7 @@ class Settings(BaseModel):
         auth: whether requests need an API key.
         allow_urls: whether pictures may be named by an address that the server then fetches.
         private_hosts: hosts, as ``name:port``, that fetching and webhooks may reach although their address is private.
-        hosts: names under which a server without keys answers, against rebinding of its name; empty: any.
+        hosts: names under which the server answers, against rebinding of its name; empty: any.
         cors: origins whose pages may call the service; none by default.
         rate: requests of one key, or of one address where there are no keys, in the words of the package limits.
         max_bytes: of one picture.

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+from http import HTTPStatus
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from realgrain.faces.server.metrics import Metrics
@@ -30,6 +32,14 @@ ASKED = ("Authorization", "X-API-Key", "Content-Type", "Webhook-URL", "Idempoten
 TOLD = ("Content-Disposition", "Location", "Retry-After", "WWW-Authenticate")  # ... and those of answers that they may read, beside what all may
 OTHER = "other"  # label of what is no known route
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
+
+
+class _Cors(CORSMiddleware):
+    """With refusals in the form of all errors."""
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        answer = super().preflight_response(request_headers)
+        return answer if answer.status_code == HTTPStatus.OK else Problem(403, "wrong_origin", bytes(answer.body).decode()).response()
 
 
 class Shield:
@@ -59,7 +69,7 @@ class Shield:
         """What answers, its errors included, so that pages of the origins that are named can read it."""
         if not self._settings.cors:
             return app
-        return CORSMiddleware(app, self._settings.cors, allow_methods=("GET", "POST", "DELETE"), allow_headers=ASKED, expose_headers=TOLD)
+        return _Cors(app, self._settings.cors, allow_methods=("GET", "POST", "DELETE"), allow_headers=ASKED, expose_headers=TOLD)
 
     async def _pass(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -195,12 +195,13 @@ class Store:
 
     # Webhooks
 
-    def due(self, now: float) -> list[Delivery]:
-        """Webhooks whose time has come."""
+    def due(self, now: float, most: int, under_way: Collection[str] = (), full: Collection[str] = ()) -> list[Delivery]:
+        """Webhooks whose time has come, so many at most; without those that are under way, and those whose address begins with one of ``full``."""
         columns = (deliveries.c.id, deliveries.c.job, deliveries.c.key, deliveries.c.url, deliveries.c.body, deliveries.c.tries)
-        mine = (deliveries.c.owner == self._owner) & (deliveries.c.due <= now)
+        mine = (deliveries.c.owner == self._owner) & (deliveries.c.due <= now) & deliveries.c.id.not_in(under_way)
+        others = (~deliveries.c.url.startswith(receiver, autoescape=True) for receiver in full)
         with self._reader.connect() as connection:
-            return [Delivery(*row) for row in connection.execute(select(*columns).where(mine).order_by(deliveries.c.due).limit(100))]
+            return [Delivery(*row) for row in connection.execute(select(*columns).where(mine, *others).order_by(deliveries.c.due).limit(most))]
 
     def tried(self, delivery: str, outcome: str, due: float | None) -> None:
         """Keep what came of an attempt, and when the next is due; None: there is none."""

@@ -24,6 +24,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 VERSION = 1  # of the tables
+LOCKED = 5  # seconds that SQLite waits for another process that writes, and a thread for a connection which others have (our choices)
 State = Literal["queued", "running", "done"]
 
 METADATA = MetaData()
@@ -153,15 +154,15 @@ def open_engine(address: str) -> Engine:
             from realgrain.faces.server.postgres import open_bounded
 
             return open_bounded(url, **options)
-        engine = create_engine(url, **options)
-    except (SQLAlchemyError, ImportError, ValueError) as error:
+        engine = create_engine(url, pool_timeout=LOCKED, **options)
+    except (SQLAlchemyError, ImportError, ValueError, TypeError) as error:  # TypeError: SQLite in memory, which has no pool
         raise StoreError(f"the database cannot be used: {error}") from error
     if engine.dialect.name == "sqlite":
 
         @event.listens_for(engine, "connect")
         def _settings(connection: Any, _: object) -> None:
             connection.isolation_level = None  # transactions are begun below, at once as writers, so that none has to turn into one
-            for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=30000", "secure_delete=ON"):
+            for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={LOCKED * 1000}", "secure_delete=ON"):
                 connection.execute(f"PRAGMA {pragma}")
 
         @event.listens_for(engine, "begin")

@@ -16,6 +16,7 @@ from realgrain.faces.server.problems import Problem, busy
 from realgrain.faces.server.settings import Settings
 
 HEAD = 256  # bytes by which the kind of a file is told
+OPTIONS = frozenset({"profile", "max_fpr", "prior", "stability", "evidence", "regions", "tiles", "format"})  # of all routes that take a form
 
 
 class Sink(Protocol):
@@ -157,6 +158,8 @@ class _Reader:
             raise Problem(400, "bad_form", "a part of the form is no form-data")
         name = options.get(b"filename")
         if name is None:
+            if (field := options.get(b"name", b"").decode("utf-8", "replace")) in OPTIONS:
+                raise Problem(422, "bad_option", f"{field} in the form would not be used: options go in the address, ?{field}=")
             self._fields += 1
             if self._fields > self._settings.form_fields:
                 raise Problem(413, "too_many_fields", f"the form has more than {self._settings.form_fields} fields beside its files")
@@ -196,7 +199,7 @@ async def read_form(request: Request, target: Target, most: int, settings: Setti
 
     Raises:
         Problem: as ``chunks``; 413 if there are too many fields, or one is too large; 400 if it is no form, has too many or too large headers, is cut
-            short, or has no file; and whatever the target raises.
+            short, or has no file; 422 if a field is called like an option; and whatever the target raises.
     """
     _, options = parse_options_header(request.headers.get("content-type", ""))
     boundary = options.get(b"boundary", b"")

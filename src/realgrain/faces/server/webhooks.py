@@ -11,19 +11,22 @@ import base64
 import contextlib
 import hashlib
 import hmac
-import logging
 import os
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from realgrain.faces.server.fetch import Client, FetchError
 from realgrain.faces.server.store import Store
 from realgrain.faces.server.tables import Delivery
+from realgrain.faces.server.trouble import Trouble
 
-log = logging.getLogger("realgrain.serve")
 POLL = 0.5  # seconds between looks for webhooks that are due
+MOST = 64  # on their way at a time ...
+EACH = 4  # ... to one receiver, so that a slow one keeps nobody else's waiting (all three are our choices)
 PREFIX = "whsec_"
 
 
@@ -66,7 +69,8 @@ class Webhooks:
     def __init__(self, store: Store, client: Client, server: bytes, delays: tuple[float, ...], tried: Callable[[str], None] = lambda _: None) -> None:
         self._store, self._client, self._server, self._delays, self._tried = store, client, server, delays, tried
         self._task: asyncio.Task[None] | None = None
-        self._wake = asyncio.Event()
+        self._under_way: dict[asyncio.Task[None], Delivery] = {}
+        self._wake, self._trouble = asyncio.Event(), Trouble()
         self._came: dict[str, tuple[str, bool]] = {}  # of what was posted, until the store has it
 
     async def start(self) -> None:
@@ -75,10 +79,10 @@ class Webhooks:
 
     async def stop(self) -> None:
         """Stop; what is due stays so."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        tasks = [task for task in (self._task, *self._under_way) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def wake(self) -> None:
         """Look at once."""
@@ -88,12 +92,24 @@ class Webhooks:
         while True:
             # A database that is away comes back; until then there is nothing to do but to wait.
             with contextlib.suppress(Exception):
-                due = await asyncio.to_thread(self._store.due, time.time())
-                await asyncio.gather(*(self._try(delivery) for delivery in due))
+                await self._begin()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(POLL):
                     await self._wake.wait()
             self._wake.clear()
+
+    async def _begin(self) -> None:
+        """Send what is due, as far as there is room."""
+        at_work = Counter(_receiver(delivery) for delivery in self._under_way.values())
+        full = [receiver for receiver, count in at_work.items() if count >= EACH]
+        under_way = [delivery.id for delivery in self._under_way.values()]
+        for delivery in await asyncio.to_thread(self._store.due, time.time(), MOST - len(under_way), under_way, full):
+            receiver = _receiver(delivery)
+            if at_work[receiver] < EACH:
+                at_work[receiver] += 1
+                task = asyncio.create_task(self._try(delivery))
+                self._under_way[task] = delivery
+                task.add_done_callback(self._under_way.pop)
 
     async def _try(self, delivery: Delivery) -> None:
         """Post, and write what came of it. While the store does not take that, the next time does so and does not post again."""
@@ -101,10 +117,11 @@ class Webhooks:
             self._came[delivery.id] = outcome, arrived = self._came.get(delivery.id) or await self._post(delivery)
             due = None if arrived or delivery.tries >= len(self._delays) else time.time() + self._delays[delivery.tries]
             await asyncio.to_thread(self._store.tried, delivery.id, outcome, due)
-        except Exception:
-            log.exception("what came of webhook %s could not be written; it is tried again", delivery.id)
+        except Exception as error:
+            self._trouble.tell(error, "what came of webhook %s could not be written; it is tried again", delivery.id)
             return
         del self._came[delivery.id]
+        self.wake()  # there is room for another
         self._tried("delivered" if arrived else "failed" if due is not None else "given_up")
 
     async def _post(self, delivery: Delivery) -> tuple[str, bool]:
@@ -121,3 +138,9 @@ class Webhooks:
         except FetchError as error:
             return str(error), False
         return f"status {status}", 200 <= status < 300
+
+
+def _receiver(delivery: Delivery) -> str:
+    """What its address begins with: scheme, host and port."""
+    parts = urlsplit(delivery.url)
+    return delivery.url[: len(f"{parts.scheme}://{parts.netloc}")]
