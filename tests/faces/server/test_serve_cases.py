@@ -108,7 +108,7 @@ class TestGone:
 
     def leave(self, address: str, path: str, count: int) -> None:
         def ask(_: int) -> None:
-            with pytest.raises(httpx2.ReadTimeout):
+            with pytest.raises(httpx2.TimeoutException):
                 httpx2.post(address + path, files=file_of(PICTURE), timeout=1.5, trust_env=False)
 
         with ThreadPoolExecutor(count) as pool:
