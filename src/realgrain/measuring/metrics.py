@@ -39,7 +39,8 @@ class _Scored:
     pictures: NDArray[np.intp]
 
     def keep(self, mask: Bools) -> "_Scored":
-        threshold, clusters = (None if of is None else of[mask] for of in (self.threshold, self.clusters))
+        threshold = None if self.threshold is None else self.threshold[mask]
+        clusters = None if self.clusters is None else self.clusters[mask]
         return _Scored(self.fake[mask], self.logit[mask], self.probability[mask], threshold, self.sets[mask], clusters, self.pictures[mask])
 
 
