@@ -485,6 +485,7 @@ def doubt() -> str:
     outside = {name: kind["outside"] for name, kind in found["non_photographs"].items()}
     packaged, page = outside.pop("packaged"), outside.pop("page")
     drawn = list(outside.values())
+    called = sum(count for verdict, count in found["non_photographs"]["page"]["verdicts"].items() if verdict != "unsure")
     counts = [sum(of[part] for of in drawn) for part in ("k", "n")]
     spoofing = result("evidence/spoofing.json")["result"]
     each = [of for kinds in spoofing["spoofs"].values() for of in kinds.values()]
@@ -492,7 +493,8 @@ def doubt() -> str:
     files, logits, verdict, believed = (sum(of[name] for of in each) for name in ("files", "same_logits", "same_verdict", "believed"))
     return (
         f"Of {counts[1]} rendered pages, scans, screenshots, drawings, posters and charts {counts[0]} are `unsure: out_of_domain`, of "
-        f"{packaged['n']} non-photographs from packages {packaged['k']}, of {page['n']} screenshots that show a photograph {page['k']}, of "
+        f"{packaged['n']} non-photographs from packages {packaged['k']}, of {page['n']} screenshots that show a photograph {page['k']} ({called} of the "
+        f"others get a verdict), of "
         f"photographs of test sources {share(found['false_alarm'])}. In {files} files with false metadata, of {sum(spoofing['pictures'].values())} "
         f"pictures of which {decided} have a verdict to sway, the logits stayed the same in {logits}, "
         f"the verdict in {verdict}, and {believed} claims were believed. Looking at re-saves takes {cost['times_as_much']:.1f} times as long."

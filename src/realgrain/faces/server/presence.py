@@ -18,7 +18,7 @@ async def attended(request: Request) -> AsyncIterator[None]:
     Raises:
         Problem: 400, it has gone; nobody reads that, but requests are counted by their status.
     """
-    loop = asyncio.get_running_loop()
+    loop, there = asyncio.get_running_loop(), asyncio.timeout(None)
 
     async def watch() -> None:
         while (await request.receive())["type"] != "http.disconnect":
@@ -26,7 +26,7 @@ async def attended(request: Request) -> AsyncIterator[None]:
         there.reschedule(loop.time())
 
     try:
-        async with asyncio.timeout(None) as there:
+        async with there:
             watching = asyncio.create_task(watch())
             try:
                 yield
