@@ -493,8 +493,8 @@ def doubt() -> str:
     files, logits, verdict, believed = (sum(of[name] for of in each) for name in ("files", "same_logits", "same_verdict", "believed"))
     return (
         f"Of {counts[1]} rendered pages, scans, screenshots, drawings, posters and charts {counts[0]} are `unsure: out_of_domain`, of "
-        f"{packaged['n']} non-photographs from packages {packaged['k']}, of {page['n']} screenshots that show a photograph {page['k']} ({called} of the "
-        f"others get a verdict), of "
+        f"{packaged['n']} non-photographs from packages {packaged['k']}, of {page['n']} screenshots that show a photograph {page['k']} ({called} of "
+        f"the others get a verdict), of "
         f"photographs of test sources {share(found['false_alarm'])}. In {files} files with false metadata, of {sum(spoofing['pictures'].values())} "
         f"pictures of which {decided} have a verdict to sway, the logits stayed the same in {logits}, "
         f"the verdict in {verdict}, and {believed} claims were believed. Looking at re-saves takes {cost['times_as_much']:.1f} times as long."
