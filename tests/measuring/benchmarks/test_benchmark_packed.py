@@ -192,6 +192,13 @@ class TestHuggingFace:
         for quick in (False, True):
             assert check(tmp_path / "set", benchmark("huggingface"), quick=quick).ok
 
+    def test_a_class_label_that_is_not_there(self, datasets, tmp_path):
+        features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["ai", "nature"])})
+        rows = {"image": [{"bytes": SMALL, "path": None}], "label": [-1]}
+        datasets.Dataset.from_dict(rows, features=features).save_to_disk(tmp_path / "set")
+        with pytest.raises(BenchmarkError, match="row 0: label None is neither real"):
+            benchmark("huggingface").samples(tmp_path / "set")
+
     def test_saved_with_splits(self, datasets, tmp_path):
         part = datasets.Dataset.from_dict({"image": [SMALL], "label": ["real"], "source": ["flickr"], "group": ["clip 3"]})
         datasets.DatasetDict({"validation": part, "test": part}).save_to_disk(tmp_path / "set")

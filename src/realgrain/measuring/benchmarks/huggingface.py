@@ -147,7 +147,7 @@ def _rows(root: Path, split: str, rows: Dataset, faults: Faults) -> list[Sample]
     for number, row in enumerate(rows.select_columns(words)):
         said = dict(cast("Mapping[str, Any]", row))
         if names and said["label"] is not None:
-            said["label"] = names[said["label"]]
+            said["label"] = names[said["label"]] if said["label"] >= 0 else None  # -1 is what the hub has for rows without a label
         name = str(said.get("image_name") or "")
         where = "/".join(filter(None, [split, f"{number:08d}", Path(name).name]))
         try:
