@@ -404,7 +404,7 @@ class TestTables:
             assert expected in lines
         assert any(line[0] == "hard[1]" and line[1].startswith("0.375 (") for line in lines)
         assert any(line[0] == "mean over sets of accuracy, at 0.5" and line[1].startswith("0.750") for line in lines)
-        assert any(line[0] == "mean over sets of balanced accuracy, at the threshold" for line in lines)
+        assert any(line[0] == "mean over sets of balanced accuracy, at the thresholds" for line in lines)
 
     def test_worst_beside_each_macc(self):
         rows = [row("real", -1.0, "a")] * 9 + [row("fake", -1.0, "a", by="p")]  # 9 of 10 right; balanced 0.5
@@ -413,7 +413,7 @@ class TestTables:
         lines = [[cell.strip() for cell in line.strip("│").split("│")] for line in self.text(evaluate(table(rows), resamples=0)).splitlines()]
         labels = [line[0] for line in lines]
         for words, worst in (("accuracy", "b 0.500"), ("balanced accuracy", "b 0.333")):
-            for where in ("at 0.5", "at the threshold"):
+            for where in ("at 0.5", "at the thresholds"):
                 assert lines[labels.index(f"mean over sets of {words}, {where}") + 1] == ["worst of these", worst]
         third = "mean of one real accuracy and each generator's, at 0.5"
         assert lines[labels.index(third) + 1] == ["worst of these", "p 0.000"]

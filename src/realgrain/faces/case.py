@@ -25,6 +25,7 @@ from realgrain.evidence import provenance
 from realgrain.evidence.regions import MOST, Regions, regions
 from realgrain.faces.origins import Origin, origins
 from realgrain.measuring.ledger import processor, versions
+from realgrain.measuring.lock import first_fault
 from realgrain.picture.degrade import Pixels
 from realgrain.picture.errors import printable
 from realgrain.picture.image import open_file
@@ -231,6 +232,4 @@ def read_case(path: Path) -> tuple[Case, bytes]:
     try:
         return Case.model_validate_json(raw), raw
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise CaseError(f"{name}: not a whole case report: {printable(where)}: {printable(first['msg'])}") from None
+        raise CaseError(f"{name}: not a whole case report: {first_fault(error)}") from None

@@ -86,8 +86,9 @@ class TestPostgres:
             assert (status["total"], status["done"], status["failed"]) == (2, 2, 1)
             found = [json.loads(line) for line in server.http.get(f"/v1/jobs/{job}/results", headers=headers).text.splitlines()]
             assert "report" in found[0] and found[1]["problem"]["code"] == "unknown_format"
-        again = server.http.post("/v1/batch", files=[("files", ("a", b"x"))], headers={**headers, "Idempotency-Key": "0"})
-        assert again.json()["id"] == jobs[0]
+        again = {"files": [("files", ("a", b"x"))], "headers": {**headers, "Idempotency-Key": "0"}}
+        assert server.http.post("/v1/batch?stability=false", **again).json()["id"] == jobs[0]
+        assert server.http.post("/v1/batch", **again).json()["code"] == "other_request"
         assert server.http.delete(f"/v1/jobs/{jobs[0]}", headers=headers).status_code == 204
         assert not (data / "realgrain.db").exists()
 
