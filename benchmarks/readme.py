@@ -483,20 +483,21 @@ def doubt() -> str:
     """What is outside of what the detector knows, what files' false words do, and what a look at re-saves costs."""
     found, cost = result("out_of_domain/realgrain.json")["result"], result("benchmarks/stability.json")["result"]
     outside = {name: kind["outside"] for name, kind in found["non_photographs"].items()}
-    packaged, page = outside.pop("packaged"), outside.pop("page")
+    packaged, pages = outside.pop("packaged"), [outside.pop(name) for name in ("page", "post", "article", "chat")]
     drawn = list(outside.values())
-    called = sum(count for verdict, count in found["non_photographs"]["page"]["verdicts"].items() if verdict != "unsure")
-    counts = [sum(of[part] for of in drawn) for part in ("k", "n")]
+    counts, shown = ([sum(of[part] for of in each) for part in ("k", "n")] for each in (drawn, pages))
+    resent = [sum(found["non_photographs"][name]["deliveries"][of]["k"] for name in ("page", "post", "article", "chat")) for of in ("web", "hard")]
     spoofing = result("evidence/spoofing.json")["result"]
     each = [of for kinds in spoofing["spoofs"].values() for of in kinds.values()]
     decided = sum(count for of in spoofing["verdicts"].values() for verdict, count in of.items() if verdict != "unsure")
     files, logits, verdict, believed = (sum(of[name] for of in each) for name in ("files", "same_logits", "same_verdict", "believed"))
     return (
         f"Of {counts[1]} rendered pages, scans, screenshots, drawings, posters and charts {counts[0]} are `unsure: out_of_domain`, of "
-        f"{packaged['n']} non-photographs from packages {packaged['k']}, of {page['n']} screenshots that show a photograph {page['k']} ({called} of "
-        f"the others get a verdict), of "
-        f"photographs of test sources {share(found['false_alarm'])}. In {files} files with false metadata, of {sum(spoofing['pictures'].values())} "
-        f"pictures of which {decided} have a verdict to sway, the logits stayed the same in {logits}, "
+        f"{packaged['n']} non-photographs from packages {packaged['k']}, of {shown[1]} screenshots that show a photograph or a generated picture "
+        f"{shown[0]} ({resent[0]} of them as `web`, {resent[1]} as `hard`), of photographs of test sources {share(found['false_alarm'])}. Of "
+        f"calibration photographs, each in its worst delivery, {share(found['stated_false_alarm'])} are unlike the others, and "
+        f"{share(found['stated_false_alarm_of_borders'])} have such straight borders. In {files} files with false metadata, of "
+        f"{sum(spoofing['pictures'].values())} pictures of which {decided} have a verdict to sway, the logits stayed the same in {logits}, "
         f"the verdict in {verdict}, and {believed} claims were believed. Looking at re-saves takes {cost['times_as_much']:.1f} times as long."
     )
 

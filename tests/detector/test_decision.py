@@ -242,7 +242,7 @@ class TestGroups:
         )
         size = FileFacts(name="a", sha256="", bytes=1, format="PNG", width=500, height=500, mode="RGB", jpeg_quality=None, notes=[])
         at = {group: InDomain(distance=0, threshold=1, outside=False, false_alarm=rate_of(0, 9), group=group) for group in (0, 1)}
-        verdicts = {group: detector.conclude(size, [-0.5], {}, place, None) for group, place in {**at, None: None}.items()}
+        verdicts = {group: detector.conclude(size, [-0.5], {}, place, None, None) for group, place in {**at, None: None}.items()}
         assert [verdicts[group].verdict.label for group in (0, 1, None)] == ["ai", "camera", "unsure"]
         assert [verdicts[group].decision.group for group in (0, 1, None)] == [0, 1, None]
 

@@ -1,9 +1,11 @@
+import io
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from realgrain.detector import domain
 from realgrain.detector.bundle import read_bundle, statistics_sha256, write_bundle
@@ -11,7 +13,7 @@ from realgrain.detector.calibration import rate_of
 from realgrain.detector.detect import Detector, load
 from realgrain.detector.domain import Domain, InDomain
 from realgrain.detector.runtime import open_runtime
-from realgrain.detector.verdict import decide
+from realgrain.detector.verdict import FRAMED, decide
 from realgrain.learning.train import folds_of, learn
 
 F32 = ["onnxruntime", "openvino", "torch"]
@@ -158,6 +160,22 @@ class TestVerdict:
         assert "not like the pictures it was validated on" in found[0].sentence
         assert "out_of_domain" not in found[1].verdict.reasons
         assert found[0].logit == found[1].logit
+
+    def test_straight_borders(self, tiny_bundle):
+        """A photograph in a window: the logit is the same, the verdict is not, and the sentence says what to do."""
+        page = np.full((640, 640, 3), 250, np.uint8)
+        page[120:520, 120:520] = np.random.default_rng(0).integers(0, 256, (400, 400, 3))
+        file = io.BytesIO()
+        Image.fromarray(page).save(file, "PNG")
+        found = []
+        for borders in (None, the(1.25), the(1.26)):
+            card = tiny_bundle.card.model_copy(update={"domain": the(2.1), "borders": borders})
+            found.append(load(replace(tiny_bundle, card=card), threads=1).detect(file.getvalue()))
+        assert [report.borders and report.borders.outside for report in found] == [None, True, False]
+        assert ["out_of_domain" in report.verdict.reasons for report in found] == [False, True, False]
+        assert [FRAMED in report.sentence for report in found] == [False, True, False]
+        assert found[1].borders.length == pytest.approx(1.25)
+        assert len({report.logit for report in found}) == 1
 
     def test_a_bundle_that_does_not_know(self, tiny_bundle, toy_pictures, tmp_path):
         kept = {name: array for name, array in tiny_bundle.statistics.items() if not name.startswith("domain/")}

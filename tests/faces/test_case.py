@@ -233,7 +233,7 @@ class TestPage:
         found = []
         for off in (0.01, -0.01):
             again = {view.name: decision.ai for view in now.report.stability.views[1:]} | {"flip": between + off}
-            report = tiny_detector.conclude(now.report.picture, [decision.ai], again, inside, now.report.evidence)
+            report = tiny_detector.conclude(now.report.picture, [decision.ai], again, inside, now.report.evidence, None)
             text = case_page.render(now.model_copy(update={"report": report}), pixels)
             assert case_page.turning(now) == round(100 * chance, 2)
             assert text.count('class="middle"') == len(report.stability.views)
@@ -377,6 +377,7 @@ class TestVerify:
                 {view.name: view.logit - off for view in report.stability.views[1:]},
                 report.domain,
                 report.evidence,
+                report.borders,
             )
             machine = now.machine.model_copy(update={"processor": "another"})
             recorded = now.model_copy(update={"report": moved, "machine": machine})

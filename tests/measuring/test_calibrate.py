@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import toy
 
-from realgrain.detector import profiles
+from realgrain.detector import domain, profiles
 from realgrain.detector.bundle import CARD, HEAD, read_bundle
 from realgrain.detector.decision import Policy, decision_of
 from realgrain.detector.detect import load
@@ -79,7 +79,7 @@ def test_real_pictures_suffice(tiny_bundle, mine, tmp_path):
 def test_pictures_unlike_those_of_training_are_in_the_domain_of_their_own_profile(tiny_bundle, mine, tmp_path):
     """Else a profile of drawings would state an error rate and never give a verdict."""
     strict = tiny_bundle.card.domain.model_copy(update={"threshold": 0.0})
-    detector = load(replace(tiny_bundle, card=tiny_bundle.card.model_copy(update={"domain": strict})), threads=1)
+    detector = load(replace(tiny_bundle, card=tiny_bundle.card.model_copy(update={"domain": strict, "borders": strict})), threads=1)
     manifest = mine(fakes=False)
     samples = read_manifest(manifest)
     made = calibrating.calibrate(detector, score(detector, samples, traits=True), samples, manifest, tmp_path / "out", "art")
@@ -87,9 +87,11 @@ def test_pictures_unlike_those_of_training_are_in_the_domain_of_their_own_profil
     for sample in samples:
         before, after = (detector.detect(sample.file) for detector in (plain, art))
         assert (before.domain.outside, after.domain.outside) == (True, False)
+        assert (before.borders.outside, after.borders.outside) == (True, False)
         assert "out_of_domain" not in after.verdict.reasons
         assert (after.domain.false_alarm.k, after.domain.false_alarm.n) == (0, 8)
     assert (made.card.domain, made.card.profiles["art"].domain.generated) == (strict, None)
+    assert (made.card.borders, made.card.profiles["art"].borders.target) == (strict, domain.BORDERS_TARGET)
 
 
 def test_again_replaces_it(tiny_bundle, mine, tmp_path):

@@ -329,6 +329,9 @@ class TestLogs:
         for distance, unsure in ((far, True), (far - 1e-6, False)):
             found = read_logs([table(tmp_path, of, bundle=shipped.hash, feature_distance=repr(distance))], shipped)
             assert [row.unsure for row in found.rows] == [unsure, True, unsure]
+        for length, unsure in ((2.0, True), (0.0, False)):
+            found = read_logs([table(tmp_path, of, bundle=shipped.hash, borders=repr(length))], shipped)
+            assert [row.unsure for row in found.rows] == [unsure, True, unsure]
 
     def test_a_table_tells_what_reports_without_stability_do(self, tmp_path, tiny_bundle, toy_pictures):
         """One definition: the same pictures, scored and judged."""
@@ -341,7 +344,7 @@ class TestLogs:
         assert len(set(reports)) == 2
         assert [row.unsure for row in read_logs([tmp_path / "scores.parquet"], tiny_bundle).rows] == reports
 
-    @pytest.mark.parametrize("more", [{"verdict": "ai"}, {"width": ""}, {"feature_distance": "0.5"}])
+    @pytest.mark.parametrize("more", [{"verdict": "ai"}, {"width": ""}, {"feature_distance": "0.5"}, {"borders": "0.5"}])
     def test_two_ways_to_tell_what_is_unsure_are_not_one_stream(self, tmp_path, more):
         shipped = read_bundle(None)
         paths = [

@@ -205,10 +205,11 @@ class TestForDrift:
         found = list(score(tiny_detector, samples[:3], ("clean", "web"), day="2026-11-24", traits=True))
         for row, plain in zip(found, score(tiny_detector, samples[:3], ("clean", "web")), strict=True):
             assert plain.items() <= row.items()
-            assert row.keys() - plain.keys() == {"day", "format", "width", "height", "feature_distance"}
+            assert row.keys() - plain.keys() == {"day", "format", "width", "height", "feature_distance", "borders"}
         for row, sample in zip(found[::2], samples, strict=False):
             report = tiny_detector.detect(sample.file)
             assert (row["feature_distance"], row["content_group"]) == (report.domain.distance, report.domain.group)
+            assert row["borders"] == report.borders.length
             assert (row["day"], row["format"], row["width"], row["height"]) == (
                 "2026-11-24",
                 report.picture.format,

@@ -132,6 +132,7 @@ class Card(_Part):
         operating_point: thresholds and their measured rates; None: uncalibrated.
         profiles: calibration data by profile; their logits are among the statistics.
         domain: from where on a picture is unlike the training pictures, whose features are among the statistics; None: that is not known.
+        borders: from which length of straight borders on a picture is no photograph; None: that is not known.
         statistics_sha256: of ``statistics.safetensors``; None where there is none.
         int8: how to compute in eight bits; None: nobody has measured that.
         parents: what it was made of, oldest first; empty for a bundle as it was trained.
@@ -157,6 +158,7 @@ class Card(_Part):
     operating_point: OperatingPoint | None = None
     profiles: dict[str, Profile] = {}
     domain: Domain | None = None
+    borders: Domain | None = None
     statistics_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
     int8: Eight | None = None
     parents: tuple[Parent, ...] = ()
@@ -172,6 +174,11 @@ class Card(_Part):
         """From where on a picture is outside, for who asks for a profile, or for none."""
         named = self.profiles.get(profile or PHOTO)
         return self.domain if named is None or named.domain is None else named.domain
+
+    def borders_of(self, profile: str | None) -> Domain | None:
+        """From which length of straight borders on a picture is outside, likewise."""
+        named = self.profiles.get(profile or PHOTO)
+        return self.borders if named is None or named.borders is None else named.borders
 
 
 @dataclass(frozen=True)

@@ -133,7 +133,7 @@ class ClipSeen:
 
     def frames(self) -> list[Seen]:
         """Each as a picture that is ready for the runtime."""
-        return [Seen(picture=_as_picture(self.clip), evidence=None, views=views, again={}) for views in self.views]
+        return [Seen(picture=_as_picture(self.clip), evidence=None, views=views, borders=None, again={}) for views in self.views]
 
 
 _CLIP = TypeAdapter(Clip)

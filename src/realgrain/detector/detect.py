@@ -15,7 +15,7 @@ from realgrain.detector import content
 from realgrain.detector.ahead import ahead
 from realgrain.detector.bundle import Bundle, read_bundle
 from realgrain.detector.decision import Decision, Policy, decision_of, posterior
-from realgrain.detector.domain import InDomain, placed, places
+from realgrain.detector.domain import Borders, InDomain, bordered, placed, places
 from realgrain.detector.fusion import fuse
 from realgrain.detector.runtime import Runtime, open_runtime
 from realgrain.detector.second import Rounded, settled, settled_again
@@ -97,11 +97,15 @@ class Detector:
         view_logits, features = settled(self.runtime, seen.views, found, place, self._decisions_near(place, found[1]))
         if features is not found[1]:
             place = self._place(features)
-        return self.conclude(facts(seen.picture), view_logits.tolist(), self._again(seen.again, place), place, seen.evidence)
+        return self.conclude(facts(seen.picture), view_logits.tolist(), self._again(seen.again, place), place, seen.evidence, self._borders(seen))
 
     def _place(self, features: np.ndarray | None) -> InDomain | None:
         domain = self.bundle.card.domain_of(self.policy.profile)
         return None if domain is None or features is None else placed(features, domain, self.bundle.statistics)
+
+    def _borders(self, seen: Seen) -> Borders | None:
+        borders = self.bundle.card.borders_of(self.policy.profile)
+        return None if borders is None or seen.borders is None else bordered(seen.borders, borders)
 
     def _decisions_near(self, place: InDomain | None, features: np.ndarray | None) -> list[Decision]:
         """The thresholds of each group that the picture may be in, as far as the runtime can tell."""
@@ -112,7 +116,13 @@ class Detector:
         return [self._decisions[group] for group in near]
 
     def conclude(
-        self, picture: FileFacts, view_logits: Sequence[float], again: Mapping[str, float], place: InDomain | None, evidence: Evidence | None
+        self,
+        picture: FileFacts,
+        view_logits: Sequence[float],
+        again: Mapping[str, float],
+        place: InDomain | None,
+        evidence: Evidence | None,
+        borders: Borders | None,
     ) -> Report:
         """What follows from what was measured.
 
@@ -122,22 +132,24 @@ class Detector:
             again: logits of the picture saved again, by name; empty: not looked at.
             place: where the picture lies among the training pictures.
             evidence: passed on as it is.
+            borders: its straight ones; None: not looked at.
         """
         logit = float(np.mean(view_logits, dtype=np.float64))
         decision, policy = self.decision_in(place), self.policy
         scale = decision.calibration
         stable = stability(logit, again, scale) if again else None
-        verdict, chance = decide(logit, min(picture.width, picture.height), self.bundle.card, decision, stable, place)
+        verdict, chance = decide(logit, min(picture.width, picture.height), self.bundle.card, decision, stable, place, borders)
         return Report(
             picture=picture,
             logit=logit,
             view_logits=list(view_logits),
             probability=chance,
             verdict=verdict,
-            sentence=explained(verdict, decision),
+            sentence=explained(verdict, decision, borders),
             decision=decision,
             stability=stable,
             domain=place,
+            borders=borders,
             posterior=None if scale is None or policy.prior is None else posterior(scale, logit, policy.prior),
             detector=self._facts(),
             evidence=evidence,

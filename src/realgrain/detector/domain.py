@@ -1,5 +1,7 @@
 """Is a picture like those that the detector was validated on? How far its feature is from those of the training pictures, by direction.
 
+And whether it has longer straight borders than photographs have (``realgrain.picture.borders``), as a screenshot that shows one has.
+
 A feature is the mean over a picture's views, less the training mean. Its distance is one minus the mean cosine to the nearest training pictures;
 only the leading principal directions count in the product, but all of them in the lengths: what points where no training picture does is far from
 all of them (nearest neighbours as in Sun et al. 2022; the projection, which keeps the bundle small, and all numbers are our choice:
@@ -20,6 +22,7 @@ COMPONENTS = 32  # principal directions
 NEIGHBOURS = 5
 MOST = 2048  # training pictures that are kept, spread evenly
 TARGET = 0.05  # of left-out photographs that may be called outside
+BORDERS_TARGET = 0.04  # of photographs that may be for their straight borders
 MEAN, BASIS, REFERENCES = "domain/mean", "domain/basis", "domain/references"
 
 
@@ -27,7 +30,7 @@ class Domain(BaseModel):
     """From where on a picture is outside, and how often real and generated pictures of left-out sources, or of a profile, were.
 
     Attributes:
-        threshold: distance, in [0, 2], at or above which a picture is outside.
+        threshold: distance, in [0, 2], or length of straight borders, in [0, 2], at or above which a picture is outside.
         target: share of real pictures that it was chosen for.
         false_alarm: real ones that are outside, each in its farthest delivery.
         generated: the same of generated ones; None where there are none.
@@ -55,6 +58,17 @@ class InDomain(BaseModel):
     outside: bool
     false_alarm: Rate
     group: int = Field(ge=0)
+
+
+class Borders(BaseModel):
+    """Length of a picture's straight borders, by ``realgrain.picture.borders``, and from which on it is outside; ``false_alarm`` is the card's."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    length: float
+    threshold: float
+    outside: bool
+    false_alarm: Rate
 
 
 def fit(features: np.ndarray) -> dict[str, np.ndarray]:
@@ -93,24 +107,27 @@ def _directions(centred: np.ndarray, basis: np.ndarray) -> np.ndarray:
     return centred @ basis / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-12)
 
 
-def choose(found: Mapping[str, Sequence[float] | np.ndarray], fake: np.ndarray, source: np.ndarray, at_least: float = 0) -> Domain:
+def choose(
+    found: Mapping[str, Sequence[float] | np.ndarray], fake: np.ndarray, source: np.ndarray, at_least: float = 0, target: float = TARGET
+) -> Domain:
     """Set the threshold by the distances of pictures that were not learned from, as that of a verdict is (``calibration.threshold``), and measure it.
 
     Args:
-        found: distances (N,) of the same N pictures in each delivery.
+        found: distances, or lengths of borders, (N,) of the same N pictures in each delivery.
         fake: (N,) bool, some of them false.
         source: (N,) names.
         at_least: the threshold is not set below it.
+        target: share of real pictures that may be outside.
     """
     farthest = np.max(np.stack([np.asarray(each, np.float64) for each in found.values()]), axis=0)
-    least = max(at_least, threshold(np.sort(farthest[~fake]), TARGET)[0])
+    least = max(at_least, threshold(np.sort(farthest[~fake]), target)[0])
 
     def beyond(mine: np.ndarray) -> Rate:
         return rate_of(int(np.sum(farthest[mine] >= least)), int(mine.sum()))
 
     return Domain(
         threshold=least,
-        target=TARGET,
+        target=target,
         false_alarm=beyond(~fake),
         generated=beyond(fake) if fake.any() else None,
         false_alarm_per_source={str(name): beyond(~fake & (source == name)) for name in sorted(set(source[~fake]))},
@@ -123,3 +140,8 @@ def placed(features: np.ndarray, domain: Domain, kept: Mapping[str, np.ndarray])
     place = places(features[None], kept)
     distance, group = float(_far(place, kept)[0]), int(content.groups_of(place, kept)[0])
     return InDomain(distance=distance, threshold=domain.threshold, outside=distance >= domain.threshold, false_alarm=domain.false_alarm, group=group)
+
+
+def bordered(length: float, borders: Domain) -> Borders:
+    """Whether a picture's straight borders are longer than photographs have them."""
+    return Borders(length=length, threshold=borders.threshold, outside=length >= borders.threshold, false_alarm=borders.false_alarm)

@@ -38,6 +38,7 @@ class Profile(BaseModel):
         counts: pictures by label and source, ``{"real": {"ffhq": 150}, ...}``.
         calibration: probability scale fitted on them; None: the card's.
         domain: from where on a picture is unlike them and unlike the training pictures too; None: the card's.
+        borders: from which length of straight borders on, likewise.
         target_miss: share of generated pictures let through that the threshold of ``camera`` is chosen for.
         manifest_sha256: of their manifest.
         fitted: day.
@@ -50,6 +51,7 @@ class Profile(BaseModel):
     counts: dict[Kind, dict[str, int]]
     calibration: Calibration | None = None
     domain: Domain | None = None
+    borders: Domain | None = None
     target_miss: float = Field(default=0.05, gt=0, lt=1)
     manifest_sha256: str
     fitted: date

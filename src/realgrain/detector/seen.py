@@ -14,6 +14,7 @@ from realgrain.detector.stability import changed
 from realgrain.evidence.c2pa import TrustList
 from realgrain.evidence.claims import Evidence
 from realgrain.evidence.provenance import provenance
+from realgrain.picture.borders import straight_borders
 from realgrain.picture.image import Limits, Picture, open_file
 from realgrain.picture.views import ViewSpec, make_views
 
@@ -26,12 +27,14 @@ class Seen:
         picture: as opened; who only judges it needs no pixels any more.
         evidence: what its file says of itself; None: not looked at.
         views: (V, 3, H', W') float32.
+        borders: length of its straight ones, by ``realgrain.picture.borders``; None: not to be looked at.
         again: by name, views of what ``stability.changed`` makes of it; empty: not asked for.
     """
 
     picture: Picture
     evidence: Evidence | None
     views: np.ndarray
+    borders: float | None
     again: dict[str, np.ndarray]
 
     def without_pixels(self) -> Seen:
@@ -42,7 +45,13 @@ class Seen:
 def prepare(picture: Picture, evidence: Evidence | None, views: ViewSpec, smallest_side: int | None) -> Seen:
     """Make the views of a picture that is already open; ``smallest_side`` is what the detector judges, in pixels, None for no changed ones."""
     again = () if smallest_side is None else changed(picture.pixels, smallest_side)
-    return Seen(picture, evidence, make_views(picture.pixels, views), {name: make_views(pixels, views) for name, pixels in again})
+    return Seen(
+        picture,
+        evidence,
+        make_views(picture.pixels, views),
+        straight_borders(picture.pixels),
+        {name: make_views(pixels, views) for name, pixels in again},
+    )
 
 
 def look(

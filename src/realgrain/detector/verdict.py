@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from realgrain.detector.bundle import Card
 from realgrain.detector.calibration import Rate, probability
 from realgrain.detector.decision import Decision, Posterior, middle, sentence, tells_little, trained
-from realgrain.detector.domain import InDomain
+from realgrain.detector.domain import Borders, InDomain
 from realgrain.detector.fusion import Fused
 from realgrain.detector.stability import Stability
 from realgrain.evidence.claims import Evidence
@@ -24,6 +24,8 @@ WHY: dict[Reason, str] = {
     "unstable": "changes with a re-save",
     "out_of_domain": "not like the pictures it was validated on",
 }
+
+FRAMED = "it has long straight borders of one colour, as a screenshot, a page or a frame has: cut the photograph out of it and judge that"
 
 
 class _Part(BaseModel):
@@ -89,6 +91,7 @@ class Report(_Part):
         decision: the thresholds that it went by, and what they are known to cost.
         stability: what it says of the picture saved again; None where that was not looked at.
         domain: where it lies among the training pictures; None where bundle or runtime do not tell.
+        borders: its straight ones, of which a screenshot has longer ones than a photograph; None where the bundle does not tell.
         posterior: what the probability makes of the prior that the user gave; None without one.
         evidence: what the file says of itself, which has no influence on anything above; None where it was not looked at.
         fused: a second probability, of pixels and trusted claims together, beside the first; None unless the user asked for it.
@@ -104,6 +107,7 @@ class Report(_Part):
     decision: Decision
     stability: Stability | None = None
     domain: InDomain | None = None
+    borders: Borders | None = None
     posterior: Posterior | None = None
     detector: DetectorFacts
     evidence: Evidence | None = None
@@ -123,6 +127,7 @@ def decide(
     decision: Decision | None = None,
     stability: Stability | None = None,
     domain: InDomain | None = None,
+    borders: Borders | None = None,
 ) -> tuple[Verdict, float | None]:
     """Verdict and probability of a logit.
 
@@ -134,6 +139,7 @@ def decide(
         stability: the verdict stands only where all of its logits are on its side of the middle between the thresholds, so that no re-save is nearer
             to the other verdict than to this one: it can become ``unsure: unstable``, never another one (our choice: docs/decisions/0015).
         domain: outside of it the verdict is ``unsure: out_of_domain``.
+        borders: with longer ones than photographs have, likewise.
     """
     point = trained(card, "") if decision is None else decision
     chance = None if point.calibration is None else float(probability(point.calibration, logit))
@@ -142,7 +148,7 @@ def decide(
     reasons: list[Reason] = []
     if smallest_side < card.smallest_side:
         reasons.append("too_small")
-    if domain is not None and domain.outside:
+    if (domain is not None and domain.outside) or (borders is not None and borders.outside):
         reasons.append("out_of_domain")
     if logit < point.ai and (point.camera is None or logit > point.camera):
         reasons.append("near_threshold")
@@ -164,7 +170,10 @@ def _one_side(logits: list[float], between: float | None) -> bool:
     return between is not None and (min(logits) >= between or max(logits) < between)
 
 
-def explained(verdict: Verdict, decision: Decision) -> str:
+def explained(verdict: Verdict, decision: Decision, borders: Borders | None = None) -> str:
     """A verdict in one sentence."""
     said = sentence(verdict.label, ", ".join(WHY[reason] for reason in verdict.reasons), decision)
-    return f"{said}; these rates are of other pictures than this one" if "out_of_domain" in verdict.reasons and decision.false_positive else said
+    if "out_of_domain" in verdict.reasons:
+        said += "; these rates are of other pictures than this one" if decision.false_positive else ""
+        said += f"; {FRAMED}" if borders is not None and borders.outside else ""
+    return said

@@ -128,7 +128,7 @@ def _expected(recorded: Case, now: Case, detector: Detector, exact: bool, tolera
     where = now.regions
     if where is not None and recorded.regions is not None and len(where.tiles) == len(recorded.regions.tiles):
         where = _regions(where, recorded.regions, near)
-    settled = detector.conclude(report.picture, near(was.view_logits, report.view_logits), again, place, said)
+    settled = detector.conclude(report.picture, near(was.view_logits, report.view_logits), again, place, said, report.borders)
     settings = now.settings.model_copy(
         update={"bundle": recorded.settings.bundle, "trust_list": None if said is None or said.trust_list is None else said.trust_list.name}
     )

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from realgrain.detector.calibration import Rate, probability
 from realgrain.detector.decision import interval, middle
-from realgrain.detector.verdict import WHY
+from realgrain.detector.verdict import FRAMED, WHY
 from realgrain.evidence import region_map
 from realgrain.evidence.claims import Claim, Trust
 from realgrain.faces import page
@@ -82,6 +82,7 @@ def render(case: Case, pixels: Pixels) -> str:
         ends=list(thresholds(case)),
         middle=turning(case),
         unstable=WHY["unstable"],
+        framed=FRAMED,
         figures=list(figures(case)),
         marks=MARKS,
         claims=[(claim, list(fields(claim))) for claim in report.evidence.claims] if report.evidence else [],

@@ -24,6 +24,8 @@ SOURCES: dict[Source, str] = {
     "computed": "computed from the others",
 }
 
+MEASURED, THRESHOLD = "as measured when it was trained, or calibrated", ("threshold", "false_alarm")
+
 
 class Origin(BaseModel):
     """Where a number comes from.
@@ -66,11 +68,10 @@ def origins(report: Report, where: Regions | None, bundle: Bundle) -> list[Origi
             found.append(_of("/report/domain/group", "data", CENTRES, "the nearest to this picture's feature"))
         else:
             found.append(_of("/report/domain/group", "computed", "", "there are no groups of content: all pictures are of one"))
-        named = report.decision.profile or profiles.PHOTO
-        profile = bundle.card.profiles.get(named)
-        start = "/domain" if profile is None or profile.domain is None else f"/profiles/{escaped(named)}/domain"
-        how = "as measured when it was trained, or calibrated"
-        found += [_of(f"/report/domain/{name}", "card", f"{start}/{name}", how) for name in ("threshold", "false_alarm")]
+        found += [_of(f"/report/domain/{name}", "card", f"{_start(report, bundle, 'domain')}/{name}", MEASURED) for name in THRESHOLD]
+    if report.borders is not None:
+        found.append(_of("/report/borders/length", "picture", "", "the two longest straight borders of even areas, by the longer side"))
+        found += [_of(f"/report/borders/{name}", "card", f"{_start(report, bundle, 'borders')}/{name}", MEASURED) for name in THRESHOLD]
     if report.posterior is not None:
         found.append(_of("/report/posterior/prior", "user", "", "--prior"))
         found.append(_of("/report/posterior", "computed", "/report/posterior/prior /report/probability", "Bayes' rule; its arithmetic is shown"))
@@ -87,6 +88,13 @@ def origins(report: Report, where: Regions | None, bundle: Bundle) -> list[Origi
         found.append(_of("/tolerance", "computed", "", "the export gate's for f32 graphs; the card states none for this runtime"))
     found.append(_of("/settings", "user", "", "options of the command"))
     return found
+
+
+def _start(report: Report, bundle: Bundle, field: str) -> str:
+    """Where in the card the profile's own field is, or else the card's."""
+    named = report.decision.profile or profiles.PHOTO
+    own = getattr(bundle.card.profiles.get(named), field, None) is not None
+    return f"/profiles/{escaped(named)}/{field}" if own else f"/{field}"
 
 
 def _decision(report: Report, bundle: Bundle) -> Iterator[Origin]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from realgrain.detector.clips import ClipReport
 from realgrain.detector.decision import Decision, in_group, interval, of_real, shortfall, worth
-from realgrain.detector.verdict import WHY, Report
+from realgrain.detector.verdict import FRAMED, WHY, Report
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -117,6 +117,8 @@ class Table:
         notes = [explain(self._name, decisions), *dict.fromkeys(evidence.caution for evidence in looked)]
         if len(self._reports) == 1:
             notes.insert(0, f"{self._reports[0].picture.name}: {self._reports[0].sentence}.")
+        elif framed := [report.picture.name for report in self._reports if report.borders and report.borders.outside]:
+            notes.append(f"{_several(framed)}: {FRAMED}.")
         if prior is not None and (shown := self._reports[0].posterior):
             notes.append(f"The prior in odds, for {self._reports[0].picture.name}: {shown.arithmetic}.")
         if fused := next((report.fused for report in self._reports if report.fused), None):
@@ -130,6 +132,10 @@ def _says(evidence: Evidence) -> str:
     return evidence.brief() or ("nothing that was read: see the notes" if evidence.notes else "nothing")
 
 
+def _several(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3:,} more" if len(names) > 3 else "")
+
+
 def _unread(reports: Sequence[Report]) -> Iterator[str]:
     """What was not read, or not believed, of what files say of themselves: each note once, with the first files that it is of."""
     files: dict[str, list[str]] = {}
@@ -137,8 +143,7 @@ def _unread(reports: Sequence[Report]) -> Iterator[str]:
         for note in report.evidence.notes if report.evidence else ():
             files.setdefault(note, []).append(report.picture.name)
     for note, names in islice(files.items(), NOTES):
-        more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
-        yield f"Note, {', '.join(names[:3])}{more}: {note}."
+        yield f"Note, {_several(names)}: {note}."
     if len(files) > NOTES:
         yield f"There are {len(files) - NOTES:,} further notes: --json has them all."
 

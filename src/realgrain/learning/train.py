@@ -18,7 +18,7 @@ from realgrain.detector.bundle import BaseRef, Bundle, Card, TrainingData
 from realgrain.detector.calibration import Calibration, OperatingPoint
 from realgrain.detector.domain import Domain
 from realgrain.detector.profiles import Profile
-from realgrain.learning import processes, replay
+from realgrain.learning import borders, processes, replay
 from realgrain.learning.data import Fold, ManifestError, automatic_folds, balanced_weights, labels_missing, left_in, nowhere, untwinned
 from realgrain.learning.frozen import FrozenFitter
 from realgrain.learning.learned import as_arrays
@@ -282,6 +282,7 @@ def train(recipe: Recipe, manifest: Path, output: Path) -> Bundle:
             for name, groups in learned.profiles.items()
         },
         domain=learned.domain,
+        borders=borders.measure(problem, recipe.deliveries),
         statistics_sha256=bundles.statistics_sha256(statistics),
         smallest_side=recipe.smallest_side,
         training=TrainingData(manifest_sha256=manifest_sha256, counts=counts, licences=dict(licences)),

@@ -65,7 +65,7 @@ def calibrate(
     with building(output) as scratch:
         if scratch is None:
             raise FileExistsError(f"{output}: exists already")
-        kept, logits, group, distance = _once(_usable(rows, bundle), {sample.path: sample for sample in samples})
+        kept, logits, group, distance, lengths = _once(_usable(rows, bundle), {sample.path: sample for sample in samples})
         fake, source = np.array([sample.fake for sample in kept]), np.array([sample.source for sample in kept])
         if not len(kept) or fake.all():
             raise ManifestError(f"{manifest}: a profile needs real pictures that open and that the bundle has not learned from")
@@ -73,7 +73,8 @@ def calibrate(
         groups = content.count(bundle.statistics) if told else 1
         found = profiles.gather(logits, fake, source, group if told else {name: np.zeros(len(fake), int) for name in group}, groups)
         scale = calibration.fit_each(logits, fake, balanced_weights(kept), group, len(found)) if fake.any() else None
-        near = bundle.card.domain
+        near, borders = bundle.card.domain, bundle.card.borders
+        measured = borders is not None and not any(None in of for of in lengths.values())  # a clip's are not
         today = datetime.now(UTC).date()
         made = Profile(
             deliveries=tuple(logits),
@@ -81,6 +82,7 @@ def calibrate(
             counts=profiles.counts_of(fake, source),
             calibration=scale,
             domain=None if near is None or not told else domain.choose(distance, fake, source, at_least=near.threshold),
+            borders=domain.choose(lengths, fake, source, borders.threshold, domain.BORDERS_TARGET) if measured else None,
             target_miss=bundle.card.operating_point.target_miss if bundle.card.operating_point else 0.05,
             manifest_sha256=file_sha256(manifest),
             fitted=today,
@@ -94,19 +96,19 @@ def calibrate(
 
 
 def _once(rows: Iterable[dict[str, Any]], samples: dict[str, Sample]) -> tuple[list[Sample], *tuple[dict[str, np.ndarray], ...]]:
-    """Samples that open, each of the same bytes once, as copies would count as evidence that they are not; by condition their logits, groups, and
-    distances.
+    """Samples that open, each of the same bytes once, as copies would count as evidence that they are not; by condition their logits, groups,
+    distances, and lengths of borders.
     """
-    found: dict[str, dict[str, tuple[float, int | None, float | None]]] = defaultdict(dict)
+    found: dict[str, dict[str, tuple[float, int | None, float | None, float | None]]] = defaultdict(dict)
     first: dict[str, Sample] = {}
     for row in rows:
         sample = samples[row["path"]]
         known = first.setdefault(row["sha256"], sample)
         if known.label != sample.label:
             raise ManifestError(f"{known.path} and {sample.path} are the same bytes with different labels")
-        found[row["sha256"]].setdefault(row["condition"], (row["logit"], row.get("content_group"), row.get("feature_distance")))
+        found[row["sha256"]].setdefault(row["condition"], (row["logit"], row.get("content_group"), row.get("feature_distance"), row.get("borders")))
     conditions = list(dict.fromkeys(condition for of in found.values() for condition in of))
-    return list(first.values()), *({name: np.array([of[name][part] for of in found.values()]) for name in conditions} for part in (0, 1, 2))
+    return list(first.values()), *({name: np.array([of[name][part] for of in found.values()]) for name in conditions} for part in range(4))
 
 
 def _usable(rows: Iterable[dict[str, Any]], bundle: Bundle) -> Iterator[dict[str, Any]]:

@@ -13,12 +13,12 @@ from typing import Any
 from realgrain.detector.bundle import Bundle
 from realgrain.detector.content import count
 from realgrain.detector.decision import Policy, decision_of
-from realgrain.detector.domain import InDomain
+from realgrain.detector.domain import InDomain, bordered
 from realgrain.detector.verdict import decide
 
 PARQUET = b"PAR1"  # the first bytes of every parquet file
 SCORED = ("condition", "bundle", "error", "logit", "verdict", "stable_min", "feature_distance", "content_group")
-COLUMNS = (*SCORED, "format", "width", "height", "day", "time")
+COLUMNS = (*SCORED, "borders", "format", "width", "height", "day", "time")
 """What is read of a table; all but the logit may be missing."""
 
 
@@ -199,9 +199,9 @@ class _Judge:
         groups: list[int | None] = [None, *range(count(bundle.statistics))]
         self._decisions = {group: decision_of(bundle, Policy(), group) for group in groups}
 
-    def unsure(self, logit: float, side: float | None, distance: float | None, group: int | None) -> bool:
+    def unsure(self, logit: float, side: float | None, distance: float | None, group: int | None, length: float | None) -> bool:
         """Whether it was ``unsure``, for another reason than that it changes with a re-save."""
-        domain, place = self._card.domain_of(None), None
+        domain, place, borders = self._card.domain_of(None), None, self._card.borders_of(None)
         if domain is not None and distance is not None:
             place = InDomain(
                 distance=distance,
@@ -211,7 +211,8 @@ class _Judge:
                 group=group or 0,
             )
         smallest = self._card.smallest_side if side is None else int(side)
-        verdict, _ = decide(logit, smallest, self._card, self._decisions.get(group, self._decisions[None]), domain=place)
+        straight = None if borders is None or length is None else bordered(length, borders)
+        verdict, _ = decide(logit, smallest, self._card, self._decisions.get(group, self._decisions[None]), domain=place, borders=straight)
         return verdict.label == "unsure"
 
 
@@ -228,7 +229,7 @@ def _told_by(line: Mapping[str, Any]) -> str:
     """What tells whether a row is ``unsure``."""
     if line.get("verdict"):
         return str(line.get("rule") or "verdicts")
-    more = {"size": line.get("width") and line.get("height"), "distance": line.get("feature_distance")}
+    more = {"size": line.get("width") and line.get("height"), "distance": line.get("feature_distance"), "borders": line.get("borders")}
     return ", ".join(["scores", *(name for name, there in more.items() if there)])
 
 
@@ -240,7 +241,7 @@ def _row(path: Path, line: Mapping[str, Any], day: str, judge: _Judge | None) ->
     unsure = line["verdict"] == "unsure" if line.get("verdict") else None
     if unsure is None and judge is not None and logit is not None:
         group = _number(path, line, "content_group")
-        unsure = judge.unsure(logit, side, distance, None if group is None else int(group))
+        unsure = judge.unsure(logit, side, distance, None if group is None else int(group), _number(path, line, "borders"))
     return Row(day, logit, unsure, line.get("format") or None, side, distance)
 
 

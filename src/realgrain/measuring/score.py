@@ -25,6 +25,7 @@ from realgrain.detector.domain import placed
 from realgrain.learning.data import Sample
 from realgrain.measuring.batch.items import shown
 from realgrain.measuring.whole import whole
+from realgrain.picture.borders import straight_borders
 from realgrain.picture.conditions import condition
 from realgrain.picture.degrade import Pixels
 from realgrain.picture.image import Picture, PictureError
@@ -63,8 +64,8 @@ def score(
         skip: rows to leave out at the beginning, which are there already.
         day: of scoring, such as 2026-11-24, which rows then carry; a sample's own ``day`` or ``time`` stays. None: nothing that depends on when it is
             run, as runs that can be resumed need it.
-        traits: rows carry format and size of the file, and, where the detector knows it, the distance of the feature from those of training: with the
-            group of content, which is there anyway, all that ``drift`` and ``calibrate`` read.
+        traits: rows carry format and size of the file, the length of straight borders, and, where the detector knows it, the distance of the feature
+            from those of training: with the group of content, which is there anyway, all that ``drift`` and ``calibrate`` read.
         repeated: sha256 of files that several samples have, as sets of a benchmark share photographs: what is found in one is kept, and holds for
             the next.
 
@@ -74,7 +75,7 @@ def score(
     degrade = {name: condition(name) for name in conditions}
     thresholds = thresholds_of(detector.bundle)
     known: dict[tuple[str, str], dict[str, Any]] = {}
-    for seen in ahead(islice(_jobs(detector, samples, degrade, known), skip, None), detector.threads):
+    for seen in ahead(islice(_jobs(detector, samples, degrade, known, traits=traits), skip, None), detector.threads):
         row = {**(seen.sample.model_extra or {}), **seen.sample.model_dump(include=set(SAMPLE)), "condition": seen.condition}
         row |= {"bundle": detector.bundle.hash, "runtime": detector.runtime.name}
         if day is not None and not (row.get("day") or row.get("time")):
@@ -103,7 +104,7 @@ def _found(detector: Detector, seen: _Seen, thresholds: Mapping[int | None, floa
     chance = None if card.calibration is None else float(probability(card.calibration.of(group), logit))
     found = {"logit": logit, "probability": chance, "content_group": group, "threshold": thresholds[group]}
     if traits:
-        found |= {"format": seen.format, "width": seen.width, "height": seen.height}
+        found |= {"format": seen.format, "width": seen.width, "height": seen.height, "borders": seen.borders}
         found |= {} if place is None else {"feature_distance": place.distance}
     return found
 
@@ -120,6 +121,7 @@ class _Seen:
     format: str = ""
     width: int = 0
     height: int = 0
+    borders: float | None = None
 
 
 class _Opening:
@@ -150,7 +152,12 @@ NOTHING = np.empty((0, 3, 0, 0), np.float32)
 
 
 def _jobs(
-    detector: Detector, samples: Iterable[Sample], degrade: Mapping[str, Callable[[Pixels], Pixels]], known: Container[tuple[str, str]]
+    detector: Detector,
+    samples: Iterable[Sample],
+    degrade: Mapping[str, Callable[[Pixels], Pixels]],
+    known: Container[tuple[str, str]],
+    *,
+    traits: bool,
 ) -> Iterator[Callable[[], _Seen]]:
     """A job for each sample and condition rather than for each sample, so that many conditions take no more memory than one.
 
@@ -161,8 +168,11 @@ def _jobs(
         picture = opening.picture()
         if isinstance(picture, PictureError):
             return _Seen(sample, name, "", str(picture), NOTHING)
-        views = NOTHING if (picture.sha256, name) in known else detector.views(degrade[name](picture.pixels))
-        return _Seen(sample, name, picture.sha256, "", views, picture.format, picture.width, picture.height)
+        seen = partial(_Seen, sample, name, picture.sha256, "", format=picture.format, width=picture.width, height=picture.height)
+        if (picture.sha256, name) in known:
+            return seen(views=NOTHING)
+        pixels = degrade[name](picture.pixels)
+        return seen(views=detector.views(pixels), borders=straight_borders(pixels) if traits else None)
 
     for sample in samples:
         opening = _Opening(detector, sample)

@@ -45,6 +45,7 @@ class TestSame:
         here = prepare(picture, evidence, VIEWS, 64)
         assert seen.picture == picture and seen.evidence == evidence
         assert seen.views.tobytes() == here.views.tobytes()
+        assert seen.borders == here.borders
         assert list(seen.again) == list(here.again)
         assert all(np.array_equal(seen.again[name], here.again[name]) for name in here.again)
 

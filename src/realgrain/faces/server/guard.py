@@ -37,6 +37,7 @@ _HINTS = get_type_hints(Picture)
 _fields: dict[str, Any] = {name: (_HINTS[name], ...) for name in FACTS}
 _Facts: type[BaseModel] = create_model("_Facts", __config__=ConfigDict(extra="forbid"), **_fields)
 _AGAIN = TypeAdapter(list[str])
+_BORDERS = TypeAdapter(float)
 
 
 class Broken(ValueError):
@@ -291,4 +292,5 @@ def _as_seen(said: dict[str, Any], arrays: bytes) -> Seen:
     pixels = found.get("pixels", NO_PIXELS)  # they stay in the worker: a verdict needs only the views
     if pixels is not NO_PIXELS and (pixels.dtype != np.uint8 or pixels.shape != (facts.height, facts.width, 3)):  # type: ignore[attr-defined]
         raise ValueError("the pixels are not those of the picture")
-    return Seen(Picture(pixels=pixels, **{name: getattr(facts, name) for name in FACTS}), evidence, found["views"], again)
+    picture = Picture(pixels=pixels, **{name: getattr(facts, name) for name in FACTS})
+    return Seen(picture, evidence, found["views"], _BORDERS.validate_python(said["borders"]), again)

@@ -93,7 +93,7 @@ def serve(source: BinaryIO, sink: BinaryIO) -> None:
             said = None if evidence is None else evidence.model_dump(mode="json")
             shown = {"pixels": np.ascontiguousarray(picture.pixels)} if order.pixels else {}
             arrays = save({"views": seen.views, **{f"again/{name}": views for name, views in seen.again.items()}, **shown})
-            _answer(sink, {"picture": facts, "evidence": said, "again": list(seen.again)}, arrays)
+            _answer(sink, {"picture": facts, "evidence": said, "borders": seen.borders, "again": list(seen.again)}, arrays)
 
 
 def _answer(sink: BinaryIO, said: dict[str, Any], arrays: bytes = b"") -> None:

@@ -500,6 +500,7 @@ function scale(item) {
     h("div", { class: "ends", "aria-hidden": "true" }, h("span", {}, "0"), h("span", {}, "1")),
     h("ul", { class: "zones" }, ...zones.map(([name, mark, text]) => h("li", {}, h("span", { class: `sign ${name}`, "aria-hidden": "true" }, mark), text))),
     report.domain ? h("p", { class: "soft" }, t(report.domain.outside ? "domain.outside" : "domain.inside", { distance: number(report.domain.distance, 3), threshold: number(report.domain.threshold, 3) })) : null,
+    report.borders && report.borders.outside ? h("p", { class: "soft" }, t("borders.outside", { length: number(report.borders.length, 2), threshold: number(report.borders.threshold, 2) })) : null,
   ].filter((part) => part !== null);
 }
 
