@@ -24,7 +24,9 @@ import out_of_domain
 import readme
 import realised
 import refit
+import refit_borders
 import verdicts
+import web_pages
 
 
 def test_renders_the_same_pictures_each_time(tmp_path):
@@ -37,6 +39,7 @@ def test_renders_the_same_pictures_each_time(tmp_path):
     assert found[0]["packaged"] == found[1]["packaged"]
 
 
+@pytest.mark.skipif(web_pages.chromium() is None, reason="no web pages without chromium on the path")
 def test_out_of_domain_counts(tiny_bundle, toy_manifest, tmp_path, monkeypatch, capsys):
     output = tmp_path / "found.json"
     arguments = [str(toy_manifest), "--bundle", str(tiny_bundle.folder), "--split", "train", "--each", "1", "-o", str(output)]
@@ -45,7 +48,8 @@ def test_out_of_domain_counts(tiny_bundle, toy_manifest, tmp_path, monkeypatch, 
     out_of_domain.main()
     found = out_of_domain.Found.model_validate(json.loads(output.read_text())["result"])
     assert (found.bundle, found.threshold) == (tiny_bundle.hash, tiny_bundle.card.domain.threshold)
-    assert set(found.non_photographs) == set(non_photographs.RENDERED)
+    assert set(found.non_photographs) == {*non_photographs.RENDERED, *web_pages.KINDS}
+    assert all(set(of.deliveries) == {"clean", "web", "hard"} for of in found.non_photographs.values())
     assert all(of.outside.n == 1 for of in found.non_photographs.values())
     assert found.false_alarm.n == len(found.photographs) == 4
     assert 0 <= found.separates <= 1
@@ -58,14 +62,26 @@ class TestRefit:
         folder = shutil.copytree(tiny_bundle.folder, tmp_path / "old")
         (folder / STATISTICS).unlink()
         card = json.loads((folder / CARD).read_text())
-        (folder / CARD).write_text(json.dumps({**card, "profiles": {}, "domain": None, "statistics_sha256": None, "made": "2026-01-01"}))
+        (folder / CARD).write_text(
+            json.dumps({**card, "profiles": {}, "domain": None, "borders": None, "statistics_sha256": None, "made": "2026-01-01"})
+        )
         return read_bundle(folder)
+
+    def test_borders_are_measured_as_in_training(self, old, tiny_bundle, toy_manifest, tmp_path):
+        made = refit_borders.write(old, toy_manifest)
+        assert made.card == old.card.model_copy(update={"borders": tiny_bundle.card.borders, "parents": made.card.parents})
+        assert made.card.parents[-1].bundle == old.hash
+        other = tmp_path / "other.csv"
+        other.write_text(toy_manifest.read_text() + "\n")
+        with pytest.raises(ValueError, match="not the pictures"):
+            refit_borders.write(made, other)
 
     def test_takes_over_what_is_beside_the_weights(self, old, tiny_bundle):
         before = (old.folder / HEAD).read_bytes()
         made = refit.refit(tiny_bundle, old)
         assert (made.folder / HEAD).read_bytes() == before
         assert (made.card.profiles, made.card.domain) == (tiny_bundle.card.profiles, tiny_bundle.card.domain)
+        assert made.card.borders == tiny_bundle.card.borders is not None
         assert made.card.statistics_sha256 == tiny_bundle.card.statistics_sha256
         assert made.card.operating_point == old.card.operating_point
         assert (str(made.card.made), made.card.parents[0].bundle) == ("2026-01-01", old.hash)

@@ -376,7 +376,7 @@ class TestOldCards:
         folder = shutil.copytree(tiny_bundle.folder, tmp_path / "old")
         (folder / STATISTICS).unlink()
         card = json.loads((folder / CARD).read_text())
-        for name in ("profiles", "domain", "statistics_sha256", "parents"):
+        for name in ("profiles", "domain", "borders", "statistics_sha256", "parents"):
             del card[name]
         (folder / CARD).write_text(json.dumps(card))
         return read_bundle(folder)

@@ -227,13 +227,14 @@ class TestPage:
     def test_says_which_re_saves_take_a_verdict_back(self, tiny_detector, picture):
         """By the same rule as the verdict: a version on its side of the middle between the thresholds does not, wherever the thresholds are."""
         now, pixels = look(tiny_detector, picture, tiles=None)
-        decision, inside = now.report.decision, now.report.domain.model_copy(update={"outside": False})
+        decision = now.report.decision
+        inside, short = (of.model_copy(update={"outside": False}) for of in (now.report.domain, now.report.borders))
         between = (decision.ai + decision.camera) / 2
         chance = float(probability(decision.calibration, between))
         found = []
         for off in (0.01, -0.01):
             again = {view.name: decision.ai for view in now.report.stability.views[1:]} | {"flip": between + off}
-            report = tiny_detector.conclude(now.report.picture, [decision.ai], again, inside, now.report.evidence, None)
+            report = tiny_detector.conclude(now.report.picture, [decision.ai], again, inside, now.report.evidence, short)
             text = case_page.render(now.model_copy(update={"report": report}), pixels)
             assert case_page.turning(now) == round(100 * chance, 2)
             assert text.count('class="middle"') == len(report.stability.views)

@@ -1,6 +1,6 @@
 """Measures a bundle's threshold of straight borders on the pictures that it was trained with, and writes it into its card.
 
-    python benchmarks/borders.py data/manifest.csv src/realgrain/detector/bundles/default
+    python benchmarks/refit_borders.py data/manifest.csv src/realgrain/detector/bundles/default
 
 `realgrain train` does the same; this is for a bundle that was trained before borders were looked at: nothing about them is learned, so weights and
 all other figures stay as they are.
