@@ -25,7 +25,7 @@ WHY: dict[Reason, str] = {
     "out_of_domain": "not like the pictures it was validated on",
 }
 
-FRAMED = "it has long straight borders of one colour, as a screenshot, a page or a frame has: cut the photograph out of it and judge that"
+FRAMED = "long straight borders of one colour, as a screenshot, a page or a frame has: cut the photograph out of it and judge that"
 
 
 class _Part(BaseModel):
@@ -175,5 +175,5 @@ def explained(verdict: Verdict, decision: Decision, borders: Borders | None = No
     said = sentence(verdict.label, ", ".join(WHY[reason] for reason in verdict.reasons), decision)
     if "out_of_domain" in verdict.reasons:
         said += "; these rates are of other pictures than this one" if decision.false_positive else ""
-        said += f"; {FRAMED}" if borders is not None and borders.outside else ""
+        said += f"; it has {FRAMED}" if borders is not None and borders.outside else ""
     return said
