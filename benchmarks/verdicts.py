@@ -107,7 +107,8 @@ def opposite(one: Verdict, other: Verdict) -> bool:
 
 def bare(report: Report, detector: Detector) -> Verdict:
     """The verdict without a look at stability."""
-    return decide(report.logit, min(report.picture.width, report.picture.height), detector.bundle.card, report.decision, None, report.domain)[0]
+    side = min(report.picture.width, report.picture.height)
+    return decide(report.logit, side, detector.bundle.card, report.decision, None, report.domain, report.borders)[0]
 
 
 def turned(picture: Picture, before: Report, detector: Detector, quick: Detector, way: str) -> tuple[bool, bool]:
