@@ -25,7 +25,8 @@ from realgrain.picture.views import ViewSpec
 CARD, HEAD, ADAPTER, STATISTICS = "card.json", "head.safetensors", "adapter.safetensors", "statistics.safetensors"
 INT8 = "int8.safetensors"
 F32_TOLERANCE = 1e-4  # of a logit: between f32 runtimes, their versions and processors, only the order of sums differs
-DEFAULT = Path(__file__).parent / "bundles" / "default"
+SHIPPED = Path(__file__).parent / "bundles"
+DEFAULT = SHIPPED / "default"
 
 
 class BundleError(ValueError):
@@ -215,12 +216,17 @@ def check_same_detector(other: Bundle, bundle: Bundle) -> None:
 
 
 def read_bundle(folder: Path | str | None = None) -> Bundle:
-    """Read and check a bundle; None means the one that realgrain ships.
+    """Read and check a bundle.
+
+    Args:
+        folder: of the bundle, or the name of one that realgrain ships, such as ``fast``, where there is no such folder; None: ``default``.
 
     Raises:
         BundleError: a file is missing or not as its schema says, or the weights are not the card's.
     """
     folder = DEFAULT if folder is None else Path(folder)
+    if folder.name == str(folder) and not folder.exists() and (SHIPPED / folder).exists():
+        folder = SHIPPED / folder
     try:
         raw = (folder / CARD).read_bytes()
         card = Card.model_validate_json(raw)

@@ -33,7 +33,7 @@ def drop(page, *paths: Path) -> None:
 
 
 class TestPictures:
-    def test_by_drop_an_ai_and_a_real_one_side_by_side(self, open_page, pictures):
+    def test_by_drop_an_ai_and_a_real_one_side_by_side(self, open_page, pictures, tiny_detector):
         page = open_page()
         drop(page, pictures["ai"], pictures["camera"])
         flagged, photograph = card(page, pictures["ai"].name), card(page, pictures["camera"].name)
@@ -44,7 +44,8 @@ class TestPictures:
         assert re.search(r"Of 1,000 AI-generated pictures, about [\d.]+ are called a photograph", photograph.inner_text())
         assert re.search(r"at worst [\d.]+ of 1,000 .* whose generator the threshold was set without", photograph.inner_text())
         assert flagged.get_by_role("img", name=re.compile("Scale of the probability")).count() == 1
-        assert flagged.get_by_role("list", name=re.compile("Probability of each version")).get_by_role("listitem").count() == 7
+        versions = flagged.get_by_role("list", name=re.compile("Probability of each version")).get_by_role("listitem")
+        assert versions.count() == len(tiny_detector.detect(pictures["ai"]).stability.views) > 1
         one, other = flagged.bounding_box(), photograph.bounding_box()
         assert one["y"] == other["y"] and one["x"] + one["width"] <= other["x"]
 

@@ -1,0 +1,104 @@
+"""Which views the head needs in use, and which it should learn from: AUC and recall on left-out training sources, by pairs and by families.
+
+    python benchmarks/view_choice.py recipes/realgrain.yaml recipes/few.yaml --data data/manifest.csv -o results/left-out/views.json
+
+The first recipe gives the head, its views and the pairs, the second the families. Tests are not looked at.
+"""
+
+import argparse
+from copy import copy
+from pathlib import Path
+
+import numpy as np
+from pydantic import BaseModel
+from rich.console import Console
+from rich.table import Table
+from sklearn.metrics import roc_auc_score, roc_curve
+
+from realgrain.learning.data import Fold, left_in
+from realgrain.learning.frozen import FrozenFitter
+from realgrain.learning.problem import Problem, prepare
+from realgrain.learning.recipe import read_recipe
+from realgrain.learning.train import part_of
+from realgrain.measuring.ledger import write_result
+
+FPR = 0.05
+
+
+class Choice(BaseModel):
+    """One candidate: figures of each fold in each delivery, and their means.
+
+    Attributes:
+        learned: views of augmented pictures that the head learns from.
+        used: views whose logits are averaged.
+        left_out: ``pairs`` or ``families``.
+        auc: by fold and delivery.
+        recall: likewise, of generated pictures where at most 5 % of the fold's real ones are flagged.
+    """
+
+    learned: list[str]
+    used: list[str]
+    left_out: str
+    auc: dict[str, dict[str, float]]
+    recall: dict[str, dict[str, float]]
+    mean_auc: float
+    mean_recall: float
+
+
+class Choices(BaseModel):
+    """All candidates."""
+
+    candidates: list[Choice]
+
+
+def measure(problem: Problem, fitter: FrozenFitter, learned: list[int], used: list[int], folds: list[Fold], left_out: str) -> Choice:
+    """Figures of a candidate on each left-out fold."""
+    seen = copy(fitter)
+    seen.drawn = fitter.drawn[:, :, learned]
+    seen.delivered = {name: features[:, used] for name, features in fitter.delivered.items()}
+    auc: dict[str, dict[str, float]] = {}
+    recall: dict[str, dict[str, float]] = {}
+    for fold in folds:
+        part = part_of(problem, fold)
+        logits = seen.fit(problem.keep(left_in(problem.samples, fold, problem.twins))).logits(part)
+        auc[fold.name], recall[fold.name] = {}, {}
+        for name, of in logits.items():
+            flagged, caught, _ = roc_curve(part.fake, of)
+            auc[fold.name][name] = float(roc_auc_score(part.fake, of))
+            recall[fold.name][name] = float(caught[flagged <= FPR].max())
+    kinds = [view.kind for view in fitter.recipe.views.views]
+    return Choice(
+        learned=[kinds[index] for index in learned],
+        used=[kinds[index] for index in used],
+        left_out=left_out,
+        auc=auc,
+        recall=recall,
+        mean_auc=float(np.mean([value for of in auc.values() for value in of.values()])),
+        mean_recall=float(np.mean([value for of in recall.values() for value in of.values()])),
+    )
+
+
+def main() -> None:
+    """Measure every candidate, write and print them."""
+    parser = argparse.ArgumentParser(description="Compare views to learn from and views to use on left-out sources.")
+    parser.add_argument("recipe", type=Path)
+    parser.add_argument("families", type=Path)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--precision", choices=("bf16", "f32"), help="of the tower; without it, the recipe's")
+    parser.add_argument("-o", "--output", type=Path, default=Path("results/left-out/views.json"))
+    options = parser.parse_args()
+    recipe = read_recipe(options.recipe, {"precision": options.precision} if options.precision else None)
+    problem = prepare(recipe, options.data)
+    fitter = FrozenFitter(problem, recipe)
+    sides = {"pairs": recipe.folds, "families": read_recipe(options.families).folds}
+    each = [*([index] for index in range(len(recipe.views.views))), list(range(len(recipe.views.views)))]
+    found = [measure(problem, fitter, learned, used, folds, side) for side, folds in sides.items() for learned in each for used in each]
+    write_result(options.output, Choices(candidates=found), [options.recipe, options.families, options.data])
+    table = Table("left out", "learned from", "used", "mean AUC", "mean recall")
+    for choice in found:
+        table.add_row(choice.left_out, "+".join(choice.learned), "+".join(choice.used), f"{choice.mean_auc:.3f}", f"{choice.mean_recall:.3f}")
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()
