@@ -17,15 +17,18 @@ from realgrain.detector.stability import VIEWS
 from realgrain.detector.verdict import Verdict
 from realgrain.detector.weights import file_sha256
 from realgrain.learning.data import read_manifest
+from realgrain.learning.train import folds_of
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 import non_photographs
 import out_of_domain
+import probe_choice
 import readme
 import realised
 import refit
 import refit_borders
 import verdicts
+import view_choice
 import web_pages
 
 
@@ -53,6 +56,15 @@ def test_out_of_domain_counts(tiny_bundle, toy_manifest, tmp_path, monkeypatch, 
     assert all(of.outside.n == 1 for of in found.non_photographs.values())
     assert found.false_alarm.n == len(found.photographs) == 4
     assert 0 <= found.separates <= 1
+
+
+def test_views_are_chosen_as_the_rest_is(problem, fitter):
+    """Learned from and used on the same views, a candidate is what `probe_choice.py` measures."""
+    folds = folds_of(fitter.recipe, problem)
+    found = view_choice.measure(problem, fitter, [0], [0], folds, "pairs")
+    assert found.auc == probe_choice.measure(problem, fitter, fitter.recipe, [0]).auc
+    assert (found.learned, found.used) == ([fitter.recipe.views.views[0].kind],) * 2
+    assert all(0 <= value <= 1 for of in found.recall.values() for value in of.values())
 
 
 class TestRefit:
