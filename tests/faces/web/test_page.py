@@ -8,6 +8,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import toy
 from browsing import card, choose
@@ -95,6 +96,15 @@ class TestPictures:
         claim.wait_for()
         assert "unsigned claim" in claim.inner_text() and "spoofed" in claim.inner_text()
         assert page.locator("article b, article img[src='x']").count() == 0
+
+    def test_screenshot_is_unlike_and_what_to_do_is_said(self, open_page, tmp_path):
+        page, shown = open_page(), np.full((600, 400, 3), 250, np.uint8)
+        shown[150:450] = toy.picture(5, fake=False, size=(400, 300))
+        (tmp_path / "post.png").write_bytes(toy.saved(shown))
+        choose(page, tmp_path / "post.png")
+        said = card(page, "post.png").get_by_text(re.compile("^It has long straight borders of one colour"))
+        said.wait_for()
+        assert "1.33 of its longer side" in said.inner_text() and "Cut the photograph out of it and judge that" in said.inner_text()
 
     def test_folder_is_refused_at_once(self, open_page, pictures, tmp_path):
         page = open_page()
