@@ -7,7 +7,9 @@ import pytest
 from realgrain.detector.bundle import DEFAULT, SHIPPED, BundleError, read_bundle
 
 
-def test_by_name():
+def test_by_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "fast").mkdir()  # no bundle
     assert read_bundle("default").folder == read_bundle().folder == DEFAULT
     assert read_bundle("fast").folder == SHIPPED / "fast"
 

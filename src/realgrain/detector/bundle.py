@@ -219,13 +219,13 @@ def read_bundle(folder: Path | str | None = None) -> Bundle:
     """Read and check a bundle.
 
     Args:
-        folder: of the bundle, or the name of one that realgrain ships, such as ``fast``, where there is no such folder; None: ``default``.
+        folder: of the bundle, or the name of one that realgrain ships, such as ``fast``, where no bundle lies in such a folder; None: ``default``.
 
     Raises:
         BundleError: a file is missing or not as its schema says, or the weights are not the card's.
     """
     folder = DEFAULT if folder is None else Path(folder)
-    if folder.name == str(folder) and not folder.exists() and (SHIPPED / folder).exists():
+    if folder.name == str(folder) and not (folder / CARD).exists() and (SHIPPED / folder / CARD).exists():
         folder = SHIPPED / folder
     try:
         raw = (folder / CARD).read_bytes()
