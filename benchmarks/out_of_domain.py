@@ -70,7 +70,7 @@ class Found(BaseModel):
 
 def outside(report: Report) -> bool:
     """Whether the verdict is ``unsure`` for it."""
-    return bool((report.domain and report.domain.outside) or (report.borders and report.borders.outside))
+    return "out_of_domain" in report.verdict.reasons
 
 
 def kind(detector: Detector, delivered: dict[str, list[Report]]) -> Kind:

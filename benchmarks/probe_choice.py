@@ -41,11 +41,18 @@ class Choices(BaseModel):
     candidates: list[Choice]
 
 
+def through(fitter: FrozenFitter, learned: list[int], used: list[int]) -> FrozenFitter:
+    """A fitter that learns from some of the recipe's views only, and whose models are asked about some only."""
+    seen = copy(fitter)
+    seen.drawn = fitter.drawn[:, :, learned]
+    seen.delivered = {name: features[:, used] for name, features in fitter.delivered.items()}
+    return seen
+
+
 def measure(problem: Problem, fitter: FrozenFitter, recipe: Recipe, views: list[int]) -> Choice:
     """AUC of a candidate on each left-out fold, looking at the pictures through some of the recipe's views only."""
-    seen = copy(fitter)
-    seen.recipe, seen.drawn = recipe, fitter.drawn[:, :, views]
-    seen.delivered = {name: features[:, views] for name, features in fitter.delivered.items()}
+    seen = through(fitter, views, views)
+    seen.recipe = recipe
     auc: dict[str, dict[str, float]] = {}
     for fold in folds_of(recipe, problem):
         part = part_of(problem, fold)

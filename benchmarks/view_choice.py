@@ -6,10 +6,10 @@ The first recipe gives the head, its views and the pairs, the second the familie
 """
 
 import argparse
-from copy import copy
 from pathlib import Path
 
 import numpy as np
+from probe_choice import through
 from pydantic import BaseModel
 from rich.console import Console
 from rich.table import Table
@@ -21,8 +21,9 @@ from realgrain.learning.problem import Problem, prepare
 from realgrain.learning.recipe import read_recipe
 from realgrain.learning.train import part_of
 from realgrain.measuring.ledger import write_result
+from realgrain.measuring.resampling import FPR_LIMITS
 
-FPR = 0.05
+FPR = FPR_LIMITS["tpr_at_5_fpr"]
 
 
 class Choice(BaseModel):
@@ -53,9 +54,7 @@ class Choices(BaseModel):
 
 def measure(problem: Problem, fitter: FrozenFitter, learned: list[int], used: list[int], folds: list[Fold], left_out: str) -> Choice:
     """Figures of a candidate on each left-out fold."""
-    seen = copy(fitter)
-    seen.drawn = fitter.drawn[:, :, learned]
-    seen.delivered = {name: features[:, used] for name, features in fitter.delivered.items()}
+    seen = through(fitter, learned, used)
     auc: dict[str, dict[str, float]] = {}
     recall: dict[str, dict[str, float]] = {}
     for fold in folds:

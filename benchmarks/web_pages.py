@@ -7,11 +7,10 @@ writes them below ``KIND/``. Needs Playwright and a chromium: the one on the pat
 
 import argparse
 import base64
-import os
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import chromium
 import numpy as np
 from non_photographs import text
 
@@ -58,19 +57,13 @@ def chat(rng: np.random.Generator, picture: str) -> str:
 KINDS: dict[str, Callable[[np.random.Generator, str], str]] = {"post": post, "article": article, "chat": chat}
 
 
-def chromium() -> str | None:
-    """The browser to use; None: there is none."""
-    names = ("chromium", "chromium-browser", "google-chrome")
-    return os.environ.get("REALGRAIN_BROWSER") or next(filter(None, map(shutil.which, names)), None)
-
-
 def write(folder: Path, samples: Sequence[Sample], each: int, seed: int) -> dict[str, list[Path]]:
     """Files by kind: ``each`` of every one, on a phone and on a desk in turn, with pictures of the samples in them."""
     from playwright.sync_api import sync_playwright
 
     found: dict[str, list[Path]] = {}
     with sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
+        browser = started.chromium.launch(executable_path=chromium.path(), args=chromium.arguments())
         for number, (kind, render) in enumerate(KINDS.items()):
             (folder / kind).mkdir(parents=True, exist_ok=True)
             found[kind] = [folder / kind / f"{index:03}.png" for index in range(each)]

@@ -1,21 +1,23 @@
 """A real browser for tests, and what a reader does in it. Skipped, with the reason, where there is none."""
 
-import os
-import shutil
+import sys
 from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+import chromium
 
 
 @pytest.fixture(scope="module")
 def browser():
     """Debian's chromium, or another that is on the path. Not kept longer: while it is open, its event loop is that of the whole process."""
     api = pytest.importorskip("playwright.sync_api", reason="no browser tests without playwright (extra dev)")
-    found = os.environ.get("REALGRAIN_BROWSER") or next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    found = chromium.path()
     if found is None:
         pytest.skip("no browser tests without chromium on the path; REALGRAIN_BROWSER names another")
     with api.sync_playwright() as play:
-        made = play.chromium.launch(executable_path=found, args=["--no-sandbox"] if hasattr(os, "getuid") and os.getuid() == 0 else [])
+        made = play.chromium.launch(executable_path=found, args=chromium.arguments())
         yield made
         made.close()
 

@@ -20,6 +20,7 @@ from realgrain.learning.data import read_manifest
 from realgrain.learning.train import folds_of
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+import chromium
 import non_photographs
 import out_of_domain
 import probe_choice
@@ -42,7 +43,7 @@ def test_renders_the_same_pictures_each_time(tmp_path):
     assert found[0]["packaged"] == found[1]["packaged"]
 
 
-@pytest.mark.skipif(web_pages.chromium() is None, reason="no web pages without chromium on the path")
+@pytest.mark.skipif(chromium.path() is None, reason="no web pages without chromium on the path")
 def test_out_of_domain_counts(tiny_bundle, toy_manifest, tmp_path, monkeypatch, capsys):
     output = tmp_path / "found.json"
     arguments = [str(toy_manifest), "--bundle", str(tiny_bundle.folder), "--split", "train", "--each", "1", "-o", str(output)]
