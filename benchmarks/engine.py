@@ -259,8 +259,8 @@ def roofline(bundle: Path | None, threads: int, repeats: int = 30) -> Roofline:
     read = read_bundle(bundle)
     config, blocks = read.card.base.config, read.card.block or read.card.base.config.num_hidden_layers
     runtime = open_runtime("openvino-int8", read, threads=threads, offline=True)
-    count = read.card.views.count
-    views = np.random.default_rng(0).normal(size=(count, 3, config.image_size, config.image_size)).astype(np.float32)
+    count, size = read.card.views.count, read.card.views.size
+    views = np.random.default_rng(0).normal(size=(count, 3, size, size)).astype(np.float32)
 
     def once() -> float:
         started = time.perf_counter()
@@ -268,9 +268,9 @@ def roofline(bundle: Path | None, threads: int, repeats: int = 30) -> Roofline:
         return time.perf_counter() - started
 
     times = [once() for _ in range(repeats)][1:]
-    peaks = {precision: gemm_peak(config, precision, threads) for precision in ("f32", "bf16", "int8")}
+    peaks = {precision: gemm_peak(config, size, precision, threads) for precision in ("f32", "bf16", "int8")}
     seconds = float(np.median(times + [once() for _ in range(repeats)]))
-    linear, everything = (count * each / 1e9 for each in macs(config, blocks))
+    linear, everything = (count * each / 1e9 for each in macs(config, size, blocks))
     best = peaks["int8"].gmacs
     return Roofline(
         peaks=peaks,

@@ -30,9 +30,14 @@ class Peak(BaseModel):
     each: dict[int, float]
 
 
-def macs(config: TowerConfig, blocks: int) -> tuple[float, float]:
-    """Multiply-adds of one view: of the linear layers of its blocks, and of everything."""
-    hidden, inner, tokens = config.hidden_size, config.intermediate_size, config.tokens
+def tokens_of(config: TowerConfig, size: int) -> int:
+    """Patches of a view of ``size`` pixels a side, plus the class token."""
+    return (size // config.patch_size) ** 2 + 1
+
+
+def macs(config: TowerConfig, size: int, blocks: int) -> tuple[float, float]:
+    """Multiply-adds of one view of ``size`` pixels a side: of the linear layers of its blocks, and of everything."""
+    hidden, inner, tokens = config.hidden_size, config.intermediate_size, tokens_of(config, size)
     linear = blocks * tokens * (4 * hidden * hidden + 2 * hidden * inner)
     return float(linear), float(linear + blocks * 2 * tokens * tokens * hidden + (tokens - 1) * 3 * config.patch_size**2 * hidden)
 
@@ -67,7 +72,7 @@ def chain(config: TowerConfig, precision: Precision) -> tuple[Any, float]:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=9), float(count)
 
 
-def peak(config: TowerConfig, precision: Precision, threads: int, *, seconds: float = 1.0) -> Peak:
+def peak(config: TowerConfig, size: int, precision: Precision, threads: int, *, seconds: float = 1.0) -> Peak:
     """Measure one precision, each number of rows for some seconds; of each the fastest run counts."""
     import onnx
 
@@ -79,7 +84,7 @@ def peak(config: TowerConfig, precision: Precision, threads: int, *, seconds: fl
         request = openvino.Core().compile_model(str(Path(folder) / "chain.onnx"), "CPU", settings).create_infer_request()
     each: dict[int, float] = {}
     for views in (1, 2, 4, 8):
-        rows = views * config.tokens
+        rows = views * tokens_of(config, size)
         pixels = np.random.default_rng(1).normal(size=(rows, config.hidden_size)).astype(np.float32)
         request.infer({"x": pixels})
         best, end = float("inf"), time.perf_counter() + seconds

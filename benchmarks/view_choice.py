@@ -1,8 +1,10 @@
-"""Which views the head needs in use, and which it should learn from: AUC and recall on left-out training sources, by pairs and by families.
+"""Which views the head needs in use, how large, and which to learn from: AUC and recall on left-out training sources, by pairs and by families.
 
-    python benchmarks/view_choice.py recipes/realgrain.yaml recipes/few.yaml --data data/manifest.csv -o results/left-out/views.json
+    python benchmarks/view_choice.py recipes/realgrain.yaml recipes/few.yaml --sizes 128 144 160 192 --data data/manifest.csv \
+        -o results/left-out/views.json
 
-The first recipe gives the head, its views and the pairs, the second the families. Tests are not looked at.
+The first recipe gives the head, its views and the pairs, the second the families. Sizes are of resized views that are used and not learned from.
+Tests are not looked at.
 """
 
 import argparse
@@ -22,6 +24,7 @@ from realgrain.learning.recipe import read_recipe
 from realgrain.learning.train import part_of
 from realgrain.measuring.ledger import write_result
 from realgrain.measuring.resampling import FPR_LIMITS
+from realgrain.picture.views import View, ViewSpec
 
 FPR = FPR_LIMITS["tpr_at_5_fpr"]
 
@@ -30,8 +33,8 @@ class Choice(BaseModel):
     """One candidate: figures of each fold in each delivery, and their means.
 
     Attributes:
-        learned: views of augmented pictures that the head learns from.
-        used: views whose logits are averaged.
+        learned: views of augmented pictures that the head learns from, each with its side in pixels.
+        used: views whose logits are averaged, likewise.
         left_out: ``pairs`` or ``families``.
         auc: by fold and delivery.
         recall: likewise, of generated pictures where at most 5 % of the fold's real ones are flagged.
@@ -52,9 +55,8 @@ class Choices(BaseModel):
     candidates: list[Choice]
 
 
-def measure(problem: Problem, fitter: FrozenFitter, learned: list[int], used: list[int], folds: list[Fold], left_out: str) -> Choice:
+def measure(problem: Problem, seen: FrozenFitter, learned: list[str], used: list[str], folds: list[Fold], left_out: str) -> Choice:
     """Figures of a candidate on each left-out fold."""
-    seen = through(fitter, learned, used)
     auc: dict[str, dict[str, float]] = {}
     recall: dict[str, dict[str, float]] = {}
     for fold in folds:
@@ -65,10 +67,9 @@ def measure(problem: Problem, fitter: FrozenFitter, learned: list[int], used: li
             flagged, caught, _ = roc_curve(part.fake, of)
             auc[fold.name][name] = float(roc_auc_score(part.fake, of))
             recall[fold.name][name] = float(caught[flagged <= FPR].max())
-    kinds = [view.kind for view in fitter.recipe.views.views]
     return Choice(
-        learned=[kinds[index] for index in learned],
-        used=[kinds[index] for index in used],
+        learned=learned,
+        used=used,
         left_out=left_out,
         auc=auc,
         recall=recall,
@@ -83,6 +84,7 @@ def main() -> None:
     parser.add_argument("recipe", type=Path)
     parser.add_argument("families", type=Path)
     parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--sizes", type=int, nargs="*", default=[], metavar="PIXELS")
     parser.add_argument("--precision", choices=("bf16", "f32"), help="of the tower; without it, the recipe's")
     parser.add_argument("-o", "--output", type=Path, default=Path("results/left-out/views.json"))
     options = parser.parse_args()
@@ -90,8 +92,17 @@ def main() -> None:
     problem = prepare(recipe, options.data)
     fitter = FrozenFitter(problem, recipe)
     sides = {"pairs": recipe.folds, "families": read_recipe(options.families).folds}
-    each = [*([index] for index in range(len(recipe.views.views))), list(range(len(recipe.views.views)))]
-    found = [measure(problem, fitter, learned, used, folds, side) for side, folds in sides.items() for learned in each for used in each]
+    names = [f"{view.kind} {view.size}" for view in recipe.views.views]
+    every = list(range(len(names)))
+    some = [[index] for index in every] + [every]
+    candidates = [
+        (through(fitter, learned, used), [names[index] for index in learned], [names[index] for index in used]) for learned in some for used in some
+    ]
+    for size in options.sizes:
+        views = ViewSpec((View("resize", size),))
+        smaller = FrozenFitter(problem, recipe.model_copy(update={"views": views, "training_views": recipe.views}))
+        candidates += [(through(smaller, learned, [0]), [names[index] for index in learned], [f"resize {size}"]) for learned in some]
+    found = [measure(problem, *candidate, folds, side) for side, folds in sides.items() for candidate in candidates]
     write_result(options.output, Choices(candidates=found), [options.recipe, options.families, options.data])
     table = Table("left out", "learned from", "used", "mean AUC", "mean recall")
     for choice in found:

@@ -55,7 +55,7 @@ def test_parity_sees_a_change(tiny_bundle):
 
 
 def test_multiply_adds():
-    linear, everything = roofline.macs(TINY, 2)
+    linear, everything = roofline.macs(TINY, 224, 2)
     tokens = 50
     assert linear == 2 * tokens * 12 * 64 * 64
     assert everything == linear + 2 * 2 * tokens * tokens * 64 + 49 * 3 * 32 * 32 * 64
@@ -63,7 +63,7 @@ def test_multiply_adds():
 
 @pytest.mark.parametrize("precision", ["f32", "int8"])
 def test_peak(precision):
-    found = roofline.peak(TINY, precision, 1, seconds=0.02)
+    found = roofline.peak(TINY, 224, precision, 1, seconds=0.02)
     assert found.gmacs == max(found.each.values()) > 0
     assert found.each[found.rows] == found.gmacs
 

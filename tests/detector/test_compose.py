@@ -37,7 +37,8 @@ def test_lies_in_the_home(composed, home):
 def test_holds_every_array(composed, tiny_bundle, tiny_tower):
     model = onnx.load(composed / MODEL)
     onnx.checker.check_model(str(composed / MODEL), full_check=True)
-    _, arrays = graphs.build_graph(load_file(tiny_tower.tensors), tiny_tower.config(), tiny_bundle.head, tiny_bundle.card.block)
+    card = tiny_bundle.card
+    _, arrays = graphs.build_graph(load_file(tiny_tower.tensors), tiny_tower.config(), tiny_bundle.head, card.views.size, card.block)
     found = {tensor.name: onnx.numpy_helper.to_array(tensor, str(composed)) for tensor in model.graph.initializer}
     assert found.keys() == arrays.keys()
     for name, array in arrays.items():

@@ -25,8 +25,8 @@ def pixels(count, size=224):
     return np.random.default_rng(count).normal(size=(count, 3, size, size)).astype(np.float32)
 
 
-def session(tower, head, block, config=None):
-    model, arrays = build_graph(load_file(tower.tensors), config or tower.config(), head, block)
+def session(tower, head, block, size=224):
+    model, arrays = build_graph(load_file(tower.tensors), tower.config(), head, size, block)
     model.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in arrays.items())
     onnx.checker.check_model(model, full_check=True)
     options = onnxruntime.SessionOptions()
@@ -36,7 +36,7 @@ def session(tower, head, block, config=None):
 
 @torch.inference_mode()
 def torch_logits(tower, head, block, views):
-    found = load_tower(tower)(torch.from_numpy(views), output_hidden_states=True)
+    found = load_tower(tower)(torch.from_numpy(views), output_hidden_states=True, interpolate_pos_encoding=True)
     feature = found.image_embeds if block is None else found.hidden_states[block][:, 0]
     return feature.numpy() @ head["weight"] + head["bias"]
 
@@ -61,8 +61,14 @@ class TestAgainstTransformers:
 
     def test_other_shapes(self, tmp_path):
         tower = save_tiny_tower(tmp_path / "t", image_size=96, patch_size=16, num_attention_heads=2, num_hidden_layers=1, projection_dim=7)
-        (found,) = session(tower, a_head(7), None).run(["logit"], {"pixels": pixels(2, 96)})
+        (found,) = session(tower, a_head(7), None, 96).run(["logit"], {"pixels": pixels(2, 96)})
         np.testing.assert_allclose(found, torch_logits(tower, a_head(7), None, pixels(2, 96)), atol=2e-5, rtol=0)
+
+    @pytest.mark.parametrize("size", [32, 64, 160, 256, 448])
+    def test_views_of_another_size(self, tower, size):
+        """Position embeddings are interpolated as transformers does, for fewer patches and for more."""
+        (found,) = session(tower, a_head(32), 3, size).run(["logit"], {"pixels": pixels(2, size)})
+        np.testing.assert_allclose(found, torch_logits(tower, a_head(32), 3, pixels(2, size)), atol=2e-5, rtol=0)
 
     def test_config_defaults_are_those_of_transformers(self):
         """Transformers leaves out of config.json what equals its defaults."""
@@ -72,9 +78,9 @@ class TestAgainstTransformers:
 
 def test_later_blocks_are_left_out(tiny_tower):
     head = a_head(32)
-    sizes = [len(build_graph(load_file(tiny_tower.tensors), tiny_tower.config(), head, block)[0].graph.node) for block in (1, 2, 3)]
+    sizes = [len(build_graph(load_file(tiny_tower.tensors), tiny_tower.config(), head, 224, block)[0].graph.node) for block in (1, 2, 3)]
     assert sizes[0] < sizes[1] < sizes[2]
-    _, arrays = build_graph(load_file(tiny_tower.tensors), tiny_tower.config(), head, 1)
+    _, arrays = build_graph(load_file(tiny_tower.tensors), tiny_tower.config(), head, 224, 1)
     assert not any("layers.1" in name or "projection" in name for name in arrays)
 
 
@@ -83,7 +89,7 @@ class TestErrors:
         arrays = load_file(tiny_tower.tensors)
         if drop:
             del arrays[drop]
-        return build_graph(arrays, tiny_tower.config().model_copy(update=changes), head or a_head(32 if block else 24), block)
+        return build_graph(arrays, tiny_tower.config().model_copy(update=changes), head or a_head(32 if block else 24), 224, block)
 
     def test_unknown_activation(self, tiny_tower):
         with pytest.raises(ValueError, match=r"'relu'.*quick_gelu, gelu"):

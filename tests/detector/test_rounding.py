@@ -43,7 +43,7 @@ def smooth(arrays):
 def session(arrays, config, ranges=None, **settings):
     rng = np.random.default_rng(1)
     head = {"weight": rng.normal(size=32).astype(np.float32), "bias": np.zeros(1, np.float32)}
-    model, found = build_graph(arrays, config, head, BLOCKS, ranges or {}, **settings)
+    model, found = build_graph(arrays, config, head, 224, BLOCKS, ranges or {}, **settings)
     model.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in found.items())
     onnx.checker.check_model(model, full_check=True)
     options = onnxruntime.SessionOptions()
@@ -108,6 +108,24 @@ def test_weights_alone(arrays, tiny_tower):
     )
     assert np.abs(expected - plain).max() > 1e-4
     np.testing.assert_allclose(found, expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("group", [8, 32, 128])
+def test_rounds_as_it_comes(arrays, tiny_tower, group):
+    """The first layer reads what numpy rounds: each token by itself, so many channels at a time, or all where they do not divide."""
+    head = {"weight": np.zeros(32, np.float32), "bias": np.zeros(1, np.float32)}
+    model, found = build_graph(arrays, tiny_tower.config(), head, 224, 1, group=group)
+    model.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in found.items())
+    before = next(node.input[0] for node in model.graph.node if node.op_type == "Reshape" and node.input[0].startswith("LayerNormalization"))
+    after = next(node.input[0] for node in model.graph.node if "self_attn.q_proj.weight" in " ".join(node.input))
+    model.graph.output.extend(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in (before, after))
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    seen, rounded = onnxruntime.InferenceSession(model.SerializeToString(), options).run([before, after], {"pixels": pixels()})
+    parts = seen.reshape(*seen.shape[:2], -1, min(group, 32))
+    step = np.abs(parts).max(-1, keepdims=True) / 127
+    assert np.abs(rounded - seen).max() > 0
+    np.testing.assert_allclose(rounded, (np.rint(parts / step) * step).reshape(seen.shape), atol=1e-6, rtol=0)
 
 
 def test_round_trip(smooth):

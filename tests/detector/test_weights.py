@@ -388,7 +388,7 @@ class TestHub:
         assert cli(hub, "weights", "pull", OWNER).returncode == 0
         tower = pull(OWNER)
         head = {"weight": np.ones(24, np.float32), "bias": np.zeros(1, np.float32)}
-        model, _ = build_graph(load_file(tower.tensors), tower.config(), head)
+        model, _ = build_graph(load_file(tower.tensors), tower.config(), head, tower.config().image_size)
         assert (tower.config().num_hidden_layers, tower.config().patch_size, tower.config().projection_dim) == (2, 56, 24)
         assert model.graph.input[0].type.tensor_type.shape.dim[2].dim_value == 224
 

@@ -101,7 +101,8 @@ class TestFit:
         ("changes", "reason"),
         [
             ({"block": 4}, "has 3 blocks, and no block 4"),
-            ({"views": ViewSpec((View("crop", 96),))}, "takes views of 224 pixels a side, not 96"),
+            ({"views": ViewSpec((View("crop", 100),))}, "takes views of whole patches, 32 pixels a side each, not of 100 pixels"),
+            ({"training_views": ViewSpec((View("crop", 100),))}, "not of 100 pixels"),
             ({"content_directions": 32}, "content_directions 32: of a feature of 32 values"),
             ({"content_directions": 24, "block": None}, "content_directions 24: of a feature of 24 values"),
         ],

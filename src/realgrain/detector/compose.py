@@ -43,9 +43,10 @@ def compose(bundle: Bundle, *, offline: bool = False, int8: Rounded = "none") ->
     """
     if int8 == "all" and bundle.card.int8 is None:
         raise BundleError(f"{bundle.folder}: does not say how to round to eight bits; `realgrain export` makes a bundle that does")
-    parts = f"{bundle.card.base.model_dump_json()} {bundle.card.head_sha256} {bundle.card.adapter_sha256} {bundle.card.block} {graphs.VERSION}"
-    if int8 == "all" and bundle.card.int8 is not None:
-        parts += f" int8 {ROUNDED} {bundle.card.int8.sha256}"
+    card = bundle.card
+    parts = f"{card.base.model_dump_json()} {card.head_sha256} {card.adapter_sha256} {card.views.size} {card.block} {graphs.VERSION}"
+    if int8 == "all" and card.int8 is not None:
+        parts += f" int8 {ROUNDED} {card.int8.sha256}"
     elif int8 == "weights":
         parts += f" int8 weights {ROUNDED}"
     folder = weights.home() / "graphs" / hashlib.sha256(parts.encode()).hexdigest()[:24]
@@ -117,7 +118,8 @@ def _write(folder: Path, tower: weights.Tower, bundle: Bundle, int8: Rounded) ->
     if int8 == "all":
         tensors, ranges = rounded(bundle, tensors)
     try:
-        model, arrays = graphs.build_graph(tensors, tower.config(), bundle.head, bundle.card.block, ranges, eight_bit_weights=int8 == "weights")
+        size, block = bundle.card.views.size, bundle.card.block
+        model, arrays = graphs.build_graph(tensors, tower.config(), bundle.head, size, block, ranges, eight_bit_weights=int8 == "weights")
     except KeyError as error:
         raise weights.WeightsError(f"{tower.id}: {tower.tensors} has no {error}") from error
     except ValueError as error:

@@ -241,7 +241,8 @@ class Torch:
         import torch
 
         with torch.inference_mode():
-            found = self._tower(torch.from_numpy(views).to(self._device), output_hidden_states=self._block is not None)
+            seen, deep = torch.from_numpy(views).to(self._device), self._block is not None
+            found = self._tower(seen, output_hidden_states=deep, interpolate_pos_encoding=True)
             feature = found.image_embeds if self._block is None else found.hidden_states[self._block][:, 0]
             return (feature @ self._weight + self._bias).cpu().numpy(), feature.cpu().numpy()
 

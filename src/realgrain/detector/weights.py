@@ -82,8 +82,8 @@ class Tower:
         config = self.config()
         if block is not None and not 0 < block <= config.num_hidden_layers:
             raise ValueError(f"{self.id} has {config.num_hidden_layers} blocks, and no block {block}")
-        if views.size != config.image_size:
-            raise ValueError(f"{self.id} takes views of {config.image_size} pixels a side, not {views.size}")
+        if views.size % config.patch_size:
+            raise ValueError(f"{self.id} takes views of whole patches, {config.patch_size} pixels a side each, not of {views.size} pixels")
 
 
 DEFAULT_BASE = "clip-vit-b16"

@@ -116,13 +116,13 @@ def embed(tower: CLIPVisionModelWithProjection, views: torch.Tensor, kept: torch
 
     Args:
         tower: the image tower.
-        views: (N, 3, H, W).
+        views: (N, 3, H, W), of whole patches; positions are interpolated where their number is not the tower's own.
         kept: (N, K) patches that enter the encoder; None: all. Fewer tokens cost less time (our reading of masking by dropping).
 
     Returns:
         (N, 1 + patches, hidden), the class token first.
     """
-    hidden = tower.vision_model.embeddings(views)
+    hidden = tower.vision_model.embeddings(views, interpolate_pos_encoding=True)
     if kept is not None:
         patches = hidden[:, 1:].gather(1, kept[:, :, None].expand(-1, -1, hidden.shape[2]))
         hidden = torch.cat([hidden[:, :1], patches], dim=1)
@@ -182,6 +182,6 @@ def taps(model: CLIPVisionModelWithProjection, views: torch.Tensor, *, bf16: boo
         Class tokens after each block (N, blocks, hidden) and joint-space embeddings (N, projection), float32.
     """
     with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-        found = model(views, output_hidden_states=True)
+        found = model(views, output_hidden_states=True, interpolate_pos_encoding=True)
     tokens = torch.stack([state[:, 0] for state in found.hidden_states[1:]], dim=1)
     return tokens.float(), found.image_embeds.float()

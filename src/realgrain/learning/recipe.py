@@ -168,12 +168,11 @@ class Recipe(BaseModel):
     def _consistent(self) -> Recipe:
         for name in self.deliveries:
             condition(name)
-        if self.drawn_views.size != self.views.size:
-            raise ValueError(f"views are of {self.views.size} pixels, training_views of {self.drawn_views.size}: a tower takes one size")
         if self.tuning.cache_frozen and self.masking.fill == "drop" and self.masking.probability < 1:
             raise ValueError("with tuning.cache_frozen, masking that drops patches needs probability 1: kept tokens must be equally many")
-        if self.augmentation.p_crop and self.augmentation.crop_size < self.views.size:
-            raise ValueError(f"augmentation.crop_size {self.augmentation.crop_size} is less than the views show, {self.views.size} pixels a side")
+        cut, shown = self.augmentation.crop_size, self.drawn_views.size
+        if self.augmentation.p_crop and cut < shown:
+            raise ValueError(f"augmentation.crop_size {cut} is less than the views show, {shown} pixels a side")
         if self.noise.prompted and self.block is not None:
             raise ValueError(f"text anchors of noise live in the joint space, not among the tokens of block {self.block}: block null, or prototypes")
         for label in ("fake", "real"):  # a source may have pictures of both
@@ -193,7 +192,8 @@ def check_fit(recipe: Recipe) -> None:
     """
     tower = weights.pull(recipe.base)
     try:
-        tower.check_fit(recipe.views, recipe.block)
+        for views in (recipe.views, recipe.drawn_views):
+            tower.check_fit(views, recipe.block)
     except ValueError as error:
         raise RecipeError(f"recipe {recipe.name}: {error}") from error
     config = tower.config()
