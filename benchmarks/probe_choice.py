@@ -41,6 +41,11 @@ class Choices(BaseModel):
     candidates: list[Choice]
 
 
+def as_learned(recipe: Recipe) -> Recipe:
+    """The recipe, used on the views that it learns from: of these there are more to choose from."""
+    return recipe.model_copy(update={"views": recipe.drawn_views, "training_views": None})
+
+
 def through(fitter: FrozenFitter, learned: list[int], used: list[int]) -> FrozenFitter:
     """A fitter that learns from some of the recipe's views only, and whose models are asked about some only."""
     seen = copy(fitter)
@@ -76,9 +81,10 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, default=Path("results/left-out/choice.json"))
     options = parser.parse_args()
     found = []
-    problem = prepare(read_recipe(options.recipe), options.data)
+    shipped = as_learned(read_recipe(options.recipe))
+    problem = prepare(shipped, options.data)
     for block in BLOCKS:
-        recipe = read_recipe(options.recipe, {"block": block})
+        recipe = shipped.model_copy(update={"block": block})
         fitter = FrozenFitter(problem, recipe)
         each = range(len(recipe.views.views))
         for views in [*([index] for index in each), list(each)]:

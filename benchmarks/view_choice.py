@@ -3,15 +3,15 @@
     python benchmarks/view_choice.py recipes/realgrain.yaml recipes/few.yaml --sizes 128 144 160 192 --data data/manifest.csv \
         -o results/left-out/views.json
 
-The first recipe gives the head, its views and the pairs, the second the families. Sizes are of resized views that are used and not learned from.
-Tests are not looked at.
+The first recipe gives the head, the views that it learns from and the pairs, the second the families. Sizes are of resized views that are used and not
+learned from. Tests are not looked at.
 """
 
 import argparse
 from pathlib import Path
 
 import numpy as np
-from probe_choice import through
+from probe_choice import as_learned, through
 from pydantic import BaseModel
 from rich.console import Console
 from rich.table import Table
@@ -88,7 +88,7 @@ def main() -> None:
     parser.add_argument("--precision", choices=("bf16", "f32"), help="of the tower; without it, the recipe's")
     parser.add_argument("-o", "--output", type=Path, default=Path("results/left-out/views.json"))
     options = parser.parse_args()
-    recipe = read_recipe(options.recipe, {"precision": options.precision} if options.precision else None)
+    recipe = as_learned(read_recipe(options.recipe, {"precision": options.precision} if options.precision else None))
     problem = prepare(recipe, options.data)
     fitter = FrozenFitter(problem, recipe)
     sides = {"pairs": recipe.folds, "families": read_recipe(options.families).folds}

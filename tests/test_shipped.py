@@ -19,9 +19,9 @@ EACH = 24  # labelled pictures of each kind
 pytestmark = pytest.mark.skipif(not (DEFAULT / "card.json").exists(), reason="no detector has been trained to ship yet")
 
 
-@pytest.fixture(scope="module", params=["default", "fast"])
-def shipped(request):
-    return read_bundle(request.param)
+@pytest.fixture(scope="module")
+def shipped():
+    return read_bundle()
 
 
 class TestCard:

@@ -25,8 +25,7 @@ from realgrain.picture.views import ViewSpec
 CARD, HEAD, ADAPTER, STATISTICS = "card.json", "head.safetensors", "adapter.safetensors", "statistics.safetensors"
 INT8 = "int8.safetensors"
 F32_TOLERANCE = 1e-4  # of a logit: between f32 runtimes, their versions and processors, only the order of sums differs
-SHIPPED = Path(__file__).parent / "bundles"
-DEFAULT = SHIPPED / "default"
+DEFAULT = Path(__file__).parent / "bundles" / "default"
 
 
 class BundleError(ValueError):
@@ -216,17 +215,12 @@ def check_same_detector(other: Bundle, bundle: Bundle) -> None:
 
 
 def read_bundle(folder: Path | str | None = None) -> Bundle:
-    """Read and check a bundle.
-
-    Args:
-        folder: of the bundle, or the name of one that realgrain ships, such as ``fast``, where no bundle lies in such a folder; None: ``default``.
+    """Read and check a bundle; None means the one that realgrain ships.
 
     Raises:
         BundleError: a file is missing or not as its schema says, or the weights are not the card's.
     """
     folder = DEFAULT if folder is None else Path(folder)
-    if folder.name == str(folder) and not (folder / CARD).exists() and (SHIPPED / folder / CARD).exists():
-        folder = SHIPPED / folder
     try:
         raw = (folder / CARD).read_bytes()
         card = Card.model_validate_json(raw)
