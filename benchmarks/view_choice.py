@@ -1,6 +1,6 @@
 """Which views the head needs in use, how large, and which to learn from: AUC and recall on left-out training sources, by pairs and by families.
 
-    python benchmarks/view_choice.py recipes/realgrain.yaml recipes/few.yaml --sizes 128 144 160 192 --data data/manifest.csv \
+    python benchmarks/view_choice.py recipes/realgrain.yaml recipes/few.yaml --sizes 160 --data data/manifest.csv \
         -o results/left-out/views.json
 
 The first recipe gives the head, the views that it learns from and the pairs, the second the families. Sizes are of resized views that are used and not
