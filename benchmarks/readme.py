@@ -488,6 +488,7 @@ def doubt() -> str:
     drawn = list(outside.values())
     counts, shown = ([sum(of[part] for of in each) for part in ("k", "n")] for each in (drawn, pages))
     resent = [sum(found["non_photographs"][name]["deliveries"][of]["k"] for name in ("page", "post", "article", "chat")) for of in ("web", "hard")]
+    judged = [count for kind in found["non_photographs"].values() for verdict, count in kind["verdicts"].items() if verdict != "unsure"]
     spoofing = result("evidence/spoofing.json")["result"]
     each = [of for kinds in spoofing["spoofs"].values() for of in kinds.values()]
     decided = sum(count for of in spoofing["verdicts"].values() for verdict, count in of.items() if verdict != "unsure")
@@ -495,8 +496,9 @@ def doubt() -> str:
     return (
         f"Of {counts[1]} rendered pages, scans, screenshots, drawings, posters and charts {counts[0]} are `unsure: out_of_domain`, of "
         f"{packaged['n']} non-photographs from packages {packaged['k']}, of {shown[1]} screenshots that show a photograph or a generated picture "
-        f"{shown[0]} ({resent[0]} of them as `web`, {resent[1]} as `hard`), of photographs of test sources {share(found['false_alarm'])}. Of "
-        f"calibration photographs, each in its worst delivery, {share(found['stated_false_alarm'])} are unlike the others, and "
+        f"{shown[0]} ({resent[0]} of them as `web`, {resent[1]} as `hard`), of photographs of test sources {share(found['false_alarm'])}; "
+        f"{sum(judged)} of all non-photographs get a verdict. Of calibration photographs, each in its worst delivery, "
+        f"{share(found['stated_false_alarm'])} are unlike the others, and "
         f"{share(found['stated_false_alarm_of_borders'])} have such straight borders. In {files} files with false metadata, of "
         f"{sum(spoofing['pictures'].values())} pictures of which {decided} have a verdict to sway, the logits stayed the same in {logits}, "
         f"the verdict in {verdict}, and {believed} claims were believed. Looking at re-saves takes {cost['times_as_much']:.1f} times as long."

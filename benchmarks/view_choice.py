@@ -3,8 +3,8 @@
     python benchmarks/view_choice.py recipes/realgrain.yaml recipes/few.yaml --sizes 160 --data data/manifest.csv \
         -o results/left-out/views.json
 
-The first recipe gives the head, the views that it learns from and the pairs, the second the families. Sizes are of resized views that are used and not
-learned from. Tests are not looked at.
+The first recipe gives the head, the views that it learns from and the pairs, the second the families. Sizes are of resized views that are used
+and not learned from. Tests are not looked at.
 """
 
 import argparse
