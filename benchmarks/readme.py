@@ -34,7 +34,7 @@ BESIDE: dict[str, dict[str, Any]] = {
     "its control: nothing moves": {"tuning.rate": 1e-9, "tuning.head_rate": 1e-7},
     "its control: the head alone moves": {"tuning.rate": 1e-9, "tuning.head_rate": 1e-3},
     "frozen, method `probe` (UnivFD)": {"method": "probe"},
-    "frozen, method `realgrain`, which ships": {"method": "realgrain"},
+    "frozen, method `realgrain`, both views in use": {"method": "realgrain"},
     "frozen, method `level`": {"method": "level"},
 }
 """What stands beside noise and masks: what was run, in words, and some of its settings."""
