@@ -5,6 +5,7 @@ python benchmarks/probe_choice.py recipes/realgrain.yaml --data MANIFEST.csv -o 
 
 import argparse
 from copy import copy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +49,10 @@ def as_learned(recipe: Recipe) -> Recipe:
 
 def through(fitter: FrozenFitter, learned: list[int], used: list[int]) -> FrozenFitter:
     """A fitter that learns from some of the recipe's views only, and whose models are asked about some only."""
-    seen = copy(fitter)
+    seen, recipe = copy(fitter), fitter.recipe
+    specs = {"views": (recipe.views, used), "training_views": (recipe.drawn_views, learned)}
+    some = {name: replace(spec, views=tuple(spec.views[index] for index in kept)) for name, (spec, kept) in specs.items()}
+    seen.recipe = recipe.model_copy(update=some)
     seen.drawn = fitter.drawn[:, :, learned]
     seen.delivered = {name: features[:, used] for name, features in fitter.delivered.items()}
     return seen

@@ -55,7 +55,12 @@ class Choices(BaseModel):
     candidates: list[Choice]
 
 
-def measure(problem: Problem, seen: FrozenFitter, learned: list[str], used: list[str], folds: list[Fold], left_out: str) -> Choice:
+def named(spec: ViewSpec) -> list[str]:
+    """Views in words."""
+    return [f"{view.kind} {view.size}" for view in spec.views]
+
+
+def measure(problem: Problem, seen: FrozenFitter, folds: list[Fold], left_out: str) -> Choice:
     """Figures of a candidate on each left-out fold."""
     auc: dict[str, dict[str, float]] = {}
     recall: dict[str, dict[str, float]] = {}
@@ -68,8 +73,8 @@ def measure(problem: Problem, seen: FrozenFitter, learned: list[str], used: list
             auc[fold.name][name] = float(roc_auc_score(part.fake, of))
             recall[fold.name][name] = float(caught[flagged <= FPR].max())
     return Choice(
-        learned=learned,
-        used=used,
+        learned=named(seen.recipe.drawn_views),
+        used=named(seen.recipe.views),
         left_out=left_out,
         auc=auc,
         recall=recall,
@@ -85,24 +90,20 @@ def main() -> None:
     parser.add_argument("families", type=Path)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--sizes", type=int, nargs="*", default=[], metavar="PIXELS")
-    parser.add_argument("--precision", choices=("bf16", "f32"), help="of the tower; without it, the recipe's")
     parser.add_argument("-o", "--output", type=Path, default=Path("results/left-out/views.json"))
     options = parser.parse_args()
-    recipe = as_learned(read_recipe(options.recipe, {"precision": options.precision} if options.precision else None))
+    recipe = as_learned(read_recipe(options.recipe))
     problem = prepare(recipe, options.data)
     fitter = FrozenFitter(problem, recipe)
     sides = {"pairs": recipe.folds, "families": read_recipe(options.families).folds}
-    names = [f"{view.kind} {view.size}" for view in recipe.views.views]
-    every = list(range(len(names)))
+    every = list(range(len(recipe.views.views)))
     some = [[index] for index in every] + [every]
-    candidates = [
-        (through(fitter, learned, used), [names[index] for index in learned], [names[index] for index in used]) for learned in some for used in some
-    ]
+    candidates = [through(fitter, learned, used) for learned in some for used in some]
     for size in options.sizes:
         views = ViewSpec((View("resize", size),))
         smaller = FrozenFitter(problem, recipe.model_copy(update={"views": views, "training_views": recipe.views}))
-        candidates += [(through(smaller, learned, [0]), [names[index] for index in learned], [f"resize {size}"]) for learned in some]
-    found = [measure(problem, *candidate, folds, side) for side, folds in sides.items() for candidate in candidates]
+        candidates += [through(smaller, learned, [0]) for learned in some]
+    found = [measure(problem, candidate, folds, side) for side, folds in sides.items() for candidate in candidates]
     write_result(options.output, Choices(candidates=found), [options.recipe, options.families, options.data])
     table = Table("left out", "learned from", "used", "mean AUC", "mean recall")
     for choice in found:

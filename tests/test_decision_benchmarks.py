@@ -62,9 +62,10 @@ def test_out_of_domain_counts(tiny_bundle, toy_manifest, tmp_path, monkeypatch, 
 def test_views_are_chosen_as_the_rest_is(problem, fitter):
     """Learned from and used on the same views, a candidate is what `probe_choice.py` measures."""
     folds = folds_of(fitter.recipe, problem)
-    found = view_choice.measure(problem, probe_choice.through(fitter, [0], [0]), ["a"], ["b"], folds, "pairs")
+    found = view_choice.measure(problem, probe_choice.through(fitter, [0], [0]), folds, "pairs")
     assert found.auc == probe_choice.measure(problem, fitter, fitter.recipe, [0]).auc
-    assert (found.learned, found.used) == (["a"], ["b"])
+    view = fitter.recipe.views.views[0]
+    assert (found.learned, found.used) == ([f"{view.kind} {view.size}"],) * 2
     assert all(0 <= value <= 1 for of in found.recall.values() for value in of.values())
 
 

@@ -10,6 +10,7 @@ import toy
 
 from realgrain.detector.bundle import read_bundle
 from realgrain.detector.detect import load
+from realgrain.detector.runtime import open_runtime
 from realgrain.detector.weights import WeightsError, file_sha256
 from realgrain.learning import train as training
 from realgrain.learning.data import Fold, ManifestError
@@ -18,7 +19,8 @@ from realgrain.learning.methods import probe
 from realgrain.learning.problem import Problem, prepare
 from realgrain.learning.train import folds_of, learn, train
 from realgrain.measuring import crossval
-from realgrain.picture.views import View, ViewSpec
+from realgrain.picture.image import open_picture
+from realgrain.picture.views import View, ViewSpec, make_views
 
 
 @pytest.fixture
@@ -83,6 +85,17 @@ class TestBundle:
         found = [detector.detect(sample.file).logit for sample in problem.samples]
         np.testing.assert_allclose(found, expected, atol=2e-2)  # features are kept in half precision
         assert np.ptp(expected) > 1
+
+    @pytest.mark.parametrize("method", ["realgrain", "mpft"])
+    def test_used_at_another_size_than_learned(self, recipe_of, toy_manifest, toy_pictures, home, tmp_path, method):
+        """Positions are interpolated alike in training, in the graph and in torch, whether the tower stays or moves."""
+        smaller, larger = ViewSpec((View("resize", 160),)), ViewSpec((View("resize"),))
+        recipe = recipe_of(method).model_copy(update={"views": smaller, "training_views": larger, "content_directions": 0, "draws": 1})
+        bundle = train(recipe, toy_manifest, tmp_path / "bundle")
+        views = make_views(open_picture(toy_pictures[0]).pixels, bundle.card.views)
+        assert views.shape == (1, 3, 160, 160)
+        logits = [open_runtime(name, bundle, threads=1).logits(views) for name in ("onnxruntime", "openvino", "torch")]
+        np.testing.assert_allclose(logits, [logits[0]] * 3, atol=1e-4, rtol=0)
 
     def test_same_twice(self, quick_recipe, toy_manifest, monkeypatch, tmp_path):
         """From nothing, with no cache of the other run to lean on; and nearly the same when the rows are in another order."""
