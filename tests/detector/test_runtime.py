@@ -1,14 +1,18 @@
 import hashlib
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
-from realgrain.detector.bundle import BaseRef, BundleError, array_bytes
-from realgrain.detector.runtime import RUNTIMES, cores, open_runtime
-from realgrain.detector.weights import BASES, DEFAULT_BASE, pull
+from realgrain.detector.bundle import BaseRef, BundleError, Graph, array_bytes
+from realgrain.detector.compose import lossless
+from realgrain.detector.rounding import rounded_weight
+from realgrain.detector.runtime import RUNTIMES, OpenVinoExact, cores, open_runtime
+from realgrain.detector.weights import BASES, DEFAULT_BASE, file_sha256, pull
 from realgrain.picture.views import View, ViewSpec
 
 F32 = ["onnxruntime", "openvino", "torch"]
@@ -92,6 +96,48 @@ def test_openvino_gives_a_view_the_bits_that_it_has_alone(tiny_bundle):
     assert np.concatenate([logits for logits, _ in alone]).tobytes() == together.tobytes()
     assert np.concatenate([of for _, of in alone]).tobytes() == features.tobytes()
     np.testing.assert_allclose(together, open_runtime("onnxruntime", tiny_bundle, threads=1).logits(views(5)), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_many_at_a_time_have_the_bits_that_each_has_alone(tiny_bundle, threads):
+    alone = open_runtime("openvino", tiny_bundle, threads=threads)
+    expected = [alone.look(views(1, seed)) for seed in range(12)]
+    many = open_runtime("openvino", tiny_bundle, threads=threads, many=True)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda seed: many.look(views(1, seed)), range(12)))
+    assert [(logits.tobytes(), features.tobytes()) for logits, features in found] == [(one.tobytes(), of.tobytes()) for one, of in expected]
+
+
+def in_eight_bits(bundle):
+    """It says of both runtimes how far they are off, which nobody measured."""
+    stated = Graph(tolerance=0.1, measured=0.05, usual=0.05, auc_loss=0, pictures=1)
+    return replace(bundle, card=bundle.card.model_copy(update={"runtimes": {"openvino-int8-dynamic": stated}}))
+
+
+def test_float32_of_weights_that_eight_bits_do_not_hold(tiny_bundle):
+    assert not lossless(tiny_bundle)
+    exact = open_runtime("openvino-int8-dynamic", in_eight_bits(tiny_bundle), threads=1).exact()
+    assert exact.logits(views(2)).tobytes() == open_runtime("onnxruntime", tiny_bundle, threads=1).logits(views(2)).tobytes()
+
+
+def test_float32_of_weights_that_come_in_eight_bits(tiny_bundle, tmp_path, home):
+    """Linear weights that are whole steps are the same in eight bits: float32 then takes them so, and agrees with what holds them in full."""
+    named = tiny_bundle.card.base
+    tower = pull(named.id)
+    arrays = load_file(tower.tensors)
+    for name, array in arrays.items():
+        if ".layers." in name and array.ndim == 2:
+            whole, step = rounded_weight(array)
+            arrays[name] = whole * step[:, None]
+    save_file(arrays, tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_bytes((tower.folder / "config.json").read_bytes())
+    base = named.model_copy(update={"id": str(tmp_path), "sha256": file_sha256(tmp_path / "model.safetensors")})
+    bundle = in_eight_bits(replace(tiny_bundle, card=tiny_bundle.card.model_copy(update={"base": base})))
+    assert lossless(bundle)
+    runtime = open_runtime("openvino-int8-dynamic", bundle, threads=1)
+    assert isinstance(runtime.exact(), OpenVinoExact)
+    assert runtime.exact() is runtime.exact()
+    np.testing.assert_allclose(runtime.exact().logits(views(4)), open_runtime("onnxruntime", bundle, threads=1).logits(views(4)), atol=1e-5, rtol=0)
 
 
 def test_answers_are_kept_apart(opened):

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     import onnx
 
 MODEL, DATA, SEALS = "model.onnx", "model.data", "graph.json"
+LOSSLESS = "lossless"  # in ``SEALS``: whether weights in eight bits are those that there were
 PAGE = 4096  # bytes; runtimes map external data, and mapping wants page-aligned offsets
-ROUNDED = 1  # version of the rounding, part of its cache key: raise it when ``rounding`` or its part of the graph changes
+ROUNDED = 2  # version of the rounding, part of its cache key: raise it when ``rounding`` or its part of the graph changes
 SMALL = 1024  # bytes; shorter arrays stay inside the model file, where shape inference can see them
 
 
@@ -58,6 +59,16 @@ def compose(bundle: Bundle, *, offline: bool = False, int8: Rounded = "none") ->
     if not _untouched(folder):
         raise BundleError(f"{folder}: changed since it was composed; delete it and run again")
     return folder
+
+
+def lossless(bundle: Bundle, *, offline: bool = False) -> bool:
+    """Whether a bundle's linear weights are the same in eight bits: those of bases that come so are, unless an adapter changes them.
+
+    Raises:
+        WeightsError, BundleError: as ``compose``.
+    """
+    folder = compose(bundle, offline=offline, int8="weights")
+    return bool(json.loads((folder / SEALS).read_text())[LOSSLESS])
 
 
 def _untouched(folder: Path) -> bool:
@@ -132,7 +143,14 @@ def _write(folder: Path, tower: weights.Tower, bundle: Bundle, int8: Rounded) ->
                 file.write(array.tobytes())
     onnx.save(model, folder / MODEL)
     seals = {name: weights.file_sha256(folder / name) for name in (MODEL, DATA)}
-    (folder / SEALS).write_text(json.dumps(seals, indent=2) + "\n")
+    (folder / SEALS).write_text(json.dumps({**seals, LOSSLESS: _kept(tensors, arrays)}, indent=2) + "\n")
+
+
+def _kept(tensors: Mapping[str, np.ndarray], arrays: Mapping[str, np.ndarray]) -> bool:
+    """Whether a graph's eight-bit weights are the tower's, but for the last bits of float32."""
+    eight, step = graphs.EIGHT, graphs.STEP
+    names = [name.removesuffix(eight) for name in arrays if name.endswith(eight)]
+    return all(np.allclose(arrays[name + eight].T * arrays[name + step][:, None], tensors[name], rtol=1e-6, atol=0) for name in names)
 
 
 def _initialiser(name: str, array: np.ndarray, offset: int) -> onnx.TensorProto:

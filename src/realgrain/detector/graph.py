@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 OPSET = 17  # the first with LayerNormalization; read by every runtime that we support
 VERSION = 2  # part of the cache key: raise it when the graph changes
+EIGHT, STEP = ".int8", ".step"  # after a linear weight's name: its array in eight bits, and the step of each output channel
 
 
 class TowerConfig(BaseModel):
@@ -91,7 +92,7 @@ class _Graph:
         if point not in self._ranges and not self._eight_bit_weights:
             return self.array(name, value.T)
         rounded, step = rounded_weight(value)
-        parts = self.array(f"{name}.int8", rounded.T), self.array(f"{name}.step", step), self.array(f"{name}.zero", np.zeros(len(step), np.int8))
+        parts = self.array(name + EIGHT, rounded.T), self.array(name + STEP, step), self.array(f"{name}.zero", np.zeros(len(step), np.int8))
         return self.op("DequantizeLinear", *parts, axis=1)
 
 

@@ -16,7 +16,7 @@ from typing import Any, Protocol, cast
 import numpy as np
 
 from realgrain.detector.bundle import Bundle, BundleError
-from realgrain.detector.compose import MODEL, base_of, compose, tower_of
+from realgrain.detector.compose import MODEL, base_of, compose, lossless, tower_of
 from realgrain.detector.devices import CPU, DeviceError, providers
 from realgrain.detector.weights import file_sha256
 
@@ -40,7 +40,7 @@ class Runtime(Protocol):
     def version(self) -> str: ...
 
     def logits(self, views: np.ndarray) -> np.ndarray:
-        """Logits (N,) float32 of views (N, 3, H, W) float32; safe to call from several threads."""
+        """Logits (N,) float32 of views (N, 3, H, W) float32; threads may call it at the same time, and wait where only one of them can be served."""
         ...
 
     def look(self, views: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
@@ -68,14 +68,17 @@ class OnnxRuntime:
         self._session = onnxruntime.InferenceSession(str(compose(bundle, offline=offline) / MODEL), options, providers=wanted)
         if device != CPU and self._session.get_providers()[0] == "CPUExecutionProvider":  # which it falls to in silence
             raise DeviceError(f"{device}: ONNX Runtime cannot use it; its log says why")
+        self._turn = threading.Lock()  # a run takes all threads: two at once would be in each other's way
 
     def logits(self, views: np.ndarray) -> np.ndarray:
         """See ``Runtime``."""
-        return np.asarray(self._session.run(["logit"], {"pixels": views})[0])
+        with self._turn:
+            return np.asarray(self._session.run(["logit"], {"pixels": views})[0])
 
     def look(self, views: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """See ``Runtime``."""
-        logits, features = self._session.run(["logit", "feature"], {"pixels": views})
+        with self._turn:
+            logits, features = self._session.run(["logit", "feature"], {"pixels": views})
         return np.asarray(logits), np.asarray(features)
 
 
@@ -98,27 +101,28 @@ def _core() -> Any:
 class OpenVino:
     """OpenVINO; its precision is set, because left alone it computes in bf16 where the processor can.
 
-    Each view is a run of its own, and as many run at once as a picture has views, on equal shares of the threads: runs wait less for each other
-    than the threads of one run do (docs/decisions/0019).
+    Each view is a run of its own, on an equal share of the threads: runs wait less for each other than the threads of one run do
+    (docs/decisions/0019). As many run at once as a picture has views, or, where ``many`` pictures come at a time, as there are threads.
     """
 
     name, precision, hint = "openvino", "f32", "f32"  # the hint is for what is not rounded in the graph itself
     group = 0  # activations in a row that are rounded together as they come; 0: they are not
 
-    def __init__(self, bundle: Bundle, *, threads: int, offline: bool) -> None:
+    def __init__(self, bundle: Bundle, *, threads: int, offline: bool, many: bool = False) -> None:
         openvino = import_openvino()
         self.version = openvino.__version__.split("-")[0]
-        self._streams = min(threads, bundle.card.views.count)
+        self._streams = threads if many else min(threads, bundle.card.views.count)
         settings = {
             "INFERENCE_PRECISION_HINT": self.hint,
             "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": self._streams,
+            "ENABLE_CPU_PINNING": False,
             "DYNAMIC_QUANTIZATION_GROUP_SIZE": self.group,
         }
         self._model = _core().compile_model(self._graph(bundle, offline), "CPU", settings)
         # Graphs that were exported before there was a second output have none.
         self._gives_features = any("feature" in output.get_names() for output in self._model.outputs)
-        self._local = threading.local()
+        self._idle: list[Any] = []  # queues of runs that nobody waits for: each caller takes one, or makes one
 
     def _graph(self, bundle: Bundle, offline: bool) -> Path:
         """The bundle's own graph if it carries one for this runtime, else the composed one."""
@@ -130,8 +134,10 @@ class OpenVino:
 
     def look(self, views: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """See ``Runtime``."""
-        if not hasattr(self._local, "queue"):
-            self._local.queue = import_openvino().AsyncInferQueue(self._model, self._streams)
+        try:
+            queue = self._idle.pop()
+        except IndexError:
+            queue = import_openvino().AsyncInferQueue(self._model, self._streams)
         logits: list[Any] = [None] * len(views)
         features: list[Any] = [None] * len(views)
 
@@ -139,11 +145,11 @@ class OpenVino:
             logits[place] = np.array(request.get_tensor("logit").data)
             features[place] = np.array(request.get_tensor("feature").data) if self._gives_features else None
 
-        queue = self._local.queue
         queue.set_callback(keep)
         for place in range(len(views)):
             queue.start_async({"pixels": views[place : place + 1]}, place)
         queue.wait_all()
+        self._idle.append(queue)
         return np.concatenate(logits), np.concatenate(features) if self._gives_features else None
 
 
@@ -170,21 +176,28 @@ def carried_graph(bundle: Bundle, runtime: str) -> Path | None:
     return path
 
 
+class OpenVinoExact(OpenVino):
+    """OpenVINO in f32 on weights that are kept in eight bits, which must lose nothing: they take a quarter of the memory."""
+
+    def _graph(self, bundle: Bundle, offline: bool) -> Path:
+        return compose(bundle, offline=offline, int8="weights") / MODEL
+
+
 class OpenVinoInt8(OpenVino):
     """OpenVINO in eight bits: the graph that the bundle carries, or the one that its ranges and the base make; the rest of it is float32."""
 
     name, precision = "openvino-int8", "int8"
 
-    def __init__(self, bundle: Bundle, *, threads: int, offline: bool) -> None:
-        super().__init__(bundle, threads=threads, offline=offline)
+    def __init__(self, bundle: Bundle, *, threads: int, offline: bool, many: bool = False) -> None:
+        super().__init__(bundle, threads=threads, offline=offline, many=many)
         check_parity(self.name, bundle)
         self.parity = bundle.card.runtimes[self.name]
-        self._exact = partial(OnnxRuntime, bundle, threads=threads, offline=offline)
-        self._loaded: OnnxRuntime | None = None
+        self._exact = partial(_exact, bundle, threads=threads, offline=offline, many=many)
+        self._loaded: Runtime | None = None
         self._lock = threading.Lock()
 
-    def exact(self) -> OnnxRuntime:
-        """The same detector in f32; see ``second``. ONNX Runtime, because it maps the weights instead of copying them: it takes less memory."""
+    def exact(self) -> Runtime:
+        """The same detector in f32; see ``second``."""
         with self._lock:
             if self._loaded is None:
                 self._loaded = self._exact()
@@ -206,6 +219,13 @@ class OpenVinoDynamic(OpenVinoInt8):
 
     def _graph(self, bundle: Bundle, offline: bool) -> Path:
         return compose(bundle, offline=offline, int8="weights") / MODEL
+
+
+def _exact(bundle: Bundle, *, threads: int, offline: bool, many: bool) -> Runtime:
+    """In f32, as small as can be; where eight bits do not hold the weights, ONNX Runtime, which maps them instead of copying them."""
+    if lossless(bundle, offline=offline):
+        return OpenVinoExact(bundle, threads=threads, offline=offline, many=many)
+    return OnnxRuntime(bundle, threads=threads, offline=offline)
 
 
 class Torch:
@@ -231,6 +251,7 @@ class Torch:
         self._block = bundle.card.block
         self._weight, self._bias = (torch.from_numpy(bundle.head[name]).to(device) for name in ("weight", "bias"))
         self._tower, self._device = self._tower.to(device), device
+        self._turn = threading.Lock()
 
     def logits(self, views: np.ndarray) -> np.ndarray:
         """See ``Runtime``."""
@@ -240,7 +261,7 @@ class Torch:
         """See ``Runtime``."""
         import torch
 
-        with torch.inference_mode():
+        with self._turn, torch.inference_mode():
             seen, deep = torch.from_numpy(views).to(self._device), self._block is not None
             found = self._tower(seen, output_hidden_states=deep, interpolate_pos_encoding=True)
             feature = found.image_embeds if self._block is None else found.hidden_states[self._block][:, 0]
@@ -263,7 +284,7 @@ def check_parity(name: str, bundle: Bundle) -> None:
         raise BundleError(f"{bundle.folder}: its card does not say how far eight bits are off; `realgrain export` measures that")
 
 
-def open_runtime(name: str, bundle: Bundle, *, threads: int | None = None, offline: bool = False, device: str = CPU) -> Runtime:
+def open_runtime(name: str, bundle: Bundle, *, threads: int | None = None, offline: bool = False, device: str = CPU, many: bool = False) -> Runtime:
     """Load a bundle into a runtime.
 
     Args:
@@ -272,6 +293,8 @@ def open_runtime(name: str, bundle: Bundle, *, threads: int | None = None, offli
         threads: processors to use; None: all that this process may use.
         offline: never touch the network.
         device: by ``realgrain.detector.devices.chosen``.
+        many: pictures come many at a time, from several threads: OpenVINO then serves as many as it has threads, which is more in all, and each of
+            them later. No bit of a score depends on it.
 
     Raises:
         ValueError: no such runtime, or it cannot use the device.
@@ -282,8 +305,9 @@ def open_runtime(name: str, bundle: Bundle, *, threads: int | None = None, offli
         raise ValueError(f"no runtime {name!r}; there are {', '.join(RUNTIMES)}")
     if device != CPU and name not in ON_CARDS:
         raise DeviceError(f"{device}: the runtime {name} computes on the processor")
-    on = {} if device == CPU else {"device": device}
+    kind = RUNTIMES[name]
+    means: dict[str, Any] = {"device": device} if device != CPU else {"many": many} if issubclass(kind, OpenVino) else {}
     try:
-        return RUNTIMES[name](bundle, threads=threads or cores(), offline=offline, **on)
+        return kind(bundle, threads=threads or cores(), offline=offline, **means)
     except ImportError as error:
         raise BundleError(f"the runtime {name} needs `pip install realgrain[{EXTRAS.get(name, name)}]` ({error})") from error

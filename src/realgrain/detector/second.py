@@ -1,8 +1,8 @@
 """Where rounded arithmetic cannot tell, float32 is asked: a picture whose logit or distance lies near a threshold is looked at again.
 
-So a rounded runtime need not have thresholds, or error rates, of its own. What counts as near is in the card: the tolerance of its logits, so that
-no verdict depends on rounding as long as that is kept; of distances, as far as 95 % of the export gate's pictures were off (our choice,
-docs/decisions/0016). So is one nearly between two groups of content, if these make another verdict or probability of it.
+So a rounded runtime need not have thresholds, or error rates, of its own. What counts as near is in the card: of logits, as far as the worst of the
+export gate's pictures was off; of distances, as far as 95 % of them were (our choice, docs/decisions/0016). So is one nearly between two groups of
+content, if these make another verdict or probability of it.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def settled(runtime: Runtime, views: np.ndarray, found: Found, place: InDomain |
     if not isinstance(runtime, Rounded):
         return found
     logit = float(np.mean(found[0], dtype=np.float64))
-    doubtful = any(close(logit, decision, runtime.parity.tolerance) for decision in decisions)
+    doubtful = any(close(logit, decision, runtime.parity.measured) for decision in decisions)
     doubtful = doubtful or len({(sides(logit, decision), decision.calibration) for decision in decisions}) > 1
     if not doubtful and place is not None:
         doubtful = abs(place.distance - place.threshold) <= runtime.parity.usual_distance
@@ -71,7 +71,7 @@ def settled_again(runtime: Runtime, again: Mapping[str, np.ndarray], logits: Map
     between = middle(decision)
     if not isinstance(runtime, Rounded) or between is None:
         return dict(logits)
-    doubtful = [name for name, logit in logits.items() if abs(logit - between) <= runtime.parity.tolerance]
+    doubtful = [name for name, logit in logits.items() if abs(logit - between) <= runtime.parity.measured]
     if not doubtful:
         return dict(logits)
     found = runtime.exact().logits(np.concatenate([again[name] for name in doubtful])).reshape(len(doubtful), -1).mean(1, dtype=np.float64)

@@ -6,7 +6,7 @@ It stands apart from the detector so that another process can do it, see ``realg
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -24,7 +24,7 @@ class Seen:
     """A picture, ready for the runtime.
 
     Attributes:
-        picture: as opened; who only judges it needs no pixels any more.
+        picture: as opened.
         evidence: what its file says of itself; None: not looked at.
         views: (V, 3, H', W') float32.
         borders: length of its straight ones, by ``realgrain.picture.borders``; None: not to be looked at.
@@ -36,10 +36,6 @@ class Seen:
     views: np.ndarray
     borders: float | None
     again: dict[str, np.ndarray]
-
-    def without_pixels(self) -> Seen:
-        """The same for who only judges it: of large pictures that wait for their turn, pixels would be most of the memory."""
-        return replace(self, picture=self.picture.without_pixels())
 
 
 def prepare(picture: Picture, evidence: Evidence | None, views: ViewSpec, smallest_side: int | None) -> Seen:

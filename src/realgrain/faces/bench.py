@@ -144,7 +144,7 @@ def run(
     names = expand(conditions)
     part = max(1, ROWS // len(names))
     protocol = Protocol(conditions=names, split=split, limit=limit, seed=seed, resamples=resamples, clusters=clusters, part=part)
-    detector = load(bundle, runtime=runtime, offline=offline, threads=threads)
+    detector = load(bundle, runtime=runtime, offline=offline, threads=threads, many=True)
     found = running.run(output, detector, samples, name, protocol, manifest=manifest_of(root), watch=show.progress, tell=say)
     for error in found.errors:
         say(error)
@@ -185,7 +185,7 @@ def verify(
 
     lock = read_lock(run)
     samples = _there(lock.benchmark, root, offline=offline).samples(root)
-    detector = load(bundle, runtime=lock.runtime.name, offline=offline, threads=threads)
+    detector = load(bundle, runtime=lock.runtime.name, offline=offline, threads=threads, many=True)
     manifest = manifest_of(root)
     found = verifying.verify(run, detector, samples, manifest=manifest, share=share, count=count, seed=seed, watch=show.progress)
     publish(found, checks(found), None, [], json)

@@ -41,7 +41,7 @@ def calibrate(
     conditions = expand(conditions)
     if profile == VIDEO and conditions != ("clean",):
         raise ValueError("clips are scored as their files are: --profile video takes no --conditions")
-    detector = load(bundle, runtime=runtime, offline=offline, threads=threads)
+    detector = load(bundle, runtime=runtime, offline=offline, threads=threads, many=True)
     samples = calibrating.unseen(data, detector.bundle, split)
     scored = score_clips(detector, samples) if profile == VIDEO else score(detector, samples, conditions, traits=True)
     rows = show.progress(scored, len(samples) * len(conditions), "scoring")

@@ -109,7 +109,7 @@ def score(
     samples = [sample for sample in read_manifest(manifest, labelled=False) if not split or sample.split == split]
     if not samples:
         raise ValueError(f"{manifest}: no pictures" + (f" in split {split!r}" if split else ""))
-    detector = load(bundle, runtime=runtime, offline=offline, threads=threads)
+    detector = load(bundle, runtime=runtime, offline=offline, threads=threads, many=True)
     when = (day or datetime.now(UTC).date()).isoformat()
     rows = list(show.progress(scoring.score(detector, samples, conditions, day=when, traits=True), len(samples) * len(conditions), "scoring"))
     scoring.write_table(scoring.as_table(rows), output)

@@ -82,7 +82,7 @@ def detect(
             raise ValueError(f"--timeline draws one clip, and there are {clips}")
         check_drawing(timeline, "a timeline")
         spare(paths, timeline)
-    detector = judging.load()
+    detector = judging.load(many=len(paths) > 1)
     if short := unmet(detector.policy, detector.decision):
         say(short)
     failed, flagged, judged = len(missing), 0, 0

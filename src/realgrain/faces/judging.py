@@ -43,8 +43,11 @@ class Judging:
     offline: Offline = False
     threads: Threads = None
 
-    def load(self) -> Detector:
+    def load(self, *, many: bool = False) -> Detector:
         """The detector that they ask for.
+
+        Args:
+            many: as ``realgrain.detector.detect.load`` takes it.
 
         Raises:
             ValueError: they contradict each other, or name what there is not.
@@ -60,6 +63,7 @@ class Judging:
             runtime=self.runtime,
             offline=self.offline,
             threads=self.threads,
+            many=many,
             evidence=self.evidence,
             trust_list=trusted,
             policy=policy,

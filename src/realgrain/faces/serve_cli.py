@@ -144,7 +144,7 @@ def serve(
     if trust_list is not None:
         read_trust_list(trust_list)  # what is wrong with it is said now, and not by a worker
     leaving = threading.Event()
-    app = create(settings, load(bundle, runtime=runtime, offline=offline, threads=threads), trust_list, leaving)
+    app = create(settings, load(bundle, runtime=runtime, offline=offline, threads=threads, many=True), trust_list, leaving)
     say(f"data in {folder}; {'API keys are needed' if settings.auth else 'no API keys are needed'}")
     return _run(app, settings, host, port, access_log, drain, leaving)
 

@@ -11,7 +11,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -55,7 +54,7 @@ def score(
 
     ``threshold`` is the logit from which the detector calls this very picture AI-generated: that of its group of content, as ``detect`` has it.
 
-    Pictures are opened, degraded and made into views ahead of the runtime, a bounded number of views at a time.
+    Pictures are opened, degraded and scored on all threads, a bounded number of them ahead of the reader.
 
     Args:
         detector: scores.
@@ -75,7 +74,8 @@ def score(
     degrade = {name: condition(name) for name in conditions}
     thresholds = thresholds_of(detector.bundle)
     known: dict[tuple[str, str], dict[str, Any]] = {}
-    for seen in ahead(islice(_jobs(detector, samples, degrade, known, traits=traits), skip, None), detector.threads):
+    jobs = _jobs(detector, samples, degrade, known, partial(_found, detector, thresholds, traits=traits))
+    for seen in ahead(islice(jobs, skip, None), detector.threads):
         row = {**(seen.sample.model_extra or {}), **seen.sample.model_dump(include=set(SAMPLE)), "condition": seen.condition}
         row |= {"bundle": detector.bundle.hash, "runtime": detector.runtime.name}
         if day is not None and not (row.get("day") or row.get("time")):
@@ -84,7 +84,7 @@ def score(
             yield {**row, **UNSCORED, "sha256": "", "error": seen.error}
             continue
         place = (seen.sha256, seen.condition)
-        found = known.get(place) or _found(detector, seen, thresholds, traits=traits)
+        found = known.get(place) or seen.found
         if seen.sha256 in repeated:
             known[place] = found
         yield {**row, **found, "sha256": seen.sha256, "error": ""}
@@ -95,33 +95,29 @@ def thresholds_of(bundle: Bundle) -> dict[int | None, float | None]:
     return {group: decision_of(bundle, Policy(), group).ai for group in (None, *range(content.count(bundle.statistics)))}
 
 
-def _found(detector: Detector, seen: _Seen, thresholds: Mapping[int | None, float | None], *, traits: bool) -> dict[str, Any]:
-    """What a row says of a picture that opened."""
+def _found(detector: Detector, thresholds: Mapping[int | None, float | None], picture: Picture, pixels: Pixels, *, traits: bool) -> dict[str, Any]:
+    """What a row says of a picture that opened, from its pixels in a condition."""
     card = detector.bundle.card
-    view_logits, features = detector.runtime.look(seen.views)
+    view_logits, features = detector.runtime.look(detector.views(pixels))
     place = None if card.domain is None or features is None else placed(features, card.domain, detector.bundle.statistics)
     logit, group = float(view_logits.mean(dtype="float64")), None if place is None else place.group
     chance = None if card.calibration is None else float(probability(card.calibration.of(group), logit))
     found = {"logit": logit, "probability": chance, "content_group": group, "threshold": thresholds[group]}
     if traits:
-        found |= {"format": seen.format, "width": seen.width, "height": seen.height, "borders": seen.borders}
+        found |= {"format": picture.format, "width": picture.width, "height": picture.height, "borders": straight_borders(pixels)}
         found |= {} if place is None else {"feature_distance": place.distance}
     return found
 
 
 @dataclass(frozen=True)
 class _Seen:
-    """A sample in a condition, ready for the runtime; no ``views`` where it did not open, or is known. Format and size are the file's."""
+    """A sample in a condition; ``found`` is empty where it did not open, or is known."""
 
     sample: Sample
     condition: str
     sha256: str
     error: str
-    views: np.ndarray
-    format: str = ""
-    width: int = 0
-    height: int = 0
-    borders: float | None = None
+    found: dict[str, Any]
 
 
 class _Opening:
@@ -148,31 +144,24 @@ def unreadable(sample: Sample, error: OSError) -> PictureError:
     return PictureError(sample.path, "missing", f"cannot be read: {error.strerror or error}")
 
 
-NOTHING = np.empty((0, 3, 0, 0), np.float32)
-
-
 def _jobs(
     detector: Detector,
     samples: Iterable[Sample],
     degrade: Mapping[str, Callable[[Pixels], Pixels]],
     known: Container[tuple[str, str]],
-    *,
-    traits: bool,
+    found: Callable[[Picture, Pixels], dict[str, Any]],
 ) -> Iterator[Callable[[], _Seen]]:
     """A job for each sample and condition rather than for each sample, so that many conditions take no more memory than one.
 
-    A picture that is in ``known`` under a condition when its turn comes gets no views.
+    A picture that is in ``known`` under a condition when its turn comes is not scored.
     """
 
     def look(sample: Sample, opening: _Opening, name: str) -> _Seen:
         picture = opening.picture()
         if isinstance(picture, PictureError):
-            return _Seen(sample, name, "", str(picture), NOTHING)
-        seen = partial(_Seen, sample, name, picture.sha256, "", format=picture.format, width=picture.width, height=picture.height)
-        if (picture.sha256, name) in known:
-            return seen(views=NOTHING)
-        pixels = degrade[name](picture.pixels)
-        return seen(views=detector.views(pixels), borders=straight_borders(pixels) if traits else None)
+            return _Seen(sample, name, "", str(picture), {})
+        scored = (picture.sha256, name) in known
+        return _Seen(sample, name, picture.sha256, "", {} if scored else found(picture, degrade[name](picture.pixels)))
 
     for sample in samples:
         opening = _Opening(detector, sample)

@@ -279,18 +279,6 @@ def test_threads_bound_decoding(tiny_bundle, judge, tmp_path, monkeypatch):
     assert asked == [3, 5]
 
 
-def test_no_pixels_wait(tiny_detector, tmp_path, monkeypatch):
-    """A photograph of 24 megapixels is 72 MB of pixels, and 1 MB of what the runtime looks at."""
-    (tmp_path / "a.jpg").write_bytes(DATA[0])
-    ready = worker._look(tiny_detector, None, Item("a.jpg", b""), lambda: DATA[0])
-    assert ready.seen.picture.pixels.size == 0 and ready.seen.picture.width > 0 and ready.seen.views.size > 0
-    waiting = []
-    monkeypatch.setattr(detect, "ahead", lambda jobs, threads: (waiting.append(job()) or waiting[-1] for job in jobs))
-    (report,) = tiny_detector.detect_many([tmp_path / "a.jpg"])
-    assert waiting[0].picture.pixels.size == 0
-    assert report == tiny_detector.detect(tmp_path / "a.jpg")
-
-
 class TestFailures:
     def test_a_full_disk_while_listing(self, judge, tmp_path, monkeypatch):
         (tmp_path / "a.jpg").write_bytes(DATA[0])

@@ -18,7 +18,7 @@ import numpy as np
 
 from realgrain.detector.decision import Policy
 from realgrain.detector.detect import Detector
-from realgrain.detector.runtime import Runtime
+from realgrain.detector.runtime import Runtime, cores
 from realgrain.detector.seen import Seen
 from realgrain.detector.verdict import Report
 
@@ -67,7 +67,7 @@ class _Asked(NamedTuple):
 
 
 class Batcher:
-    """Judges what was seen, in one thread, in the order in which it came.
+    """Judges what was seen, a run after the other, in the order in which it came.
 
     Args:
         detector: whose runtime and bundle; each picture brings its own policy.
@@ -82,6 +82,7 @@ class Batcher:
         self._line: asyncio.Queue[_Asked] = asyncio.Queue()
         self.line = 0  # pictures that wait to be judged or are
         self._thread = ThreadPoolExecutor(1, "realgrain-score")
+        self._judges = ThreadPoolExecutor(detector.threads or cores(), "realgrain-judge")  # of what one run found, each a picture
         self._task: asyncio.Task[None] | None = None
         self._proving: asyncio.Task[None] | None = None
         self._for = lru_cache(POLICIES)(lambda policy: replace(detector, policy=policy))
@@ -110,6 +111,7 @@ class Batcher:
         while not self._line.empty():
             self._line.get_nowait().answer.cancel()
         self._thread.shutdown(wait=True, cancel_futures=True)
+        self._judges.shutdown()
 
     @property
     def alive(self) -> bool:
@@ -171,7 +173,7 @@ class Batcher:
             found = _split(self._detector.runtime.look(np.concatenate([asked.seen.views for asked in batch])), len(batch))
         except Exception as error:
             return [error] * len(batch)
-        return [self._one(asked, part) for asked, part in zip(batch, found, strict=True)]
+        return list(self._judges.map(self._one, batch, found))
 
     def _one(self, asked: _Asked, found: _Found) -> Report | Exception:
         if asked.answer.done():  # has gone since, or the server ends: a look at stability is six runs more

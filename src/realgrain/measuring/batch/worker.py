@@ -6,6 +6,7 @@ import functools
 import hashlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,7 @@ import pyarrow as pa
 from realgrain.detector import devices
 from realgrain.detector.ahead import ahead
 from realgrain.detector.bundle import read_bundle
-from realgrain.detector.detect import Detector, Seen, load
+from realgrain.detector.detect import Detector, load
 from realgrain.measuring.alone import RunError
 from realgrain.measuring.batch.items import Item
 from realgrain.measuring.batch.known import Known
@@ -24,6 +25,7 @@ from realgrain.measuring.batch.pins import Scoring, scoring
 from realgrain.measuring.batch.reading import Reader
 from realgrain.measuring.lock import differences
 from realgrain.picture.errors import NO_MEMORY, PictureError
+from realgrain.picture.image import Picture
 
 _turn = threading.Lock()
 _reader = Reader()  # one of a process: a parquet file is read on from where the items before ended, not from the start of its group of rows each time
@@ -63,7 +65,7 @@ def opened(plan: Plan) -> tuple[Detector, Known | None]:
     if here != wanted:
         raise RunError(f"this worker would give other scores: {'; '.join(differences(wanted, here))}")
     means = {"threads": plan.threads, "offline": plan.offline, "device": devices.here(plan.device, wanted.runtime)}
-    detector = load(bundle, runtime=wanted.runtime, evidence=False, policy=wanted.asked.policy, **means)
+    detector = load(bundle, runtime=wanted.runtime, evidence=False, policy=wanted.asked.policy, many=True, **means)
     return detector, None if plan.known is None else Known(Path(plan.known), wanted)
 
 
@@ -82,42 +84,51 @@ def score_items(plan: Plan, items: Sequence[Item], query: str) -> pa.Array:
         return as_array(list(outcomes(*opened(plan), items)))
 
 
-@dataclass(frozen=True)
-class _Ready:
-    """An item that is read: what is known of it, or what the runtime needs to judge it."""
+class _Once:
+    """Outcomes by content: whoever comes first judges it, and the others wait."""
 
-    outcome: Outcome | None
-    sha256: str = ""
-    seen: Seen | None = None
+    def __init__(self) -> None:
+        self._found: dict[str, Future[Outcome]] = {}
+        self._lock = threading.Lock()
+
+    def get(self, sha256: str, judge: Callable[[], Outcome]) -> Outcome:
+        """What ``judge`` gives the first who asks for a content; what it raises, it raises for all."""
+        with self._lock:
+            first = sha256 not in self._found
+            future = self._found.setdefault(sha256, Future())
+        if first:
+            try:
+                future.set_result(judge())
+            except BaseException as error:
+                future.set_exception(error)
+        return future.result()
 
 
 def outcomes(detector: Detector, known: Known | None, items: Sequence[Item]) -> Iterator[Outcome]:
-    """Judge items in order, reading and decoding ahead; each content is judged once."""
-    found: dict[str, Outcome] = {}
-    for ready in ahead((partial(_look, detector, known, item, _reader.job(item, detector.limits)) for item in items), detector.threads):
-        outcome = ready.outcome or found.get(ready.sha256)
-        if outcome is None:
-            assert ready.seen is not None
-            outcome = judged(detector.judged(ready.seen))
-        if outcome.sha256 is not None and outcome.sha256 not in found:
-            found[outcome.sha256] = outcome
-            if known is not None and ready.outcome is None:
-                known.put(outcome)
-        yield outcome
+    """Judge items in order, on all threads; each content is judged once."""
+    once = _Once()
+    return ahead((partial(_outcome, detector, known, once, item, _reader.job(item, detector.limits)) for item in items), detector.threads)
 
 
-def _look(detector: Detector, known: Known | None, item: Item, read: Callable[[], bytes]) -> _Ready:
+def _outcome(detector: Detector, known: Known | None, once: _Once, item: Item, read: Callable[[], bytes]) -> Outcome:
     try:
         data = read()
     except PictureError as error:
-        return _Ready(refused(error))
+        return refused(error)
     digest = hashlib.sha256(data).hexdigest()
     if known is not None and (before := known.get(digest)):
-        return _Ready(before, digest)
+        return before
     picture = detector.open(data, name=item.uri)
     if isinstance(picture, PictureError):
-        return _Ready(refused(_passing(picture), digest, len(data)))
-    return _Ready(None, digest, detector.seen(picture).without_pixels())
+        return refused(_passing(picture), digest, len(data))
+    return once.get(digest, partial(_judge, detector, known, picture))
+
+
+def _judge(detector: Detector, known: Known | None, picture: Picture) -> Outcome:
+    outcome = judged(detector.judge(picture))
+    if known is not None:
+        known.put(outcome)
+    return outcome
 
 
 def _passing(error: PictureError) -> PictureError:
