@@ -20,6 +20,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
@@ -40,11 +41,13 @@ from realgrain.learning.data import Sample, read_manifest
 from realgrain.measuring.ledger import write_result
 
 PEER = f"{peer.NAME} {peer.VERSION}"
-INT8 = "realgrain openvino-int8"
+FAST = "realgrain-fast"  # the second bundle that ships
 CONTESTANTS = (
     PEER,
-    INT8,
-    f"{INT8}-dynamic",
+    f"{FAST} openvino-int8",
+    f"{FAST} openvino-int8-dynamic",
+    "realgrain openvino-int8",
+    "realgrain openvino-int8-dynamic",
     "realgrain openvino-bf16",
     "realgrain openvino",
     "realgrain onnxruntime",
@@ -91,7 +94,7 @@ class Roofline(BaseModel):
 
     Attributes:
         peaks: by precision.
-        model_ms: of one run on a picture's views, nothing else timed.
+        model_ms: of a picture's views, as many pictures at a time as there are threads, nothing else timed.
         model_gmacs: billions of multiply-adds a second in it, all of them counted.
         linear_share: time that its linear layers would take at the int8 peak, as a share of ``model_ms``.
         share: ``model_gmacs`` as a share of the int8 peak.
@@ -115,15 +118,20 @@ class Engine(BaseModel):
     contestants: dict[str, Contestant]
     cold: Cold | None
     installed_mb: dict[str, float]
-    roofline: Roofline | None
+    roofline: dict[str, Roofline]
+
+
+def bundle_of(name: str, default: str | None) -> str | None:
+    """What a contestant runs: the fast bundle, or ``default``, for ``read_bundle``."""
+    return "fast" if name.startswith(FAST) else default
 
 
 class Worker(JsonWorker):
     """A contestant's process for a mode. Use as a context manager."""
 
-    def __init__(self, name: str, mode: str, threads: int, bundle: Path | None, venv: Path) -> None:
+    def __init__(self, name: str, mode: str, threads: int, bundle: str | None, venv: Path) -> None:
         script = Path(__file__).with_name("engine_worker.py").resolve()
-        told = json.dumps({"name": name, "mode": mode, "threads": threads, "bundle": None if bundle is None else str(bundle.resolve())})
+        told = json.dumps({"name": name, "mode": mode, "threads": threads, "bundle": bundle_of(name, bundle)})
         theirs = name == PEER
         self.process = subprocess.Popen(
             [str(peer.ensure(venv)) if theirs else sys.executable, str(script), told],
@@ -189,13 +197,13 @@ def race(workers: Sequence[Worker], samples: Sequence[Sample], chunk: int, round
     return {name: of(name) for name in scored}
 
 
-def cold(picture: Path, names: Sequence[str], bundle: Path | None, venv: Path, threads: int, repeats: int) -> Cold:
+def cold(picture: Path, names: Sequence[str], bundle: str | None, venv: Path, threads: int, repeats: int) -> Cold:
     """Process start to verdict, in turn."""
-    which = [] if bundle is None else ["--bundle", str(bundle.resolve())]
     commands = [cold_start.Command(PEER, [str(peer.program(venv)), "detect", str(picture)], peer.environment(threads), (0, 2))]
-    for runtime in (name.partition(" ")[2] for name in names if name.startswith("realgrain") and not name.endswith("bf16")):
-        argv = [sys.executable, "-m", "realgrain", "detect", "--no-stability", "--no-evidence", "--runtime", runtime, *which, str(picture), "--json"]
-        commands.append(cold_start.Command(f"realgrain {runtime}", argv, cold_start.own_environment(), (0,)))
+    for name in (name for name in names if name.startswith("realgrain") and not name.endswith("bf16")):
+        which = ["--runtime", name.partition(" ")[2], "--bundle", bundle_of(name, bundle) or "default"]
+        argv = [sys.executable, "-m", "realgrain", "detect", "--no-stability", "--no-evidence", *which, str(picture), "--json"]
+        commands.append(cold_start.Command(name, argv, cold_start.own_environment(), (0,)))
     peer.ensure(venv)
     runs = cold_start.alternate(commands, repeats)
     seconds = {name: [one.seconds for one in found] for name, found in runs.items()}
@@ -235,7 +243,7 @@ def folder_mb(folder: Path) -> float:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file() and not file.is_symlink()) / 1e6
 
 
-def sizes(bundle: Path | None, venv: Path) -> dict[str, float]:
+def sizes(bundle: str | None, venv: Path) -> dict[str, float]:
     """What is on the disk."""
     read = read_bundle(bundle)
     found = {
@@ -250,24 +258,26 @@ def sizes(bundle: Path | None, venv: Path) -> dict[str, float]:
     return found
 
 
-def roofline(bundle: Path | None, threads: int, repeats: int = 30) -> Roofline:
-    """Measure the peaks and the int8 model, the model before and after so that a slow spell shows in neither alone."""
+def roofline(bundle: str | None, threads: int, repeats: int = 30) -> Roofline:
+    """Measure the peaks and the int8 model of many pictures at a time, the model before and after so that a slow spell shows in neither alone."""
     from realgrain.detector.runtime import open_runtime
 
     read = read_bundle(bundle)
     config, blocks = read.card.base.config, read.card.block or read.card.base.config.num_hidden_layers
-    runtime = open_runtime("openvino-int8", read, threads=threads, offline=True)
+    runtime = open_runtime("openvino-int8", read, threads=threads, offline=True, many=True)
     count, size = read.card.views.count, read.card.views.size
     views = np.random.default_rng(0).normal(size=(count, 3, size, size)).astype(np.float32)
 
-    def once() -> float:
-        started = time.perf_counter()
-        runtime.look(views)
-        return time.perf_counter() - started
+    with ThreadPoolExecutor(threads) as pool:
 
-    times = [once() for _ in range(repeats)][1:]
-    peaks = {precision: gemm_peak(config, size, precision, threads) for precision in ("f32", "bf16", "int8")}
-    seconds = float(np.median(times + [once() for _ in range(repeats)]))
+        def once() -> float:
+            started = time.perf_counter()
+            list(pool.map(runtime.look, [views] * threads))
+            return (time.perf_counter() - started) / threads
+
+        times = [once() for _ in range(repeats)][1:]
+        peaks = {precision: gemm_peak(config, size, precision, threads) for precision in ("f32", "bf16", "int8")}
+        seconds = float(np.median(times + [once() for _ in range(repeats)]))
     linear, everything = (count * each / 1e9 for each in macs(config, size, blocks))
     best = peaks["int8"].gmacs
     return Roofline(
@@ -306,7 +316,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Time realgrain's runtimes and others side by side.")
     parser.add_argument("--data", type=Path, required=True, help="manifest of labelled pictures")
     parser.add_argument("-o", "--output", type=Path, default=Path("results/benchmarks/engine.json"))
-    parser.add_argument("--bundle", type=Path, help="detector; without it, the one that realgrain ships")
+    parser.add_argument("--bundle", help="detector in place of the default; an absolute path")
     parser.add_argument("--limit", type=int, default=300, help="pictures, from each source in turn")
     parser.add_argument("--split", help="pictures of this split only")
     parser.add_argument("--each", nargs="+", choices=CONTESTANTS, default=list(CONTESTANTS), help="contestants")
@@ -345,7 +355,7 @@ def main() -> None:
         contestants=contestants,
         cold=cold(jpeg, options.each, options.bundle, options.venv, options.threads, options.cold) if options.cold else None,
         installed_mb=sizes(options.bundle, options.venv),
-        roofline=None if options.no_roofline else roofline(options.bundle, options.threads),
+        roofline={} if options.no_roofline else {name: roofline(bundle_of(name, options.bundle), options.threads) for name in ("realgrain", FAST)},
     )
     options.output.parent.mkdir(parents=True, exist_ok=True)
     write_result(options.output, found, [options.data])
@@ -356,8 +366,8 @@ def main() -> None:
             beside = f", {times} times as fast as {PEER}" if times else ""
             print(f"{name}, {mode}: {timed.ms:.1f} ms{beside}")
         print(f"{name}: AUC {'-' if of.auc is None else f'{of.auc:.3f}'}, peak memory {of.peak_mb:.0f} MB")
-    if found.roofline:
-        print(f"int8 peak {found.roofline.peaks['int8'].gmacs:.0f} GMAC/s; inside the model {found.roofline.share:.0%} of it")
+    for name, of in found.roofline.items():
+        print(f"{name}: int8 peak {of.peaks['int8'].gmacs:.0f} GMAC/s; inside the model {of.share:.0%} of it")
 
 
 def picture_facts(sample: Sample) -> tuple[str, float]:

@@ -83,7 +83,7 @@ def peak(config: TowerConfig, size: int, precision: Precision, threads: int, *, 
         settings = {"INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32", "INFERENCE_NUM_THREADS": threads}
         request = openvino.Core().compile_model(str(Path(folder) / "chain.onnx"), "CPU", settings).create_infer_request()
     each: dict[int, float] = {}
-    for views in (1, 2, 4, 8):
+    for views in (1, 2, 4, 8, 16):
         rows = views * tokens_of(config, size)
         pixels = np.random.default_rng(1).normal(size=(rows, config.hidden_size)).astype(np.float32)
         request.infer({"x": pixels})

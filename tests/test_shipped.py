@@ -19,9 +19,9 @@ EACH = 24  # labelled pictures of each kind
 pytestmark = pytest.mark.skipif(not (DEFAULT / "card.json").exists(), reason="no detector has been trained to ship yet")
 
 
-@pytest.fixture(scope="module")
-def shipped():
-    return read_bundle()
+@pytest.fixture(scope="module", params=["default", "fast"])
+def shipped(request):
+    return read_bundle(request.param)
 
 
 class TestCard:
@@ -62,7 +62,7 @@ class TestCard:
 class TestRuns:
     def test_judges_a_picture(self, real_home, toy_pictures):
         report = realgrain.detect(toy_pictures[0])
-        assert report == realgrain.load(offline=True).detect(str(toy_pictures[0]))
+        assert report == realgrain.load("default", offline=True).detect(str(toy_pictures[0]))
         assert 0 <= report.probability <= 1
         assert report.detector.bundle == read_bundle().hash
 

@@ -25,6 +25,14 @@ def test_all_good(command, tmp_path, capsys):
     assert "5 pictures, 0 of them judged now" in capsys.readouterr().err
 
 
+def test_a_bundle_by_name(command, tiny_bundle, tmp_path, monkeypatch, capsys):
+    """As those that ship are known by."""
+    monkeypatch.setattr("realgrain.detector.bundle.SHIPPED", tiny_bundle.folder.parent)
+    monkeypatch.chdir(tmp_path)
+    assert main([tiny_bundle.folder.name if word == str(tiny_bundle.folder) else word for word in command]) == 0
+    assert "5 of them judged now" in capsys.readouterr().err
+
+
 def test_some_failed(command, tmp_path, capsys):
     (tmp_path / "p" / "bad.png").write_bytes(b"no picture")
     assert main(command) == 1

@@ -25,7 +25,8 @@ from realgrain.picture.views import ViewSpec
 CARD, HEAD, ADAPTER, STATISTICS = "card.json", "head.safetensors", "adapter.safetensors", "statistics.safetensors"
 INT8 = "int8.safetensors"
 F32_TOLERANCE = 1e-4  # of a logit: between f32 runtimes, their versions and processors, only the order of sums differs
-DEFAULT = Path(__file__).parent / "bundles" / "default"
+SHIPPED = Path(__file__).parent / "bundles"
+DEFAULT = SHIPPED / "default"
 
 
 class BundleError(ValueError):
@@ -54,8 +55,8 @@ class Graph(_Part):
     """How a runtime's logits differ from ONNX Runtime f32, as measured by the export gate.
 
     Attributes:
-        tolerance: most that they should differ by; so near a threshold, a runtime that rounds is not believed (``second``).
-        measured: most that they did.
+        tolerance: most that they should differ by.
+        measured: most that they did; so near a threshold, a runtime that rounds is not believed (``second``).
         usual: most that 95 % of them did.
         usual_distance: the same of the distance from the training pictures; so near its threshold the runtime is not believed either.
         group_tolerance: most that squared distances from two centres of content should move apart or together; of groups that a picture is nearly
@@ -215,12 +216,17 @@ def check_same_detector(other: Bundle, bundle: Bundle) -> None:
 
 
 def read_bundle(folder: Path | str | None = None) -> Bundle:
-    """Read and check a bundle; None means the one that realgrain ships.
+    """Read and check a bundle.
+
+    Args:
+        folder: of the bundle, or the name of one that realgrain ships, such as ``fast``, where no bundle lies in such a folder; None: ``default``.
 
     Raises:
         BundleError: a file is missing or not as its schema says, or the weights are not the card's.
     """
     folder = DEFAULT if folder is None else Path(folder)
+    if folder.name == str(folder) and not (folder / CARD).exists() and (SHIPPED / folder / CARD).exists():
+        folder = SHIPPED / folder
     try:
         raw = (folder / CARD).read_bytes()
         card = Card.model_validate_json(raw)

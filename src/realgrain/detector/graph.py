@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import onnx
 
 OPSET = 17  # the first with LayerNormalization; read by every runtime that we support
-VERSION = 2  # part of the cache key: raise it when the graph changes
+VERSION = 3  # part of the cache key: raise it when the graph changes
 EIGHT, STEP = ".int8", ".step"  # after a linear weight's name: its array in eight bits, and the step of each output channel
 
 
@@ -143,8 +143,8 @@ def build_graph(
     g = _Graph(ranges, eight_bit_weights, group)
     hidden = _embed(g, tower, config, size)
     for layer in range(blocks):
-        hidden = _block(g, tower, layer, hidden, config)
-    token = g.op("Reshape", g.op("Slice", hidden, g.ints(0), g.ints(1), g.ints(1)), g.ints(-1, config.hidden_size))
+        hidden = _block(g, tower, layer, hidden, config, last=layer == blocks - 1)
+    token = g.op("Reshape", hidden, g.ints(-1, config.hidden_size))
     feature = token if block is not None else _project(g, tower, token, config)
     weight = g.array("head.weight", np.asarray(head["weight"], np.float32).reshape(-1, 1))
     score = g.op("Add", g.op("MatMul", feature, weight), g.array("head.bias", np.asarray(head["bias"], np.float32).reshape(1)))
@@ -153,7 +153,7 @@ def build_graph(
     seen = []
     if watched:
         g.nodes += [helper.make_node("Identity", [tensor], [point], name=point) for point, tensor in g.points.items()]
-        seen = [helper.make_tensor_value_info(point, TensorProto.FLOAT, ["views", "tokens", f"{point}.channels"]) for point in g.points]
+        seen = [helper.make_tensor_value_info(point, TensorProto.FLOAT, ["views", f"{point}.tokens", f"{point}.channels"]) for point in g.points]
     graph = helper.make_graph(
         g.nodes,
         "realgrain",
@@ -210,10 +210,14 @@ def _bicubic(old: int, new: int) -> np.ndarray:
     return weights
 
 
-def _block(g: _Graph, tower: Mapping[str, np.ndarray], layer: int, hidden: str, config: TowerConfig) -> str:
-    """One pre-norm transformer block, (N, tokens, hidden) -> the same."""
+def _block(g: _Graph, tower: Mapping[str, np.ndarray], layer: int, hidden: str, config: TowerConfig, *, last: bool) -> str:
+    """One pre-norm transformer block, (N, tokens, hidden) -> the same; the last one is wanted for the class token alone: (N, 1, hidden)."""
     name = layer_name(layer)
-    hidden = g.op("Add", hidden, _attention(g, tower, layer, _norm(g, tower, name + "layer_norm1", hidden, config), config))
+    seen = g.at(f"{layer}.attention", _norm(g, tower, name + "layer_norm1", hidden, config), config.hidden_size)
+    asking = seen
+    if last:
+        hidden, asking = (g.op("Slice", tensor, g.ints(0), g.ints(1), g.ints(1)) for tensor in (hidden, seen))
+    hidden = g.op("Add", hidden, _attention(g, tower, layer, asking, seen, config))
     inner = g.at(f"{layer}.fc1", _norm(g, tower, name + "layer_norm2", hidden, config), config.hidden_size)
     inner = _activation(g, _linear(g, tower, name + "mlp.fc1", inner, f"{layer}.fc1"), config.hidden_act)
     if name + INNER in tower:
@@ -222,17 +226,17 @@ def _block(g: _Graph, tower: Mapping[str, np.ndarray], layer: int, hidden: str, 
     return g.op("Add", hidden, _linear(g, tower, name + "mlp.fc2", inner, f"{layer}.fc2"))
 
 
-def _attention(g: _Graph, tower: Mapping[str, np.ndarray], layer: int, hidden: str, config: TowerConfig) -> str:
+def _attention(g: _Graph, tower: Mapping[str, np.ndarray], layer: int, asking: str, seen: str, config: TowerConfig) -> str:
+    """What ``asking`` tokens (N, A, hidden) find in ``seen`` ones (N, tokens, hidden)."""
     heads, name = config.num_attention_heads, layer_name(layer) + "self_attn."
     depth = config.hidden_size // heads
-    hidden = g.at(f"{layer}.attention", hidden, config.hidden_size)
 
-    def split(part: str, perm: list[int]) -> str:
+    def split(part: str, hidden: str, perm: list[int]) -> str:
         return g.op("Transpose", g.op("Reshape", _linear(g, tower, name + part, hidden, f"{layer}.attention"), g.ints(0, 0, heads, depth)), perm=perm)
 
-    query = g.op("Mul", split("q_proj", [0, 2, 1, 3]), g.array("attention.scale", np.array(depth**-0.5, np.float32)))
-    weights = g.op("Softmax", g.op("MatMul", query, split("k_proj", [0, 2, 3, 1])), axis=-1)
-    mixed = g.op("Transpose", g.op("MatMul", weights, split("v_proj", [0, 2, 1, 3])), perm=[0, 2, 1, 3])
+    query = g.op("Mul", split("q_proj", asking, [0, 2, 1, 3]), g.array("attention.scale", np.array(depth**-0.5, np.float32)))
+    weights = g.op("Softmax", g.op("MatMul", query, split("k_proj", seen, [0, 2, 3, 1])), axis=-1)
+    mixed = g.op("Transpose", g.op("MatMul", weights, split("v_proj", seen, [0, 2, 1, 3])), perm=[0, 2, 1, 3])
     mixed = g.op("Reshape", mixed, g.ints(0, 0, config.hidden_size))
     return _linear(g, tower, name + "out_proj", g.at(f"{layer}.mixed", mixed, config.hidden_size), f"{layer}.mixed")
 

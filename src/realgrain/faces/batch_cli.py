@@ -71,7 +71,7 @@ def batch(
         print(f"{found.items} pictures in {found.shards} shards, {found.finished} of them done; {found.left} pictures to judge{pace}")
         return DONE
     known = str(home() / "outcomes") if cache else None
-    means = run.Means(None if bundle is None else str(bundle.absolute()), engine, address, threads, offline, known, device)
+    means = run.Means(None if bundle is None else str(detector.folder.absolute()), engine, address, threads, offline, known, device)
     done = run.run(output, settings, scoring, means, watch=show.progress)
     labels = ", ".join(f"{done.labels[label]} {show.WORDS[label]}" for label in show.WORDS)
     say(f"{output}: {done.items} pictures, {done.judged} of them judged now: {labels}, {done.failed} failed")
