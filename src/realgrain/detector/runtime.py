@@ -122,7 +122,7 @@ class OpenVino:
         self._model = _core().compile_model(self._graph(bundle, offline), "CPU", settings)
         # Graphs that were exported before there was a second output have none.
         self._gives_features = any("feature" in output.get_names() for output in self._model.outputs)
-        self._idle: list[Any] = []  # queues of runs that nobody waits for: each caller takes one, or makes one
+        self._idle: dict[int, list[Any]] = {}  # queues that nobody uses, by how many runs they hold: a caller takes one, or makes one
 
     def _graph(self, bundle: Bundle, offline: bool) -> Path:
         """The bundle's own graph if it carries one for this runtime, else the composed one."""
@@ -134,10 +134,12 @@ class OpenVino:
 
     def look(self, views: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """See ``Runtime``."""
+        size = min(self._streams, len(views))
+        idle = self._idle.setdefault(size, [])
         try:
-            queue = self._idle.pop()
+            queue = idle.pop()
         except IndexError:
-            queue = import_openvino().AsyncInferQueue(self._model, self._streams)
+            queue = import_openvino().AsyncInferQueue(self._model, size)
         logits: list[Any] = [None] * len(views)
         features: list[Any] = [None] * len(views)
 
@@ -149,7 +151,7 @@ class OpenVino:
         for place in range(len(views)):
             queue.start_async({"pixels": views[place : place + 1]}, place)
         queue.wait_all()
-        self._idle.append(queue)
+        idle.append(queue)
         return np.concatenate(logits), np.concatenate(features) if self._gives_features else None
 
 
