@@ -36,10 +36,11 @@ def tokens_of(config: TowerConfig, size: int) -> int:
 
 
 def macs(config: TowerConfig, size: int, blocks: int) -> tuple[float, float]:
-    """Multiply-adds of one view of ``size`` pixels a side: of the linear layers of its blocks, and of everything."""
+    """Multiply-adds of one view of ``size`` pixels a side: of the linear layers of its blocks, and of everything. The last block is for one token."""
     hidden, inner, tokens = config.hidden_size, config.intermediate_size, tokens_of(config, size)
-    linear = blocks * tokens * (4 * hidden * hidden + 2 * hidden * inner)
-    return float(linear), float(linear + blocks * 2 * tokens * tokens * hidden + (tokens - 1) * 3 * config.patch_size**2 * hidden)
+    asking = (blocks - 1) * tokens + 1  # tokens that ask, are mixed and go through the perceptron; keys and values are of all
+    linear = asking * (2 * hidden * hidden + 2 * hidden * inner) + blocks * tokens * 2 * hidden * hidden
+    return float(linear), float(linear + asking * 2 * tokens * hidden + (tokens - 1) * 3 * config.patch_size**2 * hidden)
 
 
 def chain(config: TowerConfig, precision: Precision) -> tuple[Any, float]:

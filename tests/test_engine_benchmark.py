@@ -55,10 +55,11 @@ def test_parity_sees_a_change(tiny_bundle):
 
 
 def test_multiply_adds():
+    """Of two blocks, the second asks for its class token alone: keys and values (2 of 12 parts of its linear layers) are of all tokens."""
     linear, everything = roofline.macs(TINY, 224, 2)
     tokens = 50
-    assert linear == 2 * tokens * 12 * 64 * 64
-    assert everything == linear + 2 * 2 * tokens * tokens * 64 + 49 * 3 * 32 * 32 * 64
+    assert linear == (tokens * 12 + tokens * 2 + 1 * 10) * 64 * 64
+    assert everything == linear + (tokens + 1) * 2 * tokens * 64 + 49 * 3 * 32 * 32 * 64
 
 
 @pytest.mark.parametrize("precision", ["f32", "int8"])
