@@ -218,9 +218,7 @@ class OpenVinoDynamic(OpenVinoInt8):
 
     name = "openvino-int8-dynamic"
     group = 128
-
-    def _graph(self, bundle: Bundle, offline: bool) -> Path:
-        return compose(bundle, offline=offline, int8="weights") / MODEL
+    _graph = OpenVinoExact._graph  # the same weights; only the group makes the difference
 
 
 def _exact(bundle: Bundle, *, threads: int, offline: bool, many: bool) -> Runtime:
