@@ -50,7 +50,9 @@ def test_threads_as_asked(threads):
 
     def job():
         begun.append(threading.current_thread().name)
-        time.sleep(0.005)
+        end = time.monotonic() + 10
+        while len(set(begun)) < threads and time.monotonic() < end:  # a machine under load may be long in starting a thread
+            time.sleep(0.001)
 
     results = ahead((job for _ in range(100)), threads)
     next(results)

@@ -114,7 +114,7 @@ def test_weights_alone(arrays, tiny_tower):
 def test_rounds_as_it_comes(arrays, tiny_tower, group):
     """The first layer reads what numpy rounds: each token by itself, so many channels at a time, or all where they do not divide."""
     head = {"weight": np.zeros(32, np.float32), "bias": np.zeros(1, np.float32)}
-    model, found = build_graph(arrays, tiny_tower.config(), head, 224, 1, group=group)
+    model, found = build_graph(arrays, tiny_tower.config(), head, 224, 2, group=group)  # the last block asks for one token alone
     model.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in found.items())
     before = next(node.input[0] for node in model.graph.node if node.op_type == "Reshape" and node.input[0].startswith("LayerNormalization"))
     after = next(node.input[0] for node in model.graph.node if "self_attn.q_proj.weight" in " ".join(node.input))
